@@ -1,33 +1,14 @@
-//! Names: entities, event types, positions, versions. Each is parsed once and never travels as bare text.
-
-mod position;
+//! Names: entities and event types, with positions and versions beside them. Each is parsed once and never travels as bare text.
 
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::error::{Error, Result, shorten};
 
-pub use position::Position;
-pub(crate) use position::{AtomicPosition, PositionRange};
-
-/// An event's place in the history of its entity: 1, 2, 3 … `Version::NONE` (0) is an entity without events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Version(pub u64);
-
-impl Version {
-    /// No event yet.
-    pub const NONE: Version = Version(0);
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "version {}", self.0)
-    }
-}
+pub(crate) use crate::position::{AtomicPosition, PositionRange};
+pub use crate::position::{Position, Version};
 
 /// A thing with a history: its kind and its id, like `Order 42`. Ids are text, kept verbatim.
 ///

@@ -320,6 +320,11 @@ impl Error {
         matches!(self, Error::Refused(_))
     }
 
+    /// Whether a write was turned down as the log stands, and nothing was written: a conflict, or a verb that was refused.
+    pub(crate) fn is_turned_down(&self) -> bool {
+        self.is_conflict() || self.is_refused()
+    }
+
     /// Whether the same may succeed later, and nothing was written: what was expected of the log was not so ([`Error::Conflict`]), an
     /// index is still being built, or a point was not reached yet ([`Error::Missing`]).
     ///

@@ -114,6 +114,7 @@ mod lang;
 mod live;
 mod pattern;
 mod plan;
+mod position;
 mod projection;
 mod query;
 mod store;

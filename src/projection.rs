@@ -279,7 +279,7 @@ fn catch_up<P: Projection>(
         pattern: Some(projection.pattern()),
         by: Vec::new(),
         predicate: None,
-        window: LogWindow { after: after.0, ..LogWindow::through(goal.0) },
+        window: LogWindow { after, ..LogWindow::through(goal) },
         take: RowLimit::All,
         indexed: false,
     };

@@ -431,7 +431,9 @@ mod tests {
             ("EVENTS WHERE type = 'a' OR Order 1", "a condition is true or false, and Order 1 is an entity"),
             ("EVENTS GROUP BY type SELECT count() ORDER BY count", "no column and no field 'count'"),
             ("EVENTS WHERE data.total = abc", "a text is quoted, as 'abc'"),
-            ("EVENTS BY total = upper('a')", "found the entity upper a"),
+            ("EVENTS BY total = upper('a')", "BY takes values, and no call"),
+            ("EVENTS WHERE created_at > NOW", "did you mean timestamp or data.created_at?"),
+            ("EVENTS GROUP BY all SELECT count()", "GROUP BY names what it groups by"),
             ("EVENTS BY timestamp > '2024-01-01'", "BY timestamp is not needed"),
             ("DEFINE INDEX five ON '*' AS 5", "5 is the same for every event"),
         ] {

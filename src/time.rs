@@ -209,6 +209,25 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration> {
     number.checked_mul(unit).map(Duration::from_secs).ok_or_else(fault)
 }
 
+/// A duration of the language, for what SQL writes of one: `1 day`, `30 minutes`. None for what has no fixed length, as a month.
+pub(crate) fn duration_elsewhere(text: &str) -> Option<String> {
+    let mut words = text.split_whitespace();
+    let (number, unit, None) = (words.next()?, words.next()?.to_ascii_lowercase(), words.next()) else {
+        return None;
+    };
+    let unit = match unit.trim_end_matches('s') {
+        "day" | "d" => "d",
+        "hour" | "hr" | "h" => "h",
+        "minute" | "min" | "m" => "m",
+        "second" | "sec" | "" => "s",
+        "week" | "w" => "w",
+        "millisecond" => "ms",
+        _ => return None,
+    };
+    let duration = format!("{number}{unit}");
+    parse_duration(&duration).is_ok().then_some(duration)
+}
+
 /// Writes a duration so that [`parse_duration`] gives it back: the largest unit that divides it.
 pub(crate) fn display_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -238,6 +257,23 @@ pub(crate) mod tests {
             ["2024-13-01", "2024-02-30", "yesterday", "", "2024-01-01T25:00Z", "2024-01-01[Europe/Oslo]"]
         {
             assert!(at(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_duration_of_sql_has_one_of_ours() {
+        for (text, ours) in [
+            ("1 day", Some("1d")),
+            ("2 DAYS", Some("2d")),
+            ("30 minutes", Some("30m")),
+            ("5 sec", Some("5s")),
+            ("250 milliseconds", Some("250ms")),
+            ("1 month", None),
+            ("1 day 2 hours", None),
+            ("day", None),
+            ("x days", None),
+        ] {
+            assert_eq!(duration_elsewhere(text).as_deref(), ours, "{text}");
         }
     }
 

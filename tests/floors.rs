@@ -11,7 +11,7 @@ use sources::sources;
 
 /// The floors, from the ground up, by the first part of a module's path.
 const FLOORS: &[&[&str]] = &[
-    &["error", "value", "document", "time", "cancel", "allowance"],
+    &["error", "value", "document", "time", "cancel", "allowance", "position"],
     &["event", "entity", "pattern", "definition"],
     &["store"],
     &["lang"],

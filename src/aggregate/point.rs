@@ -14,7 +14,7 @@ impl PointInTime {
                 return Ok((FoldBound { through: head, by: Some(time) }, ResolvedPoint::Time(time)));
             }
             PointInTime::Position(position) if position > head => {
-                let item = MissingItem::Position { asked: position.0, head: head.0 };
+                let item = MissingItem::Position { asked: position, head };
                 return Err(Missing::from(item).into());
             }
             PointInTime::Position(position) => position,
@@ -32,7 +32,7 @@ pub(crate) fn position_of_version(
 ) -> Result<Position> {
     let newest = snapshot.version(entity)?;
     if version > newest {
-        let item = MissingItem::Version { entity: entity.to_string(), asked: version.0, newest: newest.0 };
+        let item = MissingItem::Version { entity: entity.to_string(), asked: version, newest };
         return Err(Missing::from(item).into());
     }
     // The first position up to which there are so many events.

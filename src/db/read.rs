@@ -100,7 +100,7 @@ impl Db {
         let snapshot = self.store().snapshot();
         let entity = entity.into();
         let (until, at) = point.try_into().map_err(Into::into)?.within(&snapshot, &entity)?;
-        let window = LogWindow { by: until.by, ..LogWindow::through(until.through.0) };
+        let window = LogWindow { by: until.by, ..LogWindow::through(until.through) };
         exec::state(&snapshot, &ReplayPlan { entity, window, at: Some(at), as_of: None, now: None })
     }
 }
@@ -250,11 +250,11 @@ impl ReadBuilder<'_> {
         for (name, value) in &self.tags {
             by.push(plan::tagged(&snapshot, name, value)?);
         }
-        let mut window = LogWindow::through(snapshot.head().0);
+        let mut window = LogWindow::through(snapshot.head());
         for point in self.from {
             match place(&snapshot, self.entity.as_ref(), point)? {
                 ResolvedPoint::Time(time) => window.since = window.since.max(Some(time)),
-                ResolvedPoint::Position(first) => window.after = window.after.max(first.0.saturating_sub(1)),
+                ResolvedPoint::Position(first) => window.after = window.after.max(first.previous()),
             }
         }
         for point in self.until {
@@ -262,7 +262,7 @@ impl ReadBuilder<'_> {
                 ResolvedPoint::Time(time) => {
                     window.before = Some(window.before.map_or(time, |before| before.min(time)));
                 }
-                ResolvedPoint::Position(last) => window.through = window.through.min(last.0),
+                ResolvedPoint::Position(last) => window.through = window.through.min(last),
             }
         }
         let pattern = match (self.pattern, &self.entity) {

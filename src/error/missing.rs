@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{SyntaxFault, shorten};
+use crate::position::{Position, Version};
 
 /// What a statement or a call asks for that the log does not have, or not yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,27 +24,27 @@ pub enum MissingItem {
     /// A position that no event has yet.
     Position {
         /// The one that was asked for.
-        asked: u64,
+        asked: Position,
         /// That of the newest event.
-        head: u64,
+        head: Position,
     },
     /// A version that the entity does not have yet.
     Version {
         /// Whose.
         entity: String,
         /// The one that was asked for.
-        asked: u64,
+        asked: Version,
         /// That of its newest event; 0 if it has none.
-        newest: u64,
+        newest: Version,
     },
     /// An event that no event of this log is, by its id.
     Event {
         /// The id.
         id: String,
     },
-    /// A name that nothing has: of an index or a tag, a view or a verb.
+    /// A name that nothing has: of an index or a tag, of a view, a verb or anything else that is defined, of a subscription.
     Name {
-        /// What has such names: `index`, `view`, `verb`.
+        /// What has such names: `index`, `view`, `verb`, or another kind of definition; `subscription`; `kind`, of what `DESCRIBE` takes.
         sort: &'static str,
         /// The name.
         name: String,
@@ -74,10 +75,10 @@ impl fmt::Display for MissingItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MissingItem::Position { asked, head } => {
-                write!(f, "#{asked} is beyond the head, which is #{head}")
+                write!(f, "{asked} is beyond the head, which is {head}")
             }
             MissingItem::Version { entity, asked, newest } => {
-                write!(f, "{entity} has no version {asked}; its newest is {newest}")
+                write!(f, "{entity} has no {asked}; its newest is {}", newest.0)
             }
             MissingItem::Event { id } => write!(f, "no event of this log has the id '{}'", shorten(id)),
             MissingItem::Name { sort, name } => write!(f, "there is no {sort} {}", shorten(name)),

@@ -16,7 +16,7 @@ const FEW: usize = 32;
 
 impl CommitCondition for AbsenceCheck {
     fn find(&self, snapshot: &Snapshot, after: Position) -> Result<Option<Position>> {
-        let (after, head) = (Position(self.after()).max(after), snapshot.head());
+        let (after, head) = (self.after().max(after), snapshot.head());
         if after >= head {
             return Ok(None);
         }
@@ -27,7 +27,7 @@ impl CommitCondition for AbsenceCheck {
             return Ok(found);
         }
         let mut found = None;
-        EventScan::to_lend(snapshot, &choose(snapshot, self.question(after.0, head.0))?)?.each(|event| {
+        EventScan::to_lend(snapshot, &choose(snapshot, self.question(after, head))?)?.each(|event| {
             found = Some(event.position());
             Ok(false)
         })?;

@@ -151,7 +151,7 @@ fn dry_run(store: &Store, snapshot: &Snapshot, append: &Append) -> Result<Vec<St
     let refused = match trial.outcome {
         Ok(outcome) if outcome.repeated => return Ok(keys),
         Ok(_) => None,
-        Err(error) if error.is_conflict() || error.is_refused() => Some(error.to_string()),
+        Err(error) if error.is_turned_down() => Some(error.to_string()),
         Err(error) => return Err(error),
     };
     let mut lines = telling(&trial.told, &asked.made)?;

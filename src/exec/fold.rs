@@ -92,7 +92,7 @@ pub(super) fn of_now(snapshot: &Snapshot, replay: &ReplayPlan) -> Result<(Replay
 impl LogWindow {
     /// What of it there is for a fold, which begins at the start.
     pub(super) fn until(&self) -> FoldBound {
-        FoldBound { through: Position(self.through), by: self.by }
+        FoldBound { through: self.through, by: self.by }
     }
 }
 
@@ -191,7 +191,7 @@ pub(super) fn why_none(
 /// Where the time is why, that is the one of the log asked about that occurred first; it takes as much to find as there was to
 /// read for the fold. Where the log asked about has none at all, it is the next one recorded.
 fn earliest(snapshot: &Snapshot, replay: &ReplayPlan, fold: &Arc<dyn Fold>) -> Result<Option<Stateless>> {
-    let through = Position(replay.window.through);
+    let through = replay.window.through;
     let stream = |range| snapshot.stream(&replay.entity, &**fold, range);
     if replay.window.by.is_some() {
         let mut earliest = None;
@@ -259,7 +259,7 @@ impl FoldEvents {
 
     /// All of them.
     pub fn all(snapshot: &Snapshot, replay: &ReplayPlan, fold: &Arc<dyn Fold>) -> Result<FoldEvents> {
-        FoldEvents::new(snapshot, replay, fold, PositionRange::through(Position(replay.window.through)))
+        FoldEvents::new(snapshot, replay, fold, PositionRange::through(replay.window.through))
     }
 
     fn occurred(&self, event: &Folding) -> Result<bool> {

@@ -122,25 +122,26 @@ fn narrowed(snapshot: &Snapshot, events: &EventsPlan) -> Result<LogWindow> {
     let mut window = events.window;
     let zones = |direction| ZoneMap::new(snapshot, events.access.times, direction);
     if let Some(mut zones) = zones(ScanDirection::Ascending) {
-        window.after = window.after.max(zones.nearest(Position(window.after).next())?.previous().0);
+        window.after = window.after.max(zones.nearest(window.after.next())?.previous());
     }
     if let Some(mut zones) = zones(ScanDirection::Descending) {
-        let through = window.through.min(snapshot.head().0);
-        window.through = window.through.min(zones.nearest(Position(through))?.0);
+        let through = window.through.min(snapshot.head());
+        window.through = window.through.min(zones.nearest(through)?);
     }
     Ok(window)
 }
 
 fn stretches(window: &LogWindow) -> ScanRanges {
-    let first = window.after / STRETCH;
-    let end = window.through.div_ceil(STRETCH);
+    let first = window.after.0 / STRETCH;
+    let end = window.through.0.div_ceil(STRETCH);
     ScanRanges { window: *window, first, count: end.saturating_sub(first) }
 }
 
 impl ScanRanges {
     fn window(&self, at: u64) -> LogWindow {
         let start = (self.first + at) * STRETCH;
-        let (after, through) = (self.window.after.max(start), self.window.through.min(start + STRETCH));
+        let (start, end) = (Position(start), Position(start).plus(STRETCH));
+        let (after, through) = (self.window.after.max(start), self.window.through.min(end));
         LogWindow { after, through, ..self.window }
     }
 }
@@ -156,7 +157,7 @@ mod tests {
     #[test]
     fn stretches_tile_the_window() {
         let windows = [(0, 0), (0, 1), (5, 5), (0, STRETCH), (1, STRETCH + 1), (70_000, 200_000), (9, 3)];
-        for (after, through) in windows {
+        for (after, through) in windows.map(|(after, through)| (Position(after), Position(through))) {
             let window = LogWindow { after, ..LogWindow::through(through) };
             let stretches = stretches(&window);
             let mut reached = after;
@@ -209,7 +210,7 @@ mod tests {
                 store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
             }
             let snapshot = store.snapshot();
-            let window = LogWindow { after: 3, ..LogWindow::through(count - 1) };
+            let window = LogWindow { after: Position(3), ..LogWindow::through(Position(count - 1)) };
             let events =
                 EventsPlan { access: AccessPath::log(), window, predicate: None, take: RowLimit::All };
             let found = gather(&snapshot, &events, &Positions { bad: 0 }).unwrap();
@@ -249,7 +250,7 @@ mod tests {
             let snapshot = store.snapshot();
             let (tell, told) = bounded(1);
             thread::spawn(move || {
-                let window = LogWindow::through(snapshot.head().0);
+                let window = LogWindow::through(snapshot.head());
                 let events =
                     EventsPlan { access: AccessPath::log(), window, predicate: None, take: RowLimit::All };
                 let _ = tell.send(gather(&snapshot, &events, &ScanPanics).map_err(|error| error.to_string()));

@@ -93,11 +93,11 @@ pub(super) fn place(snapshot: &Snapshot, program: &Program, cursor: Option<&Curs
 
 /// How many events lie behind its place that it may react to, up to [`COUNTED`].
 fn waiting(snapshot: &Snapshot, reaction: &ReactionExecutor, place: Position) -> Result<u64> {
-    let head = snapshot.head().0;
-    if place.0 >= head {
+    let head = snapshot.head();
+    if place >= head {
         return Ok(0);
     }
-    count(snapshot, question(reaction_events(reaction), (place.0, head), COUNTED))
+    count(snapshot, question(reaction_events(reaction), (place, head), COUNTED))
 }
 
 fn count(snapshot: &Snapshot, question: AccessQuery) -> Result<u64> {
@@ -115,7 +115,7 @@ fn matched(snapshot: &Snapshot, program: &Program, of: Events, place: Position) 
     if place <= begun {
         return Ok(0);
     }
-    count(snapshot, question(of, (begun.0, place.0), COUNTED))
+    count(snapshot, question(of, (begun, place), COUNTED))
 }
 
 fn of_webhook(
@@ -240,7 +240,7 @@ fn waiting_first(
     reaction: &ReactionExecutor,
     place: Position,
 ) -> Result<Option<Timestamp>> {
-    let question = question(reaction_events(reaction), (place.0, snapshot.head().0), 1);
+    let question = question(reaction_events(reaction), (place, snapshot.head()), 1);
     let first = EventScan::new(snapshot, &choose(snapshot, question)?)?.next();
     Ok(first.transpose()?.map(|event| event.recorded))
 }
@@ -255,7 +255,7 @@ fn reaction_events(reaction: &ReactionExecutor) -> Events {
 }
 
 /// Those behind a position and through another.
-fn question((pattern, predicate): Events, (after, through): (u64, u64), most: u64) -> AccessQuery {
+fn question((pattern, predicate): Events, (after, through): (Position, Position), most: u64) -> AccessQuery {
     AccessQuery {
         pattern: Some(pattern),
         by: Vec::new(),

@@ -128,7 +128,7 @@ impl EventScan {
 
     /// The events at these positions, in whatever order they are.
     pub fn chosen(snapshot: &Snapshot, positions: VecDeque<Position>) -> EventScan {
-        let window = LogWindow::through(u64::MAX);
+        let window = LogWindow::through(Position::MAX);
         let access = AccessPath::positions(Vec::new());
         let events = EventsPlan { access, predicate: None, take: RowLimit::All, window };
         let mut scan =
@@ -145,7 +145,7 @@ impl EventScan {
             pattern: Some(subscription.pattern.clone()),
             by: subscription.tags.clone(),
             predicate: subscription.predicate.clone(),
-            window: LogWindow { after: after.0, ..LogWindow::through(snapshot.head().0) },
+            window: LogWindow { after, ..LogWindow::through(snapshot.head()) },
             take: RowLimit::All,
             indexed: true,
         };
@@ -445,7 +445,7 @@ mod tests {
         for take in [RowLimit::All, RowLimit::Last(12)] {
             let events = EventsPlan {
                 access: AccessPath::log(),
-                window: LogWindow::through(12),
+                window: LogWindow::through(Position(12)),
                 predicate: None,
                 take,
             };

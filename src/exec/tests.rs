@@ -28,6 +28,7 @@ mod functions;
 mod indexes;
 mod instants;
 mod limits;
+mod mismatch;
 mod models;
 mod reactions;
 mod reads;

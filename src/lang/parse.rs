@@ -59,7 +59,7 @@ impl<'a> SourceText<'a> {
     }
 
     fn fault(&self, start: usize, statement: usize, trail: &Expectations) -> SyntaxFault {
-        let stopped = Stopped { text: self.text, tokens: &self.tokens, trail, statement };
+        let stopped = Stopped { text: self.text, tokens: &self.tokens, trail, start, statement };
         stopped.fault(|place| self.expected_before(start, place))
     }
 

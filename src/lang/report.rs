@@ -148,7 +148,7 @@ mod tests {
         );
         assert_eq!(
             reported("SHOW HEAD;\nSHOW HEAD;\nAT Order"),
-            "statement 3, line 3:\nAT Order\n        ^ expected an id"
+            "statement 3, line 3:\nAT Order\n        ^ AT is of one entity, as in AT Order 42"
         );
     }
 

@@ -105,7 +105,7 @@ impl Subscription {
                 }
                 let head = shared.applied.head();
                 if at > head {
-                    let item = MissingItem::Position { asked: at.0, head: head.0 };
+                    let item = MissingItem::Position { asked: at, head };
                     let message = format!(
                         "{follower} is at {at}, and {item}; DROP SUBSCRIPTION {shown} begins it anew"
                     );

@@ -117,7 +117,7 @@ pub(super) fn refused_or_done(
     let key = group.key.clone();
     let error = match follower.commit(group) {
         Ok(outcome) => return Ok(Some(outcome)),
-        Err(error) if error.is_conflict() || error.is_refused() => error,
+        Err(error) if error.is_turned_down() => error,
         Err(error) => return Err(error.into()),
     };
     let program = &follower.program;

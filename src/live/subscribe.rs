@@ -132,7 +132,7 @@ impl Subscription {
     pub fn after(mut self, position: Position) -> Subscription {
         let head = self.shared.applied.head();
         if position > head {
-            let item = MissingItem::Position { asked: position.0, head: head.0 };
+            let item = MissingItem::Position { asked: position, head };
             return self.wrong(Missing::from(item).into());
         }
         self.plan.from = Some(position);

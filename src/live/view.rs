@@ -177,7 +177,7 @@ impl ViewSubscription {
             }
             after => after,
         };
-        match changing(&snapshot, &self.views, &plan.read, after.map(|after| after.0))? {
+        match changing(&snapshot, &self.views, &plan.read, after)? {
             Changing::Same => {}
             Changing::Added(rows) => self.pending.extend(rows),
             Changing::All(rows) => {

@@ -9,7 +9,7 @@ use super::by::{By, ConditionText, Derived, KeyLiteral, Tagged, Test};
 use super::logical::AccessQuery;
 use super::window::{LogWindow, RowLimit};
 use crate::allowance::Limits;
-use crate::entity::EventType;
+use crate::entity::{EventType, Position};
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::pattern::Pattern;
@@ -23,7 +23,7 @@ pub(crate) struct AbsenceCheck {
     pattern: Pattern,
     by: Vec<By>,
     /// Only those behind this position.
-    after: u64,
+    after: Position,
     /// Only those that occurred then, or later.
     since: Option<Timestamp>,
     /// Lists of which one at least holds each of them. None where lists do not tell.
@@ -31,13 +31,18 @@ pub(crate) struct AbsenceCheck {
 }
 
 impl AbsenceCheck {
-    pub fn new(pattern: Pattern, by: Vec<By>, after: u64, since: Option<Timestamp>) -> Result<AbsenceCheck> {
+    pub fn new(
+        pattern: Pattern,
+        by: Vec<By>,
+        after: Position,
+        since: Option<Timestamp>,
+    ) -> Result<AbsenceCheck> {
         let lists = lists(&pattern, &by)?;
         Ok(AbsenceCheck { pattern, by, after, since, lists })
     }
 
     /// The first of them behind a position, if there is one.
-    pub fn question(&self, after: u64, through: u64) -> AccessQuery {
+    pub fn question(&self, after: Position, through: Position) -> AccessQuery {
         let after = self.after.max(after);
         AccessQuery {
             pattern: Some(self.pattern.clone()),
@@ -51,7 +56,7 @@ impl AbsenceCheck {
 
     /// Whether an event is one of them.
     pub fn holds(&self, event: &Record, limits: &Limits) -> Result<bool> {
-        if !(event.position().0 > self.after
+        if !(event.position() > self.after
             && self.pattern.matches_bytes(event.kind_bytes())
             && self.since.is_none_or(|since| event.timestamp() >= since))
         {
@@ -66,7 +71,7 @@ impl AbsenceCheck {
     }
 
     /// Only those behind this position.
-    pub fn after(&self) -> u64 {
+    pub fn after(&self) -> Position {
         self.after
     }
 
@@ -167,7 +172,7 @@ impl fmt::Display for AbsenceCheck {
         }
         match self.since {
             Some(since) => write!(f, " SINCE '{since}'"),
-            None if self.after > 0 => write!(f, " SINCE #{}", self.after),
+            None if self.after > Position::START => write!(f, " SINCE {}", self.after),
             None => Ok(()),
         }
     }

@@ -142,7 +142,7 @@ pub(crate) fn choose(snapshot: &Snapshot, question: AccessQuery) -> Result<Event
         conditions.read(&predicate.node, &mut window, &indexed);
     }
     conditions.times.narrow(&window);
-    let reader = source::ListReader { snapshot, first: window.after.saturating_add(1), last: window.through };
+    let reader = source::ListReader { snapshot, first: window.after.next().0, last: window.through.0 };
     let (mut candidates, mut checks) = (Vec::new(), Vec::new());
     for by in by {
         if !reader.has_lists(&by) {
@@ -176,7 +176,7 @@ pub(crate) fn choose(snapshot: &Snapshot, question: AccessQuery) -> Result<Event
             check: ResidualCheck::Nothing,
         });
     }
-    let span = window.through.min(snapshot.head().0).saturating_sub(window.after);
+    let span = window.through.min(snapshot.head()).since(window.after);
     let known = if predicate.is_some() { UNKNOWN } else { 1.0 };
     let wanted = match take {
         RowLimit::All => f64::INFINITY,

@@ -17,6 +17,7 @@ mod expr;
 mod find;
 mod hint;
 mod instants;
+mod mismatch;
 mod model;
 mod names;
 mod never_true;

@@ -201,7 +201,7 @@ impl Display for Counted {
 
 impl Display for LogWindow {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "after #{} through #{}", self.after, self.through)?;
+        write!(f, "after {} through {}", self.after, self.through)?;
         if let Some(since) = self.since {
             write!(f, ", occurred since {since}")?;
         }

@@ -219,6 +219,19 @@ impl BoundExpr {
         }
     }
 
+    /// Whether it may be an instant, which a text that says the same equals. What data holds is never one.
+    pub fn may_be_time(&self) -> bool {
+        match self {
+            node if node.sort() == Sort::Time => true,
+            BoundExpr::Slot { sort, .. } => *sort == Sort::Other,
+            BoundExpr::Call { function, arguments } => function.may_be_time(arguments),
+            BoundExpr::Arithmetic { first, rest } => {
+                first.may_be_time() || rest.iter().any(|(_, operand)| operand.may_be_time())
+            }
+            _ => false,
+        }
+    }
+
     /// Whether `NOW` of a write is somewhere in it.
     pub fn has_now(&self) -> bool {
         self.any(&mut |node| matches!(node, BoundExpr::Now))

@@ -341,6 +341,18 @@ impl FunctionDef {
         }
     }
 
+    /// Whether the result may be an instant.
+    pub fn may_be_time(&self, arguments: &[BoundExpr]) -> bool {
+        match self.gives {
+            Gives::Other | Gives::Date => false,
+            Gives::Time => true,
+            Gives::Like(from) => arguments.iter().skip(from).any(BoundExpr::may_be_time),
+            Gives::Bucket => {
+                self.sort(arguments) == Sort::Time || arguments.first().is_some_and(BoundExpr::may_be_time)
+            }
+        }
+    }
+
     /// Whether it makes more of a list or an object, its first argument, which so may not be there yet.
     pub fn grows(&self) -> bool {
         matches!(self.name, "append" | "union" | "merge" | "put")

@@ -124,7 +124,7 @@ pub(crate) struct ReplayPlan {
 impl ReplayPlan {
     /// Of all that is recorded up to a position.
     pub fn of_all(entity: Entity, through: Position) -> ReplayPlan {
-        ReplayPlan { entity, window: LogWindow::through(through.0), at: None, as_of: None, now: None }
+        ReplayPlan { entity, window: LogWindow::through(through), at: None, as_of: None, now: None }
     }
 }
 

@@ -66,7 +66,7 @@ impl ViewPlan {
 impl Selected {
     /// Whether an event is one of them.
     pub fn admits(&self, event: &Record, limits: &Limits) -> Result<bool, Unmade> {
-        let position = event.position().0;
+        let position = event.position();
         if !(self.pattern.matches_bytes(event.kind_bytes())
             && position > self.window.after
             && position <= self.window.through
@@ -113,7 +113,7 @@ pub(crate) struct GroupQuery<F> {
     /// As it is defined: in the order of its keys, and all of them.
     pub group: GroupPlan,
     /// The log is read up to here.
-    pub through: u64,
+    pub through: Position,
     /// Nothing says where: a newer answer that somebody else has made is as good.
     pub latest: bool,
     /// `WHERE`, of a group.

@@ -7,9 +7,9 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LogWindow {
     /// Positions greater than this.
-    pub after: u64,
+    pub after: Position,
     /// Positions up to and with this.
-    pub through: u64,
+    pub through: Position,
     /// Occurred at this instant or later.
     pub since: Option<Timestamp>,
     /// Occurred before this instant.
@@ -20,13 +20,13 @@ pub(crate) struct LogWindow {
 
 impl LogWindow {
     /// All of the log up to a position.
-    pub fn through(position: u64) -> LogWindow {
-        LogWindow { after: 0, through: position, since: None, before: None, by: None }
+    pub fn through(position: Position) -> LogWindow {
+        LogWindow { after: Position::START, through: position, since: None, before: None, by: None }
     }
 
     /// The positions it spans.
     pub fn positions(&self) -> PositionRange {
-        PositionRange::between(Position(self.after), Position(self.through))
+        PositionRange::between(self.after, self.through)
     }
 
     /// Whether it matters when something occurred.

@@ -141,6 +141,70 @@ fn a_field_in_quotes_and_values_that_are_never_equal_are_told() {
 }
 
 #[test]
+fn patterns_as_other_languages_have_them_are_told() {
+    let db = shop();
+    let percent = "% is an ordinary character in a pattern, and * any run of them: ";
+    for (text, hint) in [
+        ("EVENTS 'Order.%'", format!("{percent}no events of 'Order.%'; did you mean 'Order.*'?")),
+        ("SUBSCRIBE 'Odrer.%'", format!("{percent}no events of 'Odrer.%' yet; did you mean 'Order.*'?")),
+        (
+            "EVENTS WHERE type MATCHES 'Order.%'",
+            format!("{percent}no events of 'Order.%'; did you mean 'Order.*'?"),
+        ),
+        (
+            "EVENTS WHERE data.name MATCHES 'T%'",
+            "in a pattern % is an ordinary character, and * any run of them; did you mean 'T*'?".to_owned(),
+        ),
+        (
+            "EVENTS WHERE data.name MATCHES '^T'",
+            "MATCHES takes a pattern like 't*', and no regular expression; did you mean regex(data.name, '^T')?"
+                .to_owned(),
+        ),
+        ("EVENTS '$et-Order.created'", "no events of '$et-Order.created'; did you mean 'Order.created'?".to_owned()),
+    ] {
+        assert_eq!(hinted(&db, text), [hint], "{text}");
+    }
+    // The database's own types are types, too.
+    for (text, hint) in [
+        ("EVENTS '$entity.defnied'", "no events of '$entity.defnied'; did you mean '$entity.defined'?"),
+        ("EVENTS 'entity.defined'", "no events of 'entity.defined'; did you mean '$entity.defined'?"),
+    ] {
+        assert_eq!(hinted(&db, text), [hint], "{text}");
+    }
+    for text in [
+        "EVENTS WHERE data.name MATCHES '*100%*'",
+        "EVENTS '$*'",
+        "EVENTS '$webhook.*'",
+        "SUBSCRIBE '$webhook.failed'",
+    ] {
+        assert_eq!(hinted(&db, text), [""; 0], "{text}");
+    }
+}
+
+#[test]
+fn a_subscription_by_what_finds_no_event_is_told() {
+    let db = shop();
+    db.query("DEFINE INDEX stock ON 'Order' AS state.amount").unwrap();
+    db.query("EMIT Order.paid 1 {} INDEX BY color = 'red'").unwrap();
+    for (text, hint) in [
+        (
+            "SUBSCRIBE BY stock = 4",
+            "BY stock: no index answers it (stock is an index of the states of Order, which FIND Order WHERE state.amount = … \
+             takes), and no event was emitted with INDEX BY stock yet",
+        ),
+        (
+            "SUBSCRIBE BY size = 4",
+            "BY size: no index answers it, and no event was emitted with INDEX BY size yet",
+        ),
+    ] {
+        assert_eq!(hinted(&db, text), [hint], "{text}");
+    }
+    for text in ["SUBSCRIBE BY color = 'red'", "SUBSCRIBE BY target = Order 1"] {
+        assert_eq!(hinted(&db, text), [""; 0], "{text}");
+    }
+}
+
+#[test]
 fn ranges_the_wrong_way_round_are_told() {
     let db = shop();
     db.query("DEFINE INDEX amount ON 'Order.*' AS data.amount").unwrap();

@@ -73,15 +73,15 @@ To begin with:
 Tab completes. A statement that is not finished goes on in the next line;
 an empty line ends it.";
 
-/// The command that an entry is; none if it is a statement. What people type to leave or to ask for help, they mean.
+/// The command that an entry is, with the sign it begins with; none if it is a statement. What people type to leave or to ask for help, they mean.
 pub fn of(entry: &str) -> Option<&str> {
     match entry.trim_end_matches(';').trim_end() {
         word if word.eq_ignore_ascii_case("quit") || word.eq_ignore_ascii_case("exit") || word == "\\q" => {
-            Some("quit")
+            Some(".quit")
         }
-        word if word.eq_ignore_ascii_case("help") || word == "?" || word == "\\?" => Some("help"),
+        word if word.eq_ignore_ascii_case("help") || word == "?" || word == "\\?" => Some(".help"),
         // psql's begin with a backslash, which begins no statement.
-        _ => entry.strip_prefix(['.', '\\']),
+        _ => entry.starts_with(['.', '\\']).then_some(entry),
     }
 }
 
@@ -97,7 +97,7 @@ pub fn argument(name: &str) -> Argument {
     }
 }
 
-/// Runs a command, given without its dot.
+/// Runs a command, given with its sign.
 pub fn run(
     command: &str,
     session: &mut Session,
@@ -106,7 +106,12 @@ pub fn run(
     // What was answered before it stands before what it prints.
     session.flush()?;
     let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+    let sign = if name.starts_with('\\') { '\\' } else { '.' };
+    let name = name.strip_prefix(sign).unwrap_or(name);
     let rest = rest.trim();
+    if !COMMANDS.iter().any(|command| command.name == name) && name != "kinds" {
+        return Err(CommandFailure::Usage(misuse(name, sign)));
+    }
     let arguments = words(rest)?;
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match (name, arguments.as_slice()) {
@@ -151,9 +156,13 @@ pub fn run(
             watching(name, arguments.first().copied(), session, watches, editor)?;
         }
         ("read", [file]) => read(file, session)?,
+        ("import", [file, _]) if !file.starts_with('-') && !arguments[1].starts_with('-') => {
+            let message = ".import takes no table: FILE has events as JSON, each with its type";
+            return Err(CommandFailure::Usage(message.to_owned()));
+        }
         ("import", [_, ..]) => import(&arguments, session)?,
         ("export", [_, ..]) => export(&arguments, session)?,
-        _ => return Err(CommandFailure::Usage(misuse(name))),
+        _ => return Err(CommandFailure::Usage(misuse(name, sign))),
     }
     Ok(CommandFlow::Continue)
 }
@@ -184,9 +193,10 @@ fn watching(
     Ok(())
 }
 
-/// Whether a command, given without its dot, may write into the database.
+/// Whether a command, given with its sign, may write into the database.
 pub fn may_write(command: &str) -> bool {
-    matches!(command.split_whitespace().next(), Some("import" | "read"))
+    let name = command.split_whitespace().next().unwrap_or_default();
+    matches!(name.trim_start_matches(['.', '\\']), "import" | "read")
 }
 
 fn help() {
@@ -201,28 +211,47 @@ fn usage(command: &ShellCommand) -> String {
     format!(".{} {}", command.name, command.arguments).trim_end().to_owned()
 }
 
-fn misuse(name: &str) -> String {
+/// Commands of other shells, and what to write instead.
+const ELSEWHERE: &[(&[&str], &str)] = &[
+    (&["tables", "dt", "dn"], "SHOW TYPES lists the types of events, SHOW KINDS the kinds of entities"),
+    (&["schema", "d", "d+", "describe", "fullschema"], "DESCRIBE Order shows a kind, SHOW KINDS lists them"),
+    (&["indexes", "indices", "di"], "SHOW INDEXES lists the indexes"),
+    (&["dv", "views"], "SHOW VIEWS lists the views"),
+    (&["df"], "SHOW VERBS lists what can be performed"),
+    (&["du", "dp"], "there are no users and no rights: whoever can open the file can use it"),
+    (&["mode", "a", "pset", "output"], ".format says how results are shown: table, json, csv or line"),
+    (&["x", "G"], ".format line shows one value a line"),
+    (&["headers", "header", "t"], "tables and CSV always have a header line; .format json has none"),
+    (&["timing"], ".timer on says how long statements took"),
+    (&["copy"], ".import FILE reads events from JSON, .export FILE writes them"),
+    (&["i", "ir", "source"], ".read FILE runs the statements of a file"),
+    (&["dump", "save", "clone", "o", "once"], ".export FILE writes events as JSON"),
+    (&["backup"], "BACKUP TO 'copy.bygone' copies the database, while it is used"),
+    (&["restore"], ".import FILE --restore rebuilds a log from its export"),
+    (
+        &["open", "databases", "l", "c", "connect", "attach"],
+        "a session has one database; bygone FILE opens another",
+    ),
+    (&["parameter", "set"], ".param NAME=VALUE gives $NAME a value"),
+    (&["clear", "cls"], "Ctrl-L clears the screen"),
+    (&["shell", "system", "!"], "commands of the system run outside of bygone"),
+    (&["h"], ".help lists the commands, and statements to begin with"),
+    (&["version"], "bygone --version prints the version"),
+];
+
+/// What to say of a command that is wrong, or none; it began with a sign.
+fn misuse(name: &str, sign: char) -> String {
     if let Some(command) = COMMANDS.iter().find(|command| command.name == name) {
         return format!("it is used like this: {}", usage(command));
     }
-    // Those of other shells.
-    let instead = match name {
-        "tables" => Some(".types lists the types of events, SHOW KINDS the kinds of entities"),
-        "schema" | "d" | "describe" => Some("DESCRIBE Order tells of a kind, SHOW KINDS which there are"),
-        "mode" => Some(".format says how results are shown"),
-        "dump" | "save" | "backup" => Some(".export FILE writes events as JSON"),
-        "restore" => Some(".import FILE --restore rebuilds a log from its export"),
-        "open" | "databases" | "l" | "c" => Some("a session has one database; bygone FILE opens another"),
-        "clear" => Some("Ctrl-L clears the screen"),
-        _ => None,
-    };
+    let instead = ELSEWHERE.iter().find(|(names, _)| names.contains(&name)).map(|(_, instead)| *instead);
     if let Some(instead) = instead {
-        return format!("there is no command .{name}; {instead}");
+        return format!("there is no command {sign}{name}; {instead}");
     }
     let near = COMMANDS.iter().map(|command| (strsim::damerau_levenshtein(name, command.name), command.name));
     match near.min().filter(|(distance, near)| *distance <= 2 && *distance < near.len()) {
-        Some((_, near)) => format!("there is no command .{name}; did you mean .{near}?"),
-        None => format!("there is no command .{name}; .help lists them"),
+        Some((_, near)) => format!("there is no command {sign}{name}; did you mean .{near}?"),
+        None => format!("there is no command {sign}{name}; .help lists them"),
     }
 }
 
@@ -272,7 +301,7 @@ fn export(arguments: &[&str], session: &mut Session) -> Result<(), CommandFailur
     let mut target = File::create_new(&file).map_err(|e| CommandFailure::writing(&file, e))?;
     transfer::export(
         &session.db(),
-        &arguments.options(),
+        (&arguments.options(), arguments.pattern.as_ref()),
         &mut target,
         &file,
         session.speech,
@@ -318,16 +347,20 @@ mod tests {
 
     #[test]
     fn a_slip_finds_its_command() {
-        assert_eq!(misuse("typs"), "there is no command .typs; did you mean .types?");
-        assert_eq!(misuse("zzzz"), "there is no command .zzzz; .help lists them");
-        assert_eq!(misuse("read"), "it is used like this: .read FILE");
+        assert_eq!(misuse("typs", '.'), "there is no command .typs; did you mean .types?");
+        assert_eq!(misuse("zzzz", '.'), "there is no command .zzzz; .help lists them");
+        assert_eq!(misuse("read", '.'), "it is used like this: .read FILE");
+        assert_eq!(
+            misuse("d", '\\'),
+            "there is no command \\d; DESCRIBE Order shows a kind, SHOW KINDS lists them"
+        );
     }
 
     #[test]
     fn leaving_needs_no_dot() {
-        assert_eq!(of("exit;"), Some("quit"));
-        assert_eq!(of("HELP"), Some("help"));
-        assert_eq!(of(".types"), Some("types"));
+        assert_eq!(of("exit;"), Some(".quit"));
+        assert_eq!(of("HELP"), Some(".help"));
+        assert_eq!(of(".types"), Some(".types"));
         assert_eq!(of("SHOW TYPES"), None);
     }
 }

@@ -156,10 +156,10 @@ impl<'a> MissingFields<'a> {
         let none = MissingFields::default();
         match item {
             MissingItem::Position { asked, head } => {
-                MissingFields { asked: Some(*asked), head: Some(*head), ..none }
+                MissingFields { asked: Some(asked.0), head: Some(head.0), ..none }
             }
             MissingItem::Version { entity, asked, newest } => {
-                MissingFields { entity: Some(entity), asked: Some(*asked), newest: Some(*newest), ..none }
+                MissingFields { entity: Some(entity), asked: Some(asked.0), newest: Some(newest.0), ..none }
             }
             MissingItem::Event { id } => MissingFields { id: Some(id), ..none },
             MissingItem::Name { sort, name } => MissingFields { of: Some(sort), name: Some(name), ..none },

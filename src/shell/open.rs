@@ -9,6 +9,7 @@ use bygone::{Db, Error, Options};
 use clap::CommandFactory;
 
 use super::cli::{Cli, OpenArgs, RunArgs};
+use super::commands;
 use super::failure::{CommandFailure, Reporter};
 
 /// What to do when there is no file.
@@ -82,13 +83,36 @@ pub fn check_is_file(run: &RunArgs) -> Result<(), CommandFailure> {
     {
         return Err(CommandFailure::Usage(fault));
     }
-    match run.texts.first().filter(|text| Cli::command().find_subcommand(text).is_some()) {
-        Some(command) => {
-            let file = run.file.display();
-            Err(CommandFailure::Usage(format!("a command comes first: bygone {command} {file}")))
-        }
+    let file = run.file.display();
+    if let Some(command) = run.texts.first().filter(|text| Cli::command().find_subcommand(text).is_some()) {
+        return Err(CommandFailure::Usage(format!("a command comes first: bygone {command} {file}")));
+    }
+    match misplaced(run) {
+        Some(fault) => Err(CommandFailure::Usage(fault)),
         None => Ok(()),
     }
+}
+
+/// A command that there is not, before its file; or a statement without quotes, of which the shell makes several arguments.
+fn misplaced(run: &RunArgs) -> Option<String> {
+    let is_statement = |text: &str| commands::of(text.trim()).is_some() || Script::parse(text).is_ok();
+    let first = run.texts.first()?;
+    let named = Path::new(first);
+    let is_file = !first.contains(char::is_whitespace) && (named.is_file() || named.extension().is_some());
+    if is_file && !run.create && run.file.extension().is_none() && is_free(&run.file) && !is_statement(first)
+    {
+        return Some(format!(
+            "there is no command {}: the file comes first, as in bygone {first} 'EVENTS LAST 10'",
+            run.file.display()
+        ));
+    }
+    let in_pieces = run.texts.len() > 1
+        && run.texts.iter().any(|text| !text.contains(char::is_whitespace) && !is_statement(text));
+    in_pieces.then(|| {
+        let whole = run.texts.join(" ");
+        let shown = if whole.contains('\'') { format!("\"{whole}\"") } else { format!("'{whole}'") };
+        format!("a statement is one argument, in quotes: bygone {} {shown}", run.file.display())
+    })
 }
 
 /// What somebody may have meant who named a file that is not there.

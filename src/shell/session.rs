@@ -35,7 +35,7 @@ pub struct Scripts(Vec<ScriptPart>);
 
 enum ScriptPart {
     Statements(ScriptPlace, Script),
-    /// A command of the prompt, without its dot.
+    /// A command of the prompt, with its sign.
     Command(String),
 }
 
@@ -255,7 +255,7 @@ impl Session {
         Ok(())
     }
 
-    /// Runs a command, given without its dot, where there is no prompt.
+    /// Runs a command, given with its sign, where there is no prompt.
     pub fn run_command(&mut self, command: &str) -> Result<CommandFlow, CommandFailure> {
         let flow = commands::run(command, self, None);
         // What it prints comes after what statements printed, and before what they will print.

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use bygone::maintain::{ExportOptions, ImportOptions, ImportReport};
-use bygone::{Db, Position};
+use bygone::{Db, Pattern, Position};
 
 use super::cli::{ConflictPolicy, ExportArgs, ImportArgs, OpenArgs};
 use super::escape::EscapingWriter;
@@ -16,6 +16,7 @@ use super::failure::{CommandFailure, Reporter};
 use super::open::{self, IfMissing};
 use super::signal::Signals;
 use super::terminal::{count, grouped};
+use super::watch::hint;
 
 /// So many events that were passed over are told of one by one.
 const MOST_CONFLICTS: u64 = 20;
@@ -61,10 +62,17 @@ pub fn export_file(
     let place = "standard output";
     let mut output = io::stdout().lock();
     if !output.is_terminal() {
-        return export(&db, &arguments.options(), &mut output, place, speech, signals);
+        return export(
+            &db,
+            (&arguments.options(), arguments.pattern.as_ref()),
+            &mut output,
+            place,
+            speech,
+            signals,
+        );
     }
     let mut output = EscapingWriter::new(output);
-    export(&db, &arguments.options(), &mut output, place, speech, signals)?;
+    export(&db, (&arguments.options(), arguments.pattern.as_ref()), &mut output, place, speech, signals)?;
     output.end().map_err(CommandFailure::output)
 }
 
@@ -142,12 +150,15 @@ pub fn import(
 /// Exports events, and says how many where the events themselves do not.
 pub fn export(
     db: &Db,
-    options: &ExportOptions,
+    (options, pattern): (&ExportOptions, Option<&Pattern>),
     target: &mut dyn Write,
     place: &str,
     speech: Reporter,
     signals: &Signals,
 ) -> Result<(), CommandFailure> {
+    if let Some(pattern) = pattern {
+        hint(db, "EVENTS $pattern", Some(pattern), speech);
+    }
     let mut meter = Meter::new("exported", speech);
     let mut broken = None;
     let outcome = {

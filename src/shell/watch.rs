@@ -9,6 +9,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use bygone::react::SubscriptionCursor;
+use bygone::read::Script;
 use bygone::{Db, Delivery, Event, Parameters, Pattern, Row};
 
 use super::cli::{self, OpenArgs, WatchArgs};
@@ -42,6 +43,8 @@ pub fn watch(
     };
     signals.opened(&db);
     let (deliveries, place) = subscribe(&db, watch, signals)?;
+    let condition = watch.condition.as_ref().map_or(String::new(), |text| format!(" WHERE ({text}\n)"));
+    hint(&db, &format!("SUBSCRIBE $pattern{condition}"), watch.pattern.as_ref(), speech);
     let mut failed = 0;
     let mut reader = DeliveryReader::new(place.is_some() && watch.exec.is_none());
     for delivery in deliveries {
@@ -81,6 +84,16 @@ pub fn watch(
         0 => Ok(()),
         failed => Err(CommandFailure::Command(format!("the command failed for {failed} of the events"))),
     }
+}
+
+/// Says what a statement with a pattern names that the log does not have.
+pub fn hint(db: &Db, statement: &str, pattern: Option<&Pattern>, speech: Reporter) {
+    let text = pattern.map_or_else(|| "*".to_owned(), Pattern::to_string);
+    // What is wrong was said as an error before.
+    let Ok(script) = Script::parse(statement) else { return };
+    let parameters = Parameters::new().set("pattern", text);
+    let hints = script.statements().iter().flat_map(|statement| db.hints(statement, &parameters));
+    hints.for_each(|hint| speech.notice(&hint));
 }
 
 type DeliveryIter = Box<dyn Iterator<Item = bygone::Result<Delivery>>>;

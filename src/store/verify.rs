@@ -164,7 +164,7 @@ pub(crate) fn chain(snapshot: &Snapshot) -> Result<[u8; 32]> {
 pub(crate) fn verify_against(snapshot: &Snapshot, seen: ChainHash, at: Option<Position>) -> Result<Position> {
     let head = snapshot.head();
     if let Some(beyond) = at.filter(|at| *at > head) {
-        let item = MissingItem::Position { asked: beyond.0, head: head.0 };
+        let item = MissingItem::Position { asked: beyond, head };
         let message = format!("{beyond} is not in the log yet, which ends with {head}");
         return Err(Error::Missing(Box::new(Missing { item, message, fault: None })));
     }

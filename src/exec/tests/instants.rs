@@ -281,6 +281,7 @@ fn only_what_compares_an_instant_with_what_may_be_a_text_means_something_else() 
         "data.dues CONTAINS 2024-06-01",
         "if(coalesce(timestamp, data.at) = data.due, 1, 2)",
         "coalesce(timestamp, data.at) = '2024-06-01'",
+        "least(data.at, timestamp) = data.due",
         "state.due < 2024-06-01",
     ] {
         assert!(index(text), "{text}");

@@ -400,6 +400,45 @@ fn an_instant_is_no_key_of_groups_that_texts_are_the_keys_of() {
     assert_eq!(session.lines("READ v WHERE customer = 2024-01-01 AND what = 'Order.paid'").len(), 3);
 }
 
+/// A key that is an instant here and a text there: what is equal to one may be several groups.
+#[test]
+fn what_may_be_an_instant_is_no_one_key() {
+    let (store, _) = larger_than_memory();
+    let session = Session::new(&store);
+    for (name, key) in [
+        ("either", "coalesce(data.at, timestamp)"),
+        ("chosen", "if(data.at IS NULL, timestamp, data.at)"),
+        ("least", "least(data.at, timestamp)"),
+    ] {
+        let customers = "data.customer AS customer";
+        view(
+            &session,
+            name,
+            &format!(
+                "EVENTS 'Order.paid' GROUP BY {key} AS at, {customers} SELECT count() AS n HAVING count() > 0"
+            ),
+        );
+    }
+    session.rows("EMIT Order.paid NEW {customer: 'x', total: 1} AT '2024-01-01'");
+    session.rows("EMIT Order.paid NEW {customer: 'x', total: 1, at: '2024-01-01'} AT '2024-01-02'");
+    store.checkpoint().unwrap();
+    settle(&store);
+    for name in ["either", "chosen"] {
+        for at in ["'2024-01-01'", "2024-01-01"] {
+            let text = format!("READ {name} WHERE at = {at} AND customer = 'x'");
+            assert_eq!(session.lines(&text).len(), 2, "{text}: {:?}", session.lines(&text));
+        }
+    }
+    let naive = |at: &str| {
+        let of = session.lines("READ least WHERE customer = 'x'");
+        of.iter().filter(|line| line.contains(at)).count()
+    };
+    assert_eq!(
+        session.lines("READ least WHERE at = '2024-01-01' AND customer = 'x'").len(),
+        naive("2024-01-01")
+    );
+}
+
 #[test]
 fn a_view_of_more_groups_than_fit_into_memory_is_read_group_by_group() {
     let (store, lines) = larger_than_memory();

@@ -135,12 +135,10 @@ fn key(snapshot: &Snapshot, groups: &ReadGroups) -> Result<Option<Box<[u8]>>> {
     for (constant, column) in said.into_iter().zip(keys) {
         // What is equal by `=` has one key, but for an instant and the texts that say it.
         let of = &column.node;
-        let is_time = of.sort() == Sort::Time;
         let is_one = match constant {
-            BoundExpr::Constant(Constant::Time(_)) => is_time,
-            // What data holds is never an instant.
+            BoundExpr::Constant(Constant::Time(_)) => of.sort() == Sort::Time,
             BoundExpr::Constant(Constant::Value(Value::Text(text))) => {
-                instant_of(text).is_none() || !is_time && matches!(of, BoundExpr::Field(_))
+                instant_of(text).is_none() || !of.may_be_time()
             }
             _ => true,
         };
@@ -163,7 +161,7 @@ impl ViewWork<'_> {
                 return grouping.shown_at(&groups, key);
             }
         };
-        let until = self.snapshot.until(crate::entity::Position(self.through));
+        let until = self.snapshot.until(self.through);
         let kept = until.kept_group(self.position, key)?;
         let (after, bytes) = kept.unwrap_or_default();
         let group = bytes.as_ref().map(|bytes| decode(bytes, self.group));
@@ -174,7 +172,7 @@ impl ViewWork<'_> {
             grouping.put(&mut groups, key, group)?;
         }
         use crate::exec::parallel_scan::ParallelScan;
-        let later = self.events(&grouping, events, after.0)?;
+        let later = self.events(&grouping, events, after)?;
         grouping.join(&mut groups, later)?;
         grouping.shown_at(&groups, key)
     }
@@ -265,7 +263,7 @@ impl Each {
             return Ok(());
         };
         for _ in 0..TRIES {
-            let until = snapshot.until(crate::entity::Position(work.through));
+            let until = snapshot.until(work.through);
             let Some(through) =
                 until.kept_through(work.position)?.filter(|through| *through > Position::START)
             else {
@@ -273,7 +271,7 @@ impl Each {
             };
             if self.later.as_ref().is_none_or(|(after, _)| *after != through) {
                 self.later = None;
-                let made = work.events(&work.grouping(Keys::All), events, through.0)?;
+                let made = work.events(&work.grouping(Keys::All), events, through)?;
                 let encoded = made.each().map(|(key, group)| Ok((key.into(), encode(group)?)));
                 self.later = Some((through, encoded.collect::<Result<_>>()?));
             }
@@ -309,7 +307,7 @@ impl Each {
         // What is not kept is worked out of the log.
         self.later = None;
         let grouping = work.grouping(Keys::From(from.into()));
-        let made = work.events(&grouping, events, 0)?;
+        let made = work.events(&grouping, events, Position::START)?;
         let shown = grouping.shown(&made).collect::<Result<BTreeMap<_, _>>>()?;
         for slots in shown.into_values() {
             if self.passes(&slots)? {
@@ -388,7 +386,7 @@ impl ViewWork<'_> {
     /// One group, of the log alone.
     fn one_of_log(&self, key: &[u8], events: &Selected) -> Result<Option<Slots>> {
         let grouping = self.grouping(Keys::One(key.into()));
-        let made = self.events(&grouping, events, 0)?;
+        let made = self.events(&grouping, events, Position::START)?;
         grouping.shown_at(&made, key)
     }
 }

@@ -66,7 +66,7 @@ impl ViewRow {
 
 /// The groups of a view as of a position.
 pub(in crate::exec) struct Memory {
-    through: u64,
+    through: Position,
     whole: GroupTable,
     /// By their keys, those that pass `HAVING`.
     shown: BTreeMap<Box<[u8]>, Arc<ViewRow>>,
@@ -143,8 +143,8 @@ fn wanted<T>(
         let shown = memory.shown.iter().map(|(key, shown)| Ok(passes(shown)?.then(|| taken(key, shown))));
         shown.filter_map(Result::transpose).collect()
     };
-    let through = groups.through.min(snapshot.head().0);
-    let at_head = through == snapshot.head().0;
+    let through = groups.through.min(snapshot.head());
+    let at_head = through == snapshot.head();
     let work = ViewWork::of(snapshot, plan, groups);
     // Whoever finds that it takes too much tells the others.
     let told = |made: Result<Memory>| {
@@ -185,7 +185,7 @@ pub(super) struct ViewWork<'a> {
     /// Of the definition.
     pub position: Position,
     pub group: &'a GroupPlan,
-    pub through: u64,
+    pub through: Position,
     pub limits: Limits,
     /// All that it was asked of.
     budgets: RefCell<Vec<Arc<Budget>>>,
@@ -197,7 +197,7 @@ impl<'a> ViewWork<'a> {
             snapshot,
             position: plan.view.position,
             group: &groups.group,
-            through: groups.through.min(snapshot.head().0),
+            through: groups.through.min(snapshot.head()),
             limits: snapshot.query_limits(),
             budgets: RefCell::default(),
         }
@@ -214,7 +214,7 @@ impl<'a> ViewWork<'a> {
             GroupsOf::Events(events) => events,
             GroupsOf::Entities(find) => return self.found(find),
         };
-        let until = self.snapshot.until(Position(self.through));
+        let until = self.snapshot.until(self.through);
         let budget = self.budget();
         let grouping = Grouping::with(self.group, budget.clone(), &self.limits);
         let mut memory = Memory::new(&grouping);
@@ -230,7 +230,7 @@ impl<'a> ViewWork<'a> {
             }
             match damaged {
                 true => memory = Memory::new(&Grouping::with(self.group, self.budget(), &self.limits)),
-                false => memory.through = through.0,
+                false => memory.through = through,
             }
         }
         let grouping = Grouping::with(self.group, memory.budget.clone(), &self.limits);
@@ -255,8 +255,8 @@ impl<'a> ViewWork<'a> {
                 return Ok(memory);
             }
         };
-        if self.through - memory.through > FAR
-            && self.snapshot.kept_through(self.position)? > Some(Position(memory.through + FAR))
+        if self.through.since(memory.through) > FAR
+            && self.snapshot.kept_through(self.position)? > Some(memory.through.plus(FAR))
         {
             return self.begun(of);
         }
@@ -281,17 +281,15 @@ impl<'a> ViewWork<'a> {
     }
 
     /// What the events behind a position make.
-    pub fn events(&self, grouping: &Grouping, events: &Selected, after: u64) -> Result<GroupTable> {
+    pub fn events(&self, grouping: &Grouping, events: &Selected, after: Position) -> Result<GroupTable> {
         let through = self.through.min(events.window.through);
         let after = after.max(events.window.after);
         if after >= through {
             return Ok(grouping.start());
         }
-        if through - after <= FEW {
+        if through.since(after) <= FEW {
             let mut part = grouping.start();
-            let mut log = self
-                .snapshot
-                .log(PositionRange::between(Position(after), Position(through)), ScanDirection::Ascending);
+            let mut log = self.snapshot.log(PositionRange::between(after, through), ScanDirection::Ascending);
             let mut add = |position, bytes: &[u8]| {
                 let event = Record::open(position, bytes)?;
                 if events.admits(&event, &self.limits)? {
@@ -325,8 +323,8 @@ impl<'a> ViewWork<'a> {
 }
 
 /// Whether something happened in a stretch that may have changed the state of an entity.
-fn touches(snapshot: &Snapshot, find: &FindPlan, after: u64, through: u64) -> Result<bool> {
-    if through.saturating_sub(after) > FEW {
+fn touches(snapshot: &Snapshot, find: &FindPlan, after: Position, through: Position) -> Result<bool> {
+    if through.since(after) > FEW {
         return Ok(true);
     }
     let fold = snapshot.indexes().model(&find.query.kind).map(|model| model.fold()).transpose()?;
@@ -340,8 +338,7 @@ fn touches(snapshot: &Snapshot, find: &FindPlan, after: u64, through: u64) -> Re
         touched.set(own || includes.any(|include| include.on.matches_text(event.kind())));
         Ok(!touched.get())
     };
-    let mut log =
-        snapshot.log(PositionRange::between(Position(after), Position(through)), ScanDirection::Ascending);
+    let mut log = snapshot.log(PositionRange::between(after, through), ScanDirection::Ascending);
     while !touched.get() && log.lend(FEW as usize, &mut look)? {}
     Ok(touched.get())
 }
@@ -349,7 +346,7 @@ fn touches(snapshot: &Snapshot, find: &FindPlan, after: u64, through: u64) -> Re
 impl Memory {
     fn new(grouping: &Grouping) -> Memory {
         Memory {
-            through: 0,
+            through: Position::START,
             whole: grouping.start(),
             shown: BTreeMap::new(),
             budget: grouping.budget().clone(),
@@ -389,7 +386,7 @@ pub(crate) fn changing(
     snapshot: &Snapshot,
     views: &ViewCaches,
     plan: &ReadView,
-    after: Option<u64>,
+    after: Option<Position>,
 ) -> Result<Changing> {
     let budget = Budget::new(snapshot, "a view that is subscribed to");
     let groups = match &plan.rows {
@@ -397,7 +394,7 @@ pub(crate) fn changing(
         RowSelection::Each(kind) => match &**kind {
             ReadKind::Find(find) => {
                 if let Some(after) = after
-                    && !touches(snapshot, find, after, snapshot.head().0)?
+                    && !touches(snapshot, find, after, snapshot.head())?
                 {
                     return Ok(Changing::Same);
                 }
@@ -410,7 +407,7 @@ pub(crate) fn changing(
                 return Ok(Changing::All(rows));
             }
             kind => {
-                let (mut kind, after) = (kind.clone(), after.unwrap_or(0));
+                let (mut kind, after) = (kind.clone(), after.unwrap_or(Position::START));
                 match &mut kind {
                     ReadKind::Events(events) => events.window.after = events.window.after.max(after),
                     ReadKind::Shaped(shaped) => {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::cursor::{Input, TokenCursor};
-use super::foreign_syntax::habit;
+use super::foreign_syntax::{habit, no_token};
 use crate::error::{SyntaxFault, shorten};
 use crate::lang::ast::Span;
 use crate::lang::expectations::{Expectation, Expectations, TokenClass, Wrong};
@@ -14,6 +14,8 @@ pub(super) struct Stopped<'a> {
     pub(super) text: &'a str,
     pub(super) tokens: &'a [Token],
     pub(super) trail: &'a Expectations,
+    /// Where the statement begins, as the index of a token.
+    pub(super) start: usize,
     /// Of the text, counted from 1.
     pub(super) statement: usize,
 }
@@ -30,12 +32,17 @@ impl Stopped<'_> {
         let Some(token) = self.token(self.trail.place()) else { return SyntaxFault::default() };
         let span = token.span;
         if let TokenKind::Bad(bad) = token.kind {
+            if let Some(wrong) = self.looked_at(no_token) {
+                return self.say(wrong, self.trail);
+            }
             let message = bad.message(self.source(span));
             let fault = self.say(Wrong { span, message, suggestion: None }, self.trail);
             return SyntaxFault { incomplete: bad.is_unclosed(), ..fault };
         }
-        if let Some(wrong) = self.habit() {
-            return self.say(wrong, self.trail);
+        let before = self.trail.place().checked_sub(1).and_then(|at| self.token(at));
+        if let Some(wrong) = self.looked_at(|c, start| habit(c, start, before, self.trail)) {
+            // What only stops too early may go on in the next line.
+            return SyntaxFault { incomplete: token.kind == TokenKind::End, ..self.say(wrong, self.trail) };
         }
         let suggestion = match token.kind {
             TokenKind::Word | TokenKind::Keyword(_) => self.trail.nearest(self.source(span), 2),
@@ -51,12 +58,14 @@ impl Stopped<'_> {
         SyntaxFault { incomplete: token.kind == TokenKind::End, ..fault }
     }
 
-    fn habit(&self) -> Option<Wrong> {
-        let place = self.trail.place();
-        let before = place.checked_sub(1).and_then(|at| self.token(at));
+    /// What is found at the place where it stopped, from where the statement begins.
+    fn looked_at(
+        &self,
+        look: impl for<'c> FnOnce(TokenCursor<'c>, TokenCursor<'c>) -> Option<Wrong>,
+    ) -> Option<Wrong> {
         let unused = RefCell::new(Expectations::default());
         let input = Input { text: self.text, tokens: self.tokens, trail: &unused };
-        habit(TokenCursor::new(&input, place), before, self.trail)
+        look(TokenCursor::new(&input, self.trail.place()), TokenCursor::new(&input, self.start))
     }
 
     /// A misspelt keyword may have passed as an id: `EMIT Order.paid BYY User 7`. Then the word before is the fault.

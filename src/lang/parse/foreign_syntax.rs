@@ -1,5 +1,9 @@
 //! Habits from elsewhere: known only to say what is right.
 
+mod continued;
+mod opening;
+mod signs;
+
 use super::cursor::TokenCursor;
 use super::name::joins;
 use crate::error::suggested;
@@ -9,16 +13,28 @@ use crate::lang::keyword::Keyword as K;
 use crate::lang::token::{Symbol, Token, TokenKind};
 
 /// What to say where a parse stopped, if it stopped at a habit.
-pub(super) fn habit(c: TokenCursor<'_>, before: Option<Token>, trail: &Expectations) -> Option<Wrong> {
+pub(super) fn habit(
+    c: TokenCursor<'_>,
+    start: TokenCursor<'_>,
+    before: Option<Token>,
+    trail: &Expectations,
+) -> Option<Wrong> {
     let here = c.token();
     let source = |token: Token| c.slice(token.span);
     let expects = |noun: TokenClass| trail.expects(Expectation::Noun(noun));
 
     if trail.expects(Expectation::Keyword(K::History)) && trail.expects(Expectation::Keyword(K::Compact)) {
-        let message = opening(source(here))?;
-        return Some(Wrong { span: here.span, message: message.to_owned(), suggestion: None });
+        return opening::opening(c);
     }
     if let Some(wrong) = slip(c, before, trail) {
+        return Some(wrong);
+    }
+    let known = || {
+        offset(c, start)
+            .or_else(|| signs::sign(c, start, trail))
+            .or_else(|| continued::continued(c, start, trail))
+    };
+    if let Some(wrong) = known() {
         return Some(wrong);
     }
     if expects(TokenClass::Pattern) && unquoted_begins(here) {
@@ -51,7 +67,7 @@ pub(super) fn habit(c: TokenCursor<'_>, before: Option<Token>, trail: &Expectati
         return Some(wrong);
     }
     match here.kind {
-        TokenKind::Word => word(here, source(here)),
+        TokenKind::Word => clause(c),
         TokenKind::Keyword(_)
             if expects(TokenClass::EntityId) && before.is_some_and(|b| is_kind(source(b))) =>
         {
@@ -96,11 +112,17 @@ fn wrong_symbol(
             wrong(here, "a call takes no *: count() counts", Some("count()"))
         }
         Symbol::Star if before.is_some_and(|b| b.kind == TokenKind::Keyword(K::Select)) => {
-            wrong(here, "there is no SELECT *: without SELECT it comes whole", None)
+            wrong(here, "there is no SELECT *: leave it out, and events come whole", None)
         }
         Symbol::Bang if !expects(TokenClass::Expression) => None,
+        Symbol::PipePipe => signs::either(c),
         symbol => operator(here, symbol),
     }
+}
+
+/// What to say of a character that no token begins with.
+pub(super) fn no_token(c: TokenCursor<'_>, start: TokenCursor<'_>) -> Option<Wrong> {
+    signs::no_token(c, start)
 }
 
 const NO_CASE: &str = "there is no CASE: if(condition, a, b) chooses";
@@ -187,13 +209,13 @@ fn slip_from_elsewhere(c: TokenCursor<'_>, before: Option<Token>, trail: &Expect
                 && c.next().kind() == TokenKind::Text
                 && ["to", "for", "on"].iter().any(|filler| word.eq_ignore_ascii_case(filler)) =>
         {
-            wrong_at(here.span, "the pattern follows at once", None)
+            wrong_at(here.span, &format!("the pattern comes next, without {word}"), None)
         }
         TokenKind::Symbol(Symbol::LeftParen) if is(before, TokenKind::Keyword(K::Now)) => {
             wrong_at(here.span, "NOW has no brackets", Some("NOW".to_owned()))
         }
         TokenKind::Symbol(Symbol::RightBrace) if expects(TokenClass::NewKey) || expects(TokenClass::Key) => {
-            wrong_at(here.span, "no comma stands before }", None)
+            wrong_at(here.span, "the comma before } is one too many", None)
         }
         // `'it's'` ends behind `it`.
         TokenKind::Word
@@ -226,7 +248,9 @@ fn slip_here(c: TokenCursor<'_>, before: Option<Token>, trail: &Expectations) ->
         TokenKind::Word if expects(TokenClass::Pattern) && word.eq_ignore_ascii_case("offset") => {
             self::word(here, word)
         }
-        TokenKind::Keyword(K::From) if expects(TokenClass::Pattern) && !keyword(K::From) => {
+        TokenKind::Keyword(K::From)
+            if expects(TokenClass::Pattern) && !keyword(K::From) && !continued::is_point(c.next()) =>
+        {
             let message = "there is no FROM: a pattern follows EVENTS at once, as in EVENTS 'Order.*'";
             let of = matches!(c.next().kind(), TokenKind::Word).then(|| format!("'{}.*'", c.next().source()));
             wrong_at(here.span, message, of)
@@ -278,7 +302,10 @@ fn slip_here(c: TokenCursor<'_>, before: Option<Token>, trail: &Expectations) ->
             None,
         ),
         TokenKind::Word
-            if keyword(K::As) && self::word(here, word).is_none() && trail.nearest(word, 2).is_none() =>
+            if keyword(K::As)
+                && !expects(TokenClass::Pattern)
+                && self::word(here, word).is_none()
+                && trail.nearest(word, 2).is_none() =>
         {
             wrong_at(here.span, "a column is named with AS", Some(format!("AS {word}")))
         }
@@ -316,55 +343,18 @@ fn keyword_as_id(token: Token, source: &str) -> Wrong {
     Wrong { span: token.span, message, suggestion: Some(format!("'{source}'")) }
 }
 
-/// What other languages begin a statement with.
-fn opening(word: &str) -> Option<&'static str> {
-    let message = match word.to_ascii_uppercase().as_str() {
-        "SELECT" => {
-            "events are read with EVENTS, as in EVENTS 'Order.*' WHERE data.total > 100; \
-             states with FIND, views with READ"
-        }
-        "INSERT" => "events are appended with EMIT, as in EMIT Order.created 42 {total: 10}",
-        "UPDATE" => {
-            "nothing is changed in place: EMIT what happened, as in EMIT Order.renamed 42 {name: 'x'}"
-        }
-        "DELETE" => {
-            "nothing is deleted: EMIT what happened, as in EMIT Order.deleted 42, and the state is null"
-        }
-        "CREATE" | "ALTER" => {
-            "nothing need be created before it is used; what has a definition has it by DEFINE, \
-             as in DEFINE INDEX customer ON 'Order.*' AS data.customer"
-        }
-        "BEGIN" | "START" | "COMMIT" | "ROLLBACK" => {
-            "several writes take effect together in ATOMIC (EMIT …; EMIT …)"
-        }
-        "HELP" | "?" => {
-            "help is for the prompt; statements begin with EMIT, HISTORY, EVENTS, AT, FIND, SHOW and others"
-        }
-        "DESC" => "a kind, a verb, a view or an index is described by DESCRIBE, as in DESCRIBE Order",
-        "GET" => "what an entity is: AT Order 42 NOW; what happened to it: HISTORY Order 42",
-        "LIST" => "events are listed by EVENTS 'Order.*', entities by FIND Order, kinds by SHOW KINDS",
-        "COUNT" => "events are counted by EVENTS 'Order.*' SELECT count()",
-        "TRUNCATE" => "nothing is deleted: the log keeps what happened",
-        "VACUUM" => "the file is made small by COMPACT",
-        "PRAGMA" | "SET" => "options are given as the file is opened: bygone --help lists them",
-        "CLEAR" | "CLS" => "the screen is cleared by Ctrl-L",
-        "EXIT" | "QUIT" => "leaving is for the prompt; it is no statement",
-        "USE" => "a database is one file, named when it is opened",
-        _ => return None,
-    };
-    Some(message)
-}
-
 fn word(token: Token, source: &str) -> Option<Wrong> {
     match source.to_ascii_uppercase().as_str() {
-        "LIKE" | "ILIKE" | "GLOB" | "RLIKE" | "REGEXP" => {
+        "LIKE" | "GLOB" => {
             wrong(token, "a pattern is tested with MATCHES, as in type MATCHES 'Order.*'", Some("MATCHES"))
         }
-        "OFFSET" => wrong(
-            token,
-            "there is no OFFSET: go on from the last position seen, as in SINCE #1207",
-            Some("SINCE"),
-        ),
+        "ILIKE" => {
+            wrong(token, "MATCHES heeds case; for any case, write lower(x) MATCHES 't*'", Some("MATCHES"))
+        }
+        "RLIKE" | "REGEXP" | "SIMILAR" => {
+            wrong(token, "regex() tests a regular expression, as in regex(data.name, '^t')", None)
+        }
+        "OFFSET" => wrong(token, NO_OFFSET, Some("SINCE")),
         "TOP" | "FETCH" => {
             wrong(token, "the first so many are LIMIT, the newest so many LAST", Some("LIMIT"))
         }
@@ -372,20 +362,76 @@ fn word(token: Token, source: &str) -> Option<Wrong> {
     }
 }
 
-/// `DROP TABLE x`, `SHOW TABLES`.
-fn no_table(token: Token, source: &str) -> Option<Wrong> {
-    match source.to_ascii_uppercase().as_str() {
-        "EVENTS" | "STREAMS" => {
-            wrong(token, "events are read by EVENTS, as in EVENTS 'Order.*'; their types by SHOW TYPES", None)
-        }
-        "TABLE" | "DATABASE" | "SCHEMA" => wrong(
+/// Clauses of other languages. Unlike [`word`], what may be an id: it is looked for only where the parse stopped.
+fn clause(c: TokenCursor<'_>) -> Option<Wrong> {
+    let token = c.token();
+    match c.source().to_ascii_uppercase().as_str() {
+        "JOIN" | "INNER" | "LEFT" | "RIGHT" | "FULL" | "CROSS" | "OUTER" => wrong(
             token,
-            "there are no tables: events stay; what has a definition is named by what it is, like INDEX customer",
+            "events are not joined; DEFINE ENTITY … INCLUDE folds events of several kinds into one state",
             None,
         ),
-        "TABLES" | "DATABASES" | "COLUMNS" => {
-            wrong(token, "there are no tables: the types of events are listed by SHOW TYPES", Some("TYPES"))
+        "UNION" | "INTERSECT" | "EXCEPT" => {
+            wrong(token, "one pattern reads several types, as in EVENTS 'Order.*, User.*'", None)
         }
+        "OVER" | "PARTITION" | "WINDOW" | "QUALIFY" => {
+            wrong(token, "there are no window functions; GROUP BY gives one row a group", Some("GROUP BY"))
+        }
+        "RETURNING" => wrong(token, "EMIT answers with the event; leave RETURNING out", None),
+        _ => word(token, c.source()),
+    }
+}
+
+/// What SQL writes before the text of a time.
+const TIMES: [&str; 5] = ["DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ", "DATETIME"];
+
+/// How to go on from a page of events.
+const NO_OFFSET: &str = "there is no OFFSET: go on from the last position seen, as in SINCE #1207";
+
+/// `OFFSET`, where something else than events in their order is read.
+fn offset(c: TokenCursor<'_>, start: TokenCursor<'_>) -> Option<Wrong> {
+    if !c.source().eq_ignore_ascii_case("offset") {
+        return None;
+    }
+    let mut ordered = None;
+    let mut before = c;
+    while before.place() > start.place() {
+        before = before.back(1)?;
+        if before.kind() == TokenKind::Keyword(K::Order) && before.next().kind() == TokenKind::Keyword(K::By)
+        {
+            ordered = Some(before);
+            break;
+        }
+    }
+    match (ordered, start.kind()) {
+        (Some(_), _) => wrong(
+            c.token(),
+            "there is no OFFSET: continue after the last row with WHERE on what ORDER BY names",
+            None,
+        ),
+        (None, TokenKind::Keyword(K::Find)) => wrong(
+            c.token(),
+            "there is no OFFSET: FIND goes by ids, so continue after the last one, as in WHERE target.id > '42'",
+            None,
+        ),
+        (None, TokenKind::Keyword(K::Read)) => wrong(
+            c.token(),
+            "there is no OFFSET: ORDER BY a column, and continue after its last value with WHERE",
+            None,
+        ),
+        _ => None,
+    }
+}
+
+/// `DROP TABLE x`, `DEFINE TABLE x`.
+fn no_table(token: Token, source: &str) -> Option<Wrong> {
+    match source.to_ascii_uppercase().as_str() {
+        "TABLE" | "DATABASE" | "SCHEMA" => {
+            wrong(token, "there are no tables: DEFINE and DROP take a definition, as in INDEX customer", None)
+        }
+        "TRIGGER" => wrong(token, "a trigger is a REACTION", Some("REACTION")),
+        "FUNCTION" | "PROCEDURE" => wrong(token, "a procedure is a VERB", Some("VERB")),
+        "KIND" | "TYPE" => wrong(token, "a kind is defined as an ENTITY", Some("ENTITY")),
         _ => None,
     }
 }
@@ -394,9 +440,6 @@ fn operator(token: Token, symbol: Symbol) -> Option<Wrong> {
     match symbol {
         Symbol::EqualEqual => wrong(token, "equal is written =", Some("=")),
         Symbol::LessGreater => wrong(token, "not equal is written !=", Some("!=")),
-        Symbol::PipePipe => {
-            wrong(token, "|| is no operator: or is written OR; texts are joined by concat(a, b)", Some("OR"))
-        }
         Symbol::AmpersandAmpersand => wrong(token, "&& is no operator: and is written AND", Some("AND")),
         Symbol::Bang => wrong(token, "! is no operator: not is written NOT", Some("NOT")),
         _ => None,
@@ -415,6 +458,14 @@ pub(super) fn unquoted_pattern(c: TokenCursor<'_>) -> Wrong {
     }
     let span = end.span_from(c);
     let pattern = c.slice(span);
+    // `EVENTS Order 42`.
+    if end.place() == c.next().place() && matches!(end.kind(), TokenKind::Int | TokenKind::Text) {
+        return Wrong {
+            span: end.next().span_from(c),
+            message: "HISTORY reads the events of one entity".to_owned(),
+            suggestion: suggested(format!("HISTORY {pattern} {}", end.source())),
+        };
+    }
     let alone = end.place() == c.next().place() && pattern != "*";
     let meant = if alone { format!("'{pattern}.*'") } else { format!("'{pattern}'") };
     Wrong { span, message: "a pattern is quoted".to_owned(), suggestion: suggested(meant) }

@@ -76,6 +76,9 @@ fn odd_characters_are_named() {
         ("SHOW \0", "the character U+0000 means nothing outside quotes"),
         ("SHOW \u{feff}", "the character U+FEFF means nothing outside quotes"),
         ("SHOW ^", "^ means nothing outside quotes"),
+        ("# all", "a comment begins with --"),
+        ("#all", "a comment begins with --"),
+        ("EVENTS SINCE #x", "a position is # and digits, like #1207"),
     ] {
         assert_eq!(fault(text).sentence(), message);
     }

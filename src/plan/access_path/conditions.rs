@@ -226,7 +226,7 @@ impl Against<'_> {
             Bound::Excluded(n) => n.saturating_sub(1),
             Bound::Unbounded => i128::MAX,
         });
-        let position = |n: i128| u64::try_from(n.max(0)).unwrap_or(u64::MAX);
+        let position = |n: i128| Position(u64::try_from(n.max(0)).unwrap_or(u64::MAX));
         if let Some(low) = low {
             window.after = window.after.max(position(low));
         }

@@ -23,7 +23,7 @@ pub(crate) struct ReadView {
     /// A newer definition, which this one answers for until it is complete.
     pub newer: Option<Position>,
     /// Up to where it is kept, and the head that is read, for people.
-    pub kept: (Option<u64>, u64),
+    pub kept: (Option<Position>, Position),
     pub rows: RowSelection,
 }
 
@@ -65,7 +65,7 @@ pub(super) fn plan(snapshot: &Snapshot, read: ViewRead) -> Result<ReadView> {
         }
     };
     let kept = snapshot.until(through).kept_through(view.position)?;
-    Ok(ReadView { view, newer, kept: (kept.map(|kept| kept.0), through.0), rows })
+    Ok(ReadView { view, newer, kept: (kept, through), rows })
 }
 
 pub(super) fn subscription(snapshot: &Snapshot, asked: ViewSubscriptionRead) -> Result<ViewSubscriptionPlan> {
@@ -130,11 +130,11 @@ impl Display for ReadView {
                 }
                 (_, (Some(kept), through)) if kept >= through => f.write_str("\n  kept up to the head")?,
                 (_, (Some(kept), through)) => {
-                    let more = through - kept;
-                    write!(f, "\n  kept up to #{kept}, and {more} events behind it are worked out, once")?;
+                    let more = through.since(kept);
+                    write!(f, "\n  kept up to {kept}, and {more} events behind it are worked out, once")?;
                 }
                 (_, (None, through)) => {
-                    write!(f, "\n  not kept as of then: it is worked out of the log up to #{through}")?;
+                    write!(f, "\n  not kept as of then: it is worked out of the log up to {through}")?;
                 }
             },
         }

@@ -15,7 +15,7 @@ impl AbsenceCheck {
     pub fn of(said: &ExpectNone, names: Names, own: &[&str]) -> Result<AbsenceCheck> {
         said.check()?;
         if said.after > names.head() {
-            let item = MissingItem::Position { asked: said.after.0, head: names.head().0 };
+            let item = MissingItem::Position { asked: said.after, head: names.head() };
             return Err(Missing::from(item).into());
         }
         let pattern = said.pattern.clone().unwrap_or_else(Pattern::all);
@@ -38,7 +38,7 @@ impl AbsenceCheck {
                 }
             });
         }
-        AbsenceCheck::new(pattern, by, said.after.0, said.since)
+        AbsenceCheck::new(pattern, by, said.after, said.since)
     }
 }
 

@@ -7,11 +7,12 @@ use super::{Binder, expr::NameScope};
 use crate::entity::{Entity, EventType, NameText, Position};
 use crate::error::{Error, MissingItem, Result};
 use crate::event::{BUILT_IN, Cause, EventId, is_built_in};
-use crate::lang::ast::{Comparison, Expr, ExprKind, Literal, Selector, TagCondition, TagTest};
+use crate::lang::ast::{Comparison, Expr, ExprKind, IdExpr, Literal, Selector, TagCondition, TagTest};
 use crate::plan::by::{By, Derived, KeyLiteral, Tagged, Test, order};
 use crate::plan::datum::instant_of;
 use crate::plan::expr::{BoundExpr, Constant};
 use crate::plan::fault::nearest;
+use crate::plan::function;
 use crate::store::index::term::IndexKey;
 use crate::value::Value;
 
@@ -60,6 +61,14 @@ impl Binder<'_> {
     }
 
     fn constant(&self, name: &str, expr: &Expr, tag: &TagCondition) -> Result<Constant> {
+        // A call reads as an entity here, whose id is worked out.
+        if let ExprKind::Entity(call) = &expr.kind
+            && matches!(call.id, IdExpr::Expr(_))
+            && function::named(&call.kind.text).is_some()
+        {
+            let message = "BY takes values, and no call: a time is written 2024-04-01, or 2024-04-01T10:00:00Z; WHERE takes calls";
+            return Err(self.fault(expr.span, message));
+        }
         match self.expr(expr, NameScope::None)? {
             BoundExpr::Constant(constant) => Ok(constant),
             BoundExpr::Now => self.now_at(expr.span).map(Constant::Time),
@@ -212,6 +221,24 @@ impl Binder<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Names of `BY` that no event is found by yet: what waits for one may wait for ever.
+    pub(super) fn unanswered(&self, selector: &Selector) -> Result<Option<String>> {
+        for tag in &selector.tags {
+            let name = tag.name.text.as_str();
+            let names = self.names()?;
+            let is_known = matches!(tag.test, TagTest::Is(_)) || is_built_in(name);
+            if is_known || names.catalog().get(name).is_some() || names.has_tag(name)? {
+                continue;
+            }
+            let what = named_otherwise(names, name)?.map_or_else(String::new, |what| format!(" ({what})"));
+            let field = NameText(name);
+            return Ok(Some(format!(
+                "BY {field}: no index answers it{what}, and no event was emitted with INDEX BY {field} yet"
+            )));
+        }
+        Ok(None)
     }
 
     fn unknown_name(

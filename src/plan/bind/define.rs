@@ -6,7 +6,7 @@ use super::webhook::webhook_definition;
 use super::{BindInput, Binder};
 use crate::definition::{DefinitionKind, ProgramKind};
 use crate::entity::Position;
-use crate::error::{Error, Result, shorten};
+use crate::error::{Error, MissingItem, Result, shorten};
 use crate::event::is_built_in;
 use crate::lang;
 use crate::lang::ast::{
@@ -130,11 +130,16 @@ impl Binder<'_> {
                 );
             }
             let meant = nearest(&name.text, known).map(|name| crate::entity::NameText(name).to_string());
-            let message = match what {
-                DropTarget::Subscription => format!("no subscription is named '{}'", name.text),
-                DropTarget::Definition(kind) => format!("no {} '{}' is defined", kind.word(), name.text),
+            let (sort, message) = match what {
+                DropTarget::Subscription => {
+                    ("subscription", format!("no subscription is named '{}'", name.text))
+                }
+                DropTarget::Definition(kind) => {
+                    (kind.word(), format!("no {} '{}' is defined", kind.word(), name.text))
+                }
             };
-            return Err(self.fault_meaning(name.span, message, meant));
+            let item = MissingItem::Name { sort, name: name.text.clone() };
+            return Err(self.missing_meaning(name.span, item, message, meant));
         }
         let actor = self.context.default_actor.cloned();
         Ok(WritePlan::Drop(Drop { what, name: name.text.clone(), actor }))
@@ -157,7 +162,8 @@ impl Binder<'_> {
         if !known.contains(&name.text.as_str()) {
             let meant = nearest(&name.text, known).map(|name| crate::entity::NameText(name).to_string());
             let message = format!("no {} '{}' is defined", kind.word(), name.text);
-            return Err(self.fault_meaning(name.span, message, meant));
+            let item = MissingItem::Name { sort: kind.word(), name: name.text.clone() };
+            return Err(self.missing_meaning(name.span, item, message, meant));
         }
         let actor = self.context.default_actor.cloned();
         Ok(WritePlan::Settle(Settle { kind, name: name.text.clone(), position, again, actor }))
@@ -200,9 +206,9 @@ impl Binder<'_> {
         let kinds = kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with('$'));
         let meant =
             nearest(wanted, kinds.chain(known())).map(|name| crate::entity::NameText(name).to_string());
-        let message =
-            format!("nothing is called '{wanted}'; SHOW KINDS tells which kinds of entities there are");
-        Err(self.fault_meaning(name.span, message, meant))
+        let message = format!("nothing is called '{wanted}'; SHOW KINDS lists the kinds of entities");
+        let item = MissingItem::Name { sort: "kind", name: name.text.clone() };
+        Err(self.missing_meaning(name.span, item, message, meant))
     }
 
     fn index_name(&self, name: &Name) -> Result<()> {
@@ -248,13 +254,12 @@ impl Binder<'_> {
                 let message = "an index of states is ON the kind of the entities, not on types of events";
                 Err(self.fault_meaning(pattern.span(), message, Some(format!("'{kind}'"))))
             }
-            (_, false) => self.at(pattern.span(), text.parse()).map(On::Events),
+            (_, false) => self.pattern_of(&text, pattern.span()).map(On::Events),
         }
     }
 
     pub(super) fn pattern_text(&self, pattern: &TextExpr, what: &str) -> Result<crate::pattern::Pattern> {
-        let text = self.text(pattern, what)?;
-        self.at(pattern.span(), text.parse())
+        self.pattern_of(&self.text(pattern, what)?, pattern.span())
     }
 
     /// An expression whose values an index holds.

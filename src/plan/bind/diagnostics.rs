@@ -77,7 +77,7 @@ impl Binder<'_> {
         ))
     }
 
-    fn source(&self, span: Span) -> &str {
+    pub(super) fn source(&self, span: Span) -> &str {
         self.context.text.get(span.range()).unwrap_or_default()
     }
 }

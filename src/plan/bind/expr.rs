@@ -79,6 +79,7 @@ impl Binder<'_> {
             ExprKind::Field(path) => self.named(path, names)?,
             ExprKind::Entity(entity) => {
                 self.check_entity(&entity.kind, expr.span, matches!(names, NameScope::None))?;
+                self.check_literal(entity, expr.span)?;
                 BoundExpr::Constant(Constant::Entity(self.entity(entity)?))
             }
             ExprKind::Call { name, args } => self.call(name, args, expr.span, names)?,
@@ -91,19 +92,14 @@ impl Binder<'_> {
                 BoundExpr::Constant(Constant::Span(nanos)) => BoundExpr::Constant(Constant::Span(-nanos)),
                 node => folded(BoundExpr::Negate(Box::new(node))),
             },
-            ExprKind::Arithmetic { first, rest } => {
-                let mut nodes = Vec::with_capacity(rest.len());
-                for (operator, operand) in rest {
-                    nodes.push((*operator, self.expr(operand, names)?));
-                }
-                folded(BoundExpr::Arithmetic { first: boxed(first)?, rest: nodes })
-            }
+            ExprKind::Arithmetic { first, rest } => self.arithmetic(first, rest, names)?,
             ExprKind::Compare { left, comparison, right } => {
                 let [left, right] = self.beside([left, right], names)?;
                 BoundExpr::Compare { left: Box::new(left), comparison: *comparison, right: Box::new(right) }
             }
             ExprKind::Matches { subject, negated, pattern } => {
-                let subject = boxed(subject)?;
+                let (subject, tested) = (boxed(subject)?, subject);
+                self.check_text(&subject, tested)?;
                 let BoundExpr::Constant(Constant::Value(Value::Text(text))) = self.expr(pattern, names)?
                 else {
                     return Err(
@@ -111,7 +107,7 @@ impl Binder<'_> {
                     );
                 };
                 let pattern = match subject.sort() {
-                    Sort::Type => Like::Type(self.at(pattern.span, text.parse())?),
+                    Sort::Type => Like::Type(self.pattern_of(&text, pattern.span)?),
                     _ => Like::Text(TextPattern::new(&text)),
                 };
                 turned(*negated, BoundExpr::Matches { subject, pattern })
@@ -134,6 +130,27 @@ impl Binder<'_> {
             }
             ExprKind::IsNull { subject, negated } => turned(*negated, BoundExpr::IsNull(boxed(subject)?)),
         })
+    }
+
+    fn arithmetic(&self, first: &Expr, rest: &[(Operator, Expr)], names: NameScope) -> Result<BoundExpr> {
+        let bound = self.expr(first, names)?;
+        let mut nodes = Vec::with_capacity(rest.len());
+        for (operator, operand) in rest {
+            nodes.push((*operator, self.expr(operand, names)?));
+        }
+        let said = rest.iter().map(|(_, operand)| operand);
+        let operands: Vec<_> =
+            std::iter::once((&bound, first)).chain(nodes.iter().map(|(_, node)| node).zip(said)).collect();
+        // What is made is worked out strictly: but for times, its error says what was computed.
+        let is_strict = matches!(
+            names,
+            NameScope::None | NameScope::Fold | NameScope::Reaction | NameScope::Schedule | NameScope::Verb
+        );
+        if !is_strict || operands.iter().any(|(node, _)| node.sort() == Sort::Time) {
+            let operators: Vec<Operator> = rest.iter().map(|(operator, _)| *operator).collect();
+            self.check_arithmetic(&operands, &operators)?;
+        }
+        Ok(folded(BoundExpr::Arithmetic { first: Box::new(bound), rest: nodes }))
     }
 
     pub(super) fn object(&self, object: &ObjectExpr, names: NameScope) -> Result<BoundExpr> {
@@ -210,6 +227,11 @@ impl Binder<'_> {
             return Err(self.fault_meaning(path.first.span, message, Some(meant)));
         }
         let field = Field::named(first).ok_or_else(|| {
+            let before = self.source(Span::new(0, path.first.span.start())).trim_end();
+            if first.eq_ignore_ascii_case("all") && before.to_ascii_uppercase().ends_with("GROUP BY") {
+                let message = "GROUP BY names what it groups by, as in GROUP BY type";
+                return self.fault(path.first.span, message);
+            }
             let columns: Vec<&str> = match names {
                 NameScope::Frame(frame) => frame.names().collect(),
                 _ => Vec::new(),
@@ -218,7 +240,9 @@ impl Binder<'_> {
             let call = columns.iter().find(|column| column.split('(').next() == Some(first.as_str()));
             let state = has_state.then_some(STATE);
             let known = columns.iter().copied().chain(NAMES).chain(state);
+            let elsewhere = elsewhere(first).filter(|_| path.steps.is_empty() && columns.is_empty());
             let meant = match call.copied().or_else(|| nearest(first, known)) {
+                _ if elsewhere.is_some() => format!("{} or data.{first}", elsewhere.unwrap_or_default()),
                 Some(name) => name.to_owned(),
                 // Kinds and types are written with a capital, members of data without.
                 None if first.starts_with(char::is_uppercase) => format!("'{path}'"),
@@ -362,6 +386,13 @@ impl Binder<'_> {
         if is(Sort::Date, &nodes) {
             nodes.iter_mut().for_each(beside_date);
         }
+        // The fields among them, and how they are said.
+        let fields: Vec<(Sort, &str)> = nodes
+            .iter()
+            .zip(exprs)
+            .filter(|(node, _)| matches!(node, BoundExpr::Field(_)))
+            .map(|(node, expr)| (node.sort(), self.source(expr.span)))
+            .collect();
         let (time, entity, id) = (is(Sort::Time, &nodes), is(Sort::Entity, &nodes), is(Sort::Id, &nodes));
         for (node, expr) in nodes.iter_mut().zip(exprs) {
             let BoundExpr::Constant(constant) = node else { continue };
@@ -380,7 +411,9 @@ impl Binder<'_> {
                 self.beside_time(constant, expr.span)?;
             }
             if entity && let Constant::Value(Value::Text(text)) = constant {
-                let message = "a text beside an entity: expected an entity, like User 7";
+                let path = fields.iter().find_map(|(sort, said)| (*sort == Sort::Entity).then_some(said));
+                let alone = path.map_or_else(String::new, |path| format!("; its id alone is {path}.id"));
+                let message = format!("a text beside an entity: expected an entity, like User 7{alone}");
                 let meant = text.parse::<Entity>().ok().map(|entity| entity.to_string());
                 return Err(self.fault_meaning(expr.span, message, meant));
             }
@@ -388,6 +421,7 @@ impl Binder<'_> {
                 *value = Value::Text(value.to_string());
             }
         }
+        self.check_beside(&nodes, exprs)?;
         self.note_instants(&nodes);
         Ok(nodes)
     }
@@ -428,6 +462,20 @@ pub(super) fn taken(step: &ast::StepExpr) -> (FieldStep, Span) {
             (FieldStep::Element(usize::try_from(*index).unwrap_or(usize::MAX)), *span)
         }
     }
+}
+
+/// The field that other databases call so.
+fn elsewhere(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "date" | "time" | "datetime" | "ts" | "created" | "created_at" | "occurred_at" => "timestamp",
+        "user" | "author" | "who" => "actor",
+        "entity" | "stream" | "aggregate" | "subject" => "target",
+        "kind" => "target.type",
+        "event_type" | "event" => "type",
+        "payload" | "body" => "data",
+        "seq" | "sequence" | "rowid" | "revision" => "position",
+        _ => return None,
+    })
 }
 
 /// A day is text.

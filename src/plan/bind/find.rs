@@ -30,9 +30,9 @@ impl Binder<'_> {
         }
         let at = clauses.at.as_ref().map(|point| self.point(point, None)).transpose()?;
         let (through, as_of) = self.as_of(clauses.as_of.as_ref(), None)?;
-        let mut window = LogWindow::through(through.0);
+        let mut window = LogWindow::through(through);
         match at {
-            Some(ResolvedPoint::Position(position)) => window.through = window.through.min(position.0),
+            Some(ResolvedPoint::Position(position)) => window.through = window.through.min(position),
             Some(ResolvedPoint::Time(time)) => window.by = Some(time),
             None => {}
         }

@@ -51,6 +51,7 @@ pub(crate) fn hints(statement: &Stmt, input: BindInput, names: Names) -> Result<
         Stmt::Read(ReadStmt::Subscribe(subscribe)) => {
             if let SourceClause::Events(selector) = &subscribe.source {
                 let clauses = Clauses { filter: subscribe.filter.clone(), ..Clauses::default() };
+                hints.extend(binder.unanswered(selector)?);
                 binder.of_events(selector, &clauses, Told::Yet, &mut hints)?;
             }
             if let Some(Start::Point(from)) = &subscribe.from {
@@ -181,11 +182,9 @@ impl Binder<'_> {
         Ok(())
     }
 
-    /// The types in use, but for the database's own.
+    /// The types in use.
     fn types(&self) -> Result<Vec<(String, Term)>> {
-        let mut types = self.names()?.types("")?;
-        types.retain(|(name, _)| !name.starts_with('$'));
-        Ok(types)
+        self.names()?.types("")
     }
 
     fn kind(&self, entity: &EntityRef) -> Result<Option<String>> {
@@ -206,7 +205,9 @@ impl Binder<'_> {
         }
         let types = self.types()?;
         let defined = catalog.models().map(|model| model.kind.as_str()).filter(|defined| *defined != kind);
-        let meant = nearest(kind, types.iter().map(|(name, _)| prefix(name)).chain(defined));
+        let kinds = types.iter().map(|(name, _)| prefix(name));
+        let kinds = kinds.filter(|known| !known.starts_with('$') || kind.starts_with('$'));
+        let meant = nearest(kind, kinds.chain(defined));
         Ok(Some(match meant {
             Some(meant) => format!("no events of {kind}; did you mean {}{behind}?", NameText(meant)),
             None => format!("no events of {kind}"),
@@ -239,7 +240,7 @@ impl Binder<'_> {
     /// The lists of the types that a selector means.
     fn matched(&self, selector: &Selector, types: &[(String, Term)]) -> Result<Vec<Term>> {
         let pattern = match &selector.pattern {
-            Some(text) => self.at(text.span(), self.text(text, "a pattern")?.parse())?,
+            Some(text) => self.pattern_of(&self.text(text, "a pattern")?, text.span())?,
             None => Pattern::all(),
         };
         let meant = types.iter().filter(|(name, _)| pattern.matches_text(name));

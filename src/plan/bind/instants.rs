@@ -5,7 +5,6 @@ use crate::lang;
 use crate::lang::ast::{DefinitionStmt, Stmt};
 use crate::plan::expr::{BoundExpr, Constant};
 use crate::plan::field::{Field, Sort};
-use crate::plan::function::FunctionBody;
 use crate::plan::parameters::Parameters;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -41,7 +40,7 @@ impl Binder<'_> {
         }
         let (mut times, mut texts, mut both) = (0, 0, 0);
         for node in compared {
-            let (time, text) = (may_be_time(node), may_be_text(node));
+            let (time, text) = (node.may_be_time(), may_be_text(node));
             times += usize::from(time);
             texts += usize::from(text);
             both += usize::from(time && text);
@@ -50,21 +49,6 @@ impl Binder<'_> {
         if times > 0 && texts > 0 && times + texts - both > 1 {
             self.instants.set(true);
         }
-    }
-}
-
-fn may_be_time(node: &BoundExpr) -> bool {
-    match node {
-        node if node.sort() == Sort::Time => true,
-        BoundExpr::Slot { sort, .. } => *sort == Sort::Other,
-        BoundExpr::Call { function, arguments } => {
-            matches!(function.work, FunctionBody::If | FunctionBody::Coalesce)
-                && arguments.iter().any(may_be_time)
-        }
-        BoundExpr::Arithmetic { first, rest } => {
-            may_be_time(first) || rest.iter().any(|(_, operand)| may_be_time(operand))
-        }
-        _ => false,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Binder;
 use super::expr::NameScope;
 use crate::document::Raw;
-use crate::error::{Result, shorten};
+use crate::error::{Result, shorten, suggested};
 use crate::event::record::Record;
 use crate::lang::ast::{
     Clauses, Comparison, Expr, ExprKind, Literal, Path, PointExpr, PointKind, Selector, StepExpr, TagTest,
@@ -92,8 +92,10 @@ impl Binder<'_> {
                 let quoted = self.quoted_field(term, subject);
                 quoted.or_else(|| self.reversed(low, high).filter(|_| !negated))
             }
+            ExprKind::Matches { subject, pattern, .. } => {
+                self.quoted_field(term, subject).or_else(|| self.other_pattern(subject, pattern))
+            }
             ExprKind::In { subject, .. }
-            | ExprKind::Matches { subject, .. }
             | ExprKind::Contains { subject, .. }
             | ExprKind::IsNull { subject, .. } => self.quoted_field(term, subject),
             _ => None,
@@ -123,6 +125,26 @@ impl Binder<'_> {
                 shorten(&right.to_string())
             )),
         }
+    }
+
+    /// A pattern as `LIKE` or a regular expression has it.
+    fn other_pattern(&self, subject: &Expr, pattern: &Expr) -> Option<String> {
+        // Of a type it is told by the types there are.
+        if matches!(&subject.kind, ExprKind::Field(path) if path.first.text == "type") {
+            return None;
+        }
+        let Constant::Value(Value::Text(text)) = self.fixed_value(pattern)? else { return None };
+        let meant =
+            |pattern: String| suggested(pattern).map_or_else(String::new, |p| format!("; did you mean {p}?"));
+        if text.contains('%') && !text.contains('*') {
+            let stars = meant(format!("'{}'", text.replace('%', "*").replace('\'', "''")));
+            return Some(format!("in a pattern % is an ordinary character, and * any run of them{stars}"));
+        }
+        if text.starts_with('^') || text.ends_with('$') {
+            let call = meant(format!("regex({subject}, {pattern})"));
+            return Some(format!("MATCHES takes a pattern like 't*', and no regular expression{call}"));
+        }
+        None
     }
 
     /// A value in quotes that is the same for all, and looks like a field.

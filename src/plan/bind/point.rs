@@ -96,17 +96,19 @@ impl Binder<'_> {
     pub(super) fn position(&self, position: Position, span: Span) -> Result<Position> {
         let head = self.names()?.head();
         if position > head {
-            return Err(self.missing(span, MissingItem::Position { asked: position.0, head: head.0 }));
+            return Err(self.missing(span, MissingItem::Position { asked: position, head }));
         }
         Ok(position)
     }
 
     fn version(&self, count: &CountLiteral, entity: &Entity, span: Span) -> Result<Position> {
         let wanted = self.count(count, "VERSION")?;
-        let Version(newest) = self.names()?.version_at(entity, self.names()?.head())?;
-        if wanted > newest {
-            return Err(self
-                .missing(span, MissingItem::Version { entity: entity.to_string(), asked: wanted, newest }));
+        let newest = self.names()?.version_at(entity, self.names()?.head())?;
+        if wanted > newest.0 {
+            return Err(self.missing(
+                span,
+                MissingItem::Version { entity: entity.to_string(), asked: Version(wanted), newest },
+            ));
         }
         if wanted == 0 {
             return Ok(Position::START);
@@ -168,14 +170,14 @@ impl Binder<'_> {
         let since = clauses.since.as_ref().map(|point| self.point(point, entity)).transpose()?;
         let until = clauses.until.as_ref().map(|point| self.point(point, entity)).transpose()?;
         let (through, _) = self.as_of(clauses.as_of.as_ref(), entity)?;
-        let mut window = LogWindow::through(through.0);
+        let mut window = LogWindow::through(through);
         match since {
-            Some(ResolvedPoint::Position(position)) => window.after = position.0,
+            Some(ResolvedPoint::Position(position)) => window.after = position,
             Some(ResolvedPoint::Time(time)) => window.since = Some(time),
             None => {}
         }
         match until {
-            Some(ResolvedPoint::Position(position)) => window.through = window.through.min(position.0),
+            Some(ResolvedPoint::Position(position)) => window.through = window.through.min(position),
             Some(ResolvedPoint::Time(time)) => window.before = Some(time),
             None => {}
         }

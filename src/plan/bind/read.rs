@@ -74,7 +74,7 @@ impl Binder<'_> {
     pub(super) fn pattern(&self, selector: &Selector) -> Result<Pattern> {
         match &selector.pattern {
             None => Ok(Pattern::all()),
-            Some(text) => self.at(text.span(), self.text(text, "a pattern")?.parse()),
+            Some(text) => self.pattern_of(&self.text(text, "a pattern")?, text.span()),
         }
     }
 
@@ -213,9 +213,9 @@ impl Binder<'_> {
 
 /// What a state at a moment is made of, of a log that goes so far.
 fn states(through: Position, at: Option<ResolvedPoint>) -> LogWindow {
-    let mut window = LogWindow::through(through.0);
+    let mut window = LogWindow::through(through);
     match at {
-        Some(ResolvedPoint::Position(position)) => window.through = window.through.min(position.0),
+        Some(ResolvedPoint::Position(position)) => window.through = window.through.min(position),
         Some(ResolvedPoint::Time(time)) => window.by = Some(time),
         None => {}
     }

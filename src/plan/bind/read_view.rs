@@ -8,7 +8,7 @@ use super::Binder;
 use super::expr::NameScope;
 use super::shape::{Outline, along_the_log};
 use super::view::view_definition;
-use crate::entity::NameText;
+use crate::entity::{NameText, Position};
 use crate::error::{Error, MissingItem, Result};
 use crate::lang;
 use crate::lang::ast::{Clauses, Expr, Name, Path, PointExpr, Span, Subscribe};
@@ -66,7 +66,7 @@ impl Binder<'_> {
             ));
         }
         let (through, as_of) = self.as_of(clauses.as_of.as_ref(), None)?;
-        let rows = reading.rows(through.0, as_of)?;
+        let rows = reading.rows(through, as_of)?;
         let narrows = matches!(&reading.view.of, ViewSource::Entities { predicate: Some(_), .. });
         Ok(ViewRead { view: defined, newer, through, narrows, rows })
     }
@@ -189,7 +189,7 @@ struct RowClauses {
 }
 
 impl Reading<'_, '_> {
-    fn rows(&self, through: u64, as_of: Option<ResolvedPoint>) -> Result<RowQuery> {
+    fn rows(&self, through: Position, as_of: Option<ResolvedPoint>) -> Result<RowQuery> {
         let asked = self.asked()?;
         if let ViewRows::Group(group) = &self.view.shape {
             let of = match &self.view.of {
@@ -262,7 +262,7 @@ impl Reading<'_, '_> {
     }
 
     /// The events of the view.
-    fn events(&self, events: &Selected, asked: RowClauses, through: u64) -> EventsRead {
+    fn events(&self, events: &Selected, asked: RowClauses, through: Position) -> EventsRead {
         let RowClauses { predicate, columns, order, limit, .. } = asked;
         let first = limit.map_or(RowLimit::All, RowLimit::First);
         let query = AccessQuery {
@@ -282,7 +282,12 @@ impl Reading<'_, '_> {
 }
 
 /// All entities of a kind that it holds for.
-fn find(kind: &str, predicate: Option<Predicate>, through: u64, as_of: Option<ResolvedPoint>) -> FindQuery {
+fn find(
+    kind: &str,
+    predicate: Option<Predicate>,
+    through: Position,
+    as_of: Option<ResolvedPoint>,
+) -> FindQuery {
     let (kind, window) = (kind.to_owned(), LogWindow::through(through));
     FindQuery { kind, window, at: None, as_of, predicate, limit: None, shape: None }
 }

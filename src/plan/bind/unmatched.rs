@@ -2,8 +2,8 @@
 
 use super::Binder;
 use crate::entity::prefix;
-use crate::error::Result;
-use crate::lang::ast::{Comparison, Expr, ExprKind, Literal, Selector, TextExpr};
+use crate::error::{Error, Result, suggested};
+use crate::lang::ast::{Comparison, Expr, ExprKind, Literal, Selector, Span, TextExpr};
 use crate::pattern::Pattern;
 use crate::plan::fault::nearest;
 use crate::store::index::term::Term;
@@ -28,6 +28,41 @@ impl Told {
 }
 
 impl Binder<'_> {
+    /// The pattern that a text is; else what is wrong with it, and what was probably meant.
+    pub(super) fn pattern_of(&self, text: &str, span: Span) -> Result<Pattern> {
+        text.parse().map_err(|error: Error| {
+            let meant = self.pattern_elsewhere(text.trim()).and_then(suggested);
+            self.fault_meaning(span, error.to_string(), meant)
+        })
+    }
+
+    /// What names streams or tables elsewhere: `Order`, `order-42`, `$all`, `Order%`.
+    fn pattern_elsewhere(&self, text: &str) -> Option<String> {
+        let plain = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        if text == "$all" {
+            return Some("'*'".to_owned());
+        }
+        let text = category(text).unwrap_or(text);
+        if plain(text) {
+            return Some(format!("'{}.*'", self.kind_like(text)));
+        }
+        if let Some((kind, id)) = text.split_once('-').filter(|(kind, id)| plain(kind) && !id.is_empty()) {
+            let id = if plain(id) { id.to_owned() } else { format!("'{}'", id.replace('\'', "''")) };
+            return Some(format!("HISTORY {} {id}", self.kind_like(kind)));
+        }
+        let stars = text.replace('%', "*");
+        (stars != text && stars.parse::<Pattern>().is_ok()).then(|| format!("'{stars}'"))
+    }
+
+    /// The kind that is meant by a name in other letters, where there is one.
+    fn kind_like(&self, name: &str) -> String {
+        let kinds = self.names.and_then(|names| names.kinds().ok()).unwrap_or_default();
+        let one = |kind: &&String| {
+            kind.eq_ignore_ascii_case(name) || kind.eq_ignore_ascii_case(name.trim_end_matches('s'))
+        };
+        kinds.iter().find(one).cloned().unwrap_or_else(|| name.to_owned())
+    }
+
     /// A pattern that matches no type in use.
     pub(super) fn unmatched(
         &self,
@@ -68,18 +103,31 @@ impl Binder<'_> {
 
 /// The first part of a pattern that no type in use matches. Where nothing has happened at all, all is to come.
 fn unmatched_part(pattern: &str, told: Told, types: &[(String, Term)]) -> Option<String> {
-    if told == Told::Yet && types.is_empty() {
+    let own = |name: &str| name.starts_with('$');
+    if told == Told::Yet && types.iter().all(|(name, _)| own(name)) {
         return None;
     }
     for part in pattern.split(',').map(str::trim) {
         let Ok(glob) = part.parse::<Pattern>() else { continue };
-        if part.starts_with('$') || types.iter().any(|(name, _)| glob.matches_text(name)) {
+        let category = category(part);
+        let to_come = category.is_none() && own(part) && (told == Told::Yet || part.contains('*'));
+        if to_come || types.iter().any(|(name, _)| glob.matches_text(name)) {
             continue;
         }
-        let meant = meant_pattern(part, types).map_or(String::new(), |m| format!("; did you mean '{m}'?"));
-        return Some(told.of(format!("no events of '{part}'{meant}")));
+        let meant = category.map(str::to_owned).or_else(|| meant_pattern(part, types));
+        let meant = meant.map_or(String::new(), |m| format!("; did you mean '{m}'?"));
+        let hint = told.of(format!("no events of '{part}'{meant}"));
+        return Some(match part.contains('%') {
+            true => format!("% is an ordinary character in a pattern, and * any run of them: {hint}"),
+            false => hint,
+        });
     }
     None
+}
+
+/// What KurrentDB's streams of a category or of a type are of: `$ce-Order`, `$et-Order.paid`.
+fn category(text: &str) -> Option<&str> {
+    ["$ce-", "$et-", "$category-"].iter().find_map(|prefix| text.strip_prefix(prefix))
 }
 
 /// What `type` is to be, where a condition is true only then or also then.
@@ -105,6 +153,12 @@ pub(super) fn of_pattern(pattern: &TextExpr) -> Selector {
 /// The pattern that was probably meant: with another kind before the first dot, or another type.
 fn meant_pattern(part: &str, types: &[(String, Term)]) -> Option<String> {
     let names = || types.iter().map(|(name, _)| name.as_str());
+    if part.contains('%') {
+        let stars = part.replace('%', "*");
+        let glob: Pattern = stars.parse().ok()?;
+        let is_one = names().any(|name| glob.matches_text(name));
+        return if is_one { Some(stars) } else { meant_pattern(&stars, types) };
+    }
     if !part.contains('*') {
         return nearest(part, names()).map(str::to_owned);
     }

@@ -3,7 +3,7 @@
 use super::expr::NameScope;
 use super::shape::Outline;
 use super::{BindInput, Binder};
-use crate::entity::Entity;
+use crate::entity::{Entity, Position};
 use crate::error::{Error, MissingItem, Result, shorten};
 use crate::event::is_built_in;
 use crate::lang;
@@ -265,14 +265,14 @@ impl Binder<'_> {
     }
 
     fn fixed_window(&self, clauses: &Clauses) -> Result<LogWindow> {
-        let mut window = LogWindow::through(u64::MAX);
+        let mut window = LogWindow::through(Position::MAX);
         match clauses.since.as_ref().map(|point| self.fixed(point)).transpose()? {
-            Some(ResolvedPoint::Position(position)) => window.after = position.0,
+            Some(ResolvedPoint::Position(position)) => window.after = position,
             Some(ResolvedPoint::Time(time)) => window.since = Some(time),
             None => {}
         }
         match clauses.until.as_ref().map(|point| self.fixed(point)).transpose()? {
-            Some(ResolvedPoint::Position(position)) => window.through = position.0,
+            Some(ResolvedPoint::Position(position)) => window.through = position,
             Some(ResolvedPoint::Time(time)) => window.before = Some(time),
             None => {}
         }

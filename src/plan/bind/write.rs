@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::absence::{is_known, unknown};
 use super::{Binder, expr::NameScope};
-use crate::entity::{Entity, NameText, Version};
+use crate::entity::{Entity, NameText, Position, Version};
 use crate::error::{MissingItem, Result};
 use crate::event::{self, Expect};
 use crate::lang::ast::{
@@ -288,9 +288,9 @@ impl Binder<'_> {
                 return Err(self.missing_meaning(tag.span, item, message, None));
             }
         }
-        let (mut after, mut from) = (0, None);
+        let (mut after, mut from) = (Position::START, None);
         match since.as_ref().map(|point| self.point(point, entity)).transpose()? {
-            Some(ResolvedPoint::Position(position)) => after = position.0,
+            Some(ResolvedPoint::Position(position)) => after = position,
             Some(ResolvedPoint::Time(time)) => from = Some(time),
             None => {}
         }

@@ -1,9 +1,25 @@
-//! Positions: places in the log, and runs of them.
+//! Positions: places in the log, and runs of them; and versions, places in a history.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
+
+/// An event's place in the history of its entity: 1, 2, 3 … `Version::NONE` (0) is an entity without events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub u64);
+
+impl Version {
+    /// No event yet.
+    pub const NONE: Version = Version(0);
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {}", self.0)
+    }
+}
 
 /// An event's place in the log: 1, 2, 3 … dense, gapless, never reused. `Position::START` (0) is before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
