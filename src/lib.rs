@@ -45,8 +45,8 @@
 //! 4. The leader checks each group in order, what it expects of the log with it (`store/admission/guard.rs`, `store/condition.rs`), and
 //!    gives each event its position, version, id and instant, in a frame in memory (`store/admission.rs`, `store/commit.rs`). The log
 //!    makes the frame durable (`store/log.rs`, `store/journal.rs`), and then it is applied: readers see it (`store/apply.rs`).
-//! 5. It is read from the active tail in memory (`store/memtable.rs`), by its position or by any of its terms (`store/index/term.rs`).
-//! 6. A checkpoint moves the frozen tail into the tables, in one transaction, packed with its neighbours
+//! 5. It is read from the active memtable in memory (`store/memtable.rs`), by its position or by any of its terms (`store/index/term.rs`).
+//! 6. A checkpoint moves the frozen memtable into the tables, in one transaction, packed with its neighbours
 //!    (`store/checkpoint.rs`, `store/tables.rs`, `store/tables/block.rs`), with its place in every posting list (`store/index/posting.rs`).
 //! 7. It is folded into the state of its entity (`store/state/fold.rs`), as a definition says (`exec/model.rs`). What is kept of states
 //!    is brought along by the checkpoint (`store/materialize.rs`, `store/state/stored_state.rs`), and snapshots with it.

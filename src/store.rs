@@ -2,7 +2,7 @@
 //!
 //! The life of an append: an [`append_request`] is checked and looked up on the caller's thread, meets others in the [`queue`], is
 //! taken by a leader who admits ([`admission`]) and [`commit`]s the batch in one frame of the [`journal`], and is then readable in the [`memtable`].
-//! In the background a [`checkpoint`] moves frozen tails into the [`tables`] and takes the states of entities along
+//! In the background a [`checkpoint`] moves frozen memtables into the [`tables`] and takes the states of entities along
 //! ([`materialize`]); new indexes of the [`catalog`] are [backfilled](materialize). A [`snapshot`] reads both. After a crash, opening
 //! [`recover`]s what the journal holds; [`verify`] compares everything that follows from the log with the log.
 //!
@@ -437,7 +437,7 @@ mod tests {
     use snapshot::ScanDirection;
 
     fn tiny(disk: &MemoryDisk) -> Options {
-        Options::new().disk(Arc::new(disk.clone())).tail(10, 1 << 20).journal_steps(4096, 8192)
+        Options::new().disk(Arc::new(disk.clone())).memtable(10, 1 << 20).journal_steps(4096, 8192)
     }
 
     fn one(event: NewEvent) -> AppendRequest {
@@ -491,7 +491,7 @@ mod tests {
         let store = Store::create(Path::new("/shop.bygone"), tiny(&disk)).unwrap();
         let mut versions = [0; 40];
         for n in 0..400usize {
-            // Some entities are in every tail, some in few, and a group meets its own events.
+            // Some entities are in every memtable, some in few, and a group meets its own events.
             let entities = [n % 3, 3 + n * 7 % 37, n % 3];
             let events = entities.map(|entity| order(entity as u64)).to_vec();
             let outcome = store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();

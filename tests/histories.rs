@@ -276,8 +276,8 @@ fn faults(history: &[Entry], log: &[Fact]) -> Vec<String> {
 }
 
 fn db() -> Db {
-    // A tail is full soon: what is looked at stands in a tail, in a frozen one, or in the tables.
-    Options::new().tail(40, 1 << 20).in_memory().unwrap()
+    // A memtable is full soon: what is looked at stands in a memtable, in a frozen one, or in the tables.
+    Options::new().memtable(40, 1 << 20).in_memory().unwrap()
 }
 
 #[test]

@@ -16,7 +16,7 @@ use bygone::{
 const LONG: Duration = Duration::from_secs(60);
 
 fn tiny() -> Db {
-    Options::new().tail(64, 1 << 20).in_memory().unwrap()
+    Options::new().memtable(64, 1 << 20).in_memory().unwrap()
 }
 
 fn pattern(text: &str) -> Pattern {
@@ -187,7 +187,7 @@ mod many {
     }
 
     fn open(path: &Path) -> Db {
-        let options = Options::new().tail(200, 1 << 20);
+        let options = Options::new().memtable(200, 1 << 20);
         if path.exists() { options.open(path).unwrap() } else { options.create(path).unwrap() }
     }
 

@@ -10,7 +10,7 @@ use bygone::maintain::Durability;
 use bygone::{Cancel, Db, Delivery, NewEvent, Options, Parameters, Pattern, Position, Row};
 
 fn tiny() -> Db {
-    Options::new().tail(64, 1 << 20).in_memory().unwrap()
+    Options::new().memtable(64, 1 << 20).in_memory().unwrap()
 }
 
 fn pattern(text: &str) -> Pattern {

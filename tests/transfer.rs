@@ -11,9 +11,9 @@ fn flights() -> String {
     std::fs::read_to_string(file).unwrap()
 }
 
-/// A database whose tails are so small that an import goes through many checkpoints.
+/// A database whose memtables are so small that an import goes through many checkpoints.
 fn tiny() -> Db {
-    Options::new().tail(300, 1 << 20).in_memory().unwrap()
+    Options::new().memtable(300, 1 << 20).in_memory().unwrap()
 }
 
 fn import(db: &Db, lines: &str) -> bygone::Result<ImportReport> {

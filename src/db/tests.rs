@@ -47,9 +47,9 @@ fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
     }
 }
 
-/// Small tails, so that checkpoints come between.
+/// Small memtables, so that checkpoints come between.
 fn small(disk: &SimulatedDisk) -> Options {
-    on(disk).tail(40, 1 << 20)
+    on(disk).memtable(40, 1 << 20)
 }
 
 fn define(db: &Db, round: u64) {

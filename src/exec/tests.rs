@@ -1,4 +1,4 @@
-//! Statements against a store with tiny tails: each answer is the same whatever is in the tables already.
+//! Statements against a store with tiny memtables: each answer is the same whatever is in the tables already.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -44,15 +44,15 @@ fn time(text: &str) -> Timestamp {
 const NOW: &str = "2024-06-01T12:00:00Z";
 
 /// A store whose clock stands still and whose ids count.
-fn store(tail: usize) -> Store {
-    store_with(tail, Options::new())
+fn store(memtable: usize) -> Store {
+    store_with(memtable, Options::new())
 }
 
-fn store_with(tail: usize, options: Options) -> Store {
+fn store_with(memtable: usize, options: Options) -> Store {
     let next = std::sync::atomic::AtomicU32::new(1);
     let options = options
         .disk(Arc::new(MemoryDisk::new()))
-        .tail(tail, 1 << 20)
+        .memtable(memtable, 1 << 20)
         .journal_steps(4096, 8192)
         .with_compiler(Arc::new(super::Compiler))
         .clock(Clock::new(|| time(NOW)))

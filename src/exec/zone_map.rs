@@ -72,7 +72,7 @@ impl ZoneMap {
                 self.ended = runs.is_empty();
                 self.page = runs;
             }
-            // What no run spans may be wanted: it is in a tail, or was when the page was read.
+            // What no run spans may be wanted: it is in a memtable, or was when the page was read.
             let Some(run) = self.page.front() else {
                 self.kept = if ascending { PositionRange::new(from, Position::MAX) } else { up_to(from) };
                 continue;

@@ -21,7 +21,7 @@ use crate::store::snapshot::{LogScan, ScanDirection};
 /// A leg longer than this is read by way of the indexes, if they lead to what is wanted.
 const LONG: u64 = 256;
 
-/// So many bytes of what is in memory are held at a time, about: a tail that was moved into the tables is not kept for who is slow.
+/// So many bytes of what is in memory are held at a time, about: a memtable that was moved into the tables is not kept for who is slow.
 const HELD: usize = 4 << 20;
 
 /// A stretch of the log that is being read, up to a position.
@@ -107,14 +107,14 @@ impl CatchUp {
 
 /// What there is behind a position, if all of it is in memory. Where that is much, the goal comes nearer.
 fn fresh(shared: &Shared, after: Position, goal: &mut Position) -> Result<Option<EventRows>> {
-    let tails = shared.applied.tails();
-    if after < tails.base() {
+    let memtables = shared.applied.memtables();
+    if after < memtables.base() {
         return Ok(None);
     }
     let (mut rows, mut held) = (VecDeque::new(), 0);
     for position in PositionRange::between(after, *goal).iter() {
-        let missing = || Error::corrupt("the tails", format!("no event at {position}"));
-        let bytes = tails.get(position).ok_or_else(missing)?;
+        let missing = || Error::corrupt("the memtables", format!("no event at {position}"));
+        let bytes = memtables.get(position).ok_or_else(missing)?;
         held += bytes.len();
         rows.push_back((position, bytes));
         if held >= HELD {

@@ -410,7 +410,7 @@ mod tests {
         let now = Arc::new(AtomicI64::new(1_000));
         let clock = now.clone();
         let clock = Clock::new(move || Timestamp::from_millis(clock.load(Ordering::SeqCst)));
-        let db = Options::new().clock(clock).tail(9, 1 << 20).in_memory().unwrap();
+        let db = Options::new().clock(clock).memtable(9, 1 << 20).in_memory().unwrap();
         let settle = || assert!(db.wait_for_indexes(Duration::from_secs(60)).unwrap());
         let emit = |id: usize, n: i64| {
             run(&db, &format!("EMIT Order.paid {id} {{c: 'c{}', n: {n}}}", (id as i64 + n).rem_euclid(3)));

@@ -37,7 +37,7 @@ use crate::time::Timestamp;
 /// What a batch has staged so far.
 #[derive(Debug)]
 pub(super) struct AdmissionBatch {
-    pub tails: Memtables,
+    pub memtables: Memtables,
     /// The position after the last staged.
     pub next: Position,
     pub staged: Vec<Staged>,
@@ -58,11 +58,11 @@ pub(super) struct AdmissionBatch {
 }
 
 impl AdmissionBatch {
-    pub fn new(tails: Memtables, now: Timestamp, recorded: Option<Timestamp>) -> AdmissionBatch {
+    pub fn new(memtables: Memtables, now: Timestamp, recorded: Option<Timestamp>) -> AdmissionBatch {
         AdmissionBatch {
-            next: tails.head.next(),
-            catalog: tails.catalog.clone(),
-            tails,
+            next: memtables.head.next(),
+            catalog: memtables.catalog.clone(),
+            memtables,
             staged: Vec::new(),
             entities: HashMap::new(),
             ids: HashMap::new(),
@@ -160,7 +160,7 @@ impl Admission<'_> {
         batch: &mut AdmissionBatch,
         mut request: Prepared,
     ) -> Result<AppendOutcome> {
-        if request.base < batch.tails.base() {
+        if request.base < batch.memtables.base() {
             request.look_up(self.kernel)?;
         }
         if let Some(outcome) = self.repeated(batch, &request)? {
@@ -240,7 +240,8 @@ impl Admission<'_> {
         if let Some(staged) = batch.keys.get(&key.term) {
             return Ok(Some(*staged));
         }
-        let known = key.known.or_else(|| batch.tails.list(&key.term, PositionRange::ALL).first().copied());
+        let known =
+            key.known.or_else(|| batch.memtables.list(&key.term, PositionRange::ALL).first().copied());
         let Some(position) = known else { return Ok(None) };
         let event = codec::decode(position, self.stored(batch, position)?)?;
         let seal = event
@@ -259,7 +260,7 @@ impl Admission<'_> {
                 .map(|staged| staged.bytes.clone())
                 .ok_or_else(|| Error::corrupt("the batch", "a position beyond it"));
         }
-        let bytes = match batch.tails.get(position) {
+        let bytes = match batch.memtables.get(position) {
             Some(bytes) => Some(bytes),
             None => {
                 ReadTxn::read(self.kernel.read_source(), Position::MAX, None, |view| view.event(position))?
@@ -316,7 +317,7 @@ impl Admission<'_> {
         let (tried, told) = (!with_one, batch.teller.len());
         key.put_on(first);
         (key.first, key.seal.count) = (0, made.len() as u32);
-        let how = How { import: false, restore: false, head: batch.tails.head };
+        let how = How { import: false, restore: false, head: batch.memtables.head };
         let mut key = Some(key);
         for event in made {
             self.stage_event(committer, batch, event, key.take(), how, staging)?;
@@ -389,10 +390,10 @@ impl Admission<'_> {
 
     /// How many events an entity has, staged ones too, and the last of them.
     fn count(self, batch: &AdmissionBatch, term: &Term, tables: Option<ListEnd>) -> Result<ListEnd> {
-        match batch.entities.get(term).copied().or_else(|| batch.tails.total(term)).or(tables) {
+        match batch.entities.get(term).copied().or_else(|| batch.memtables.total(term)).or(tables) {
             Some(found) => Ok(found),
             None => {
-                ReadTxn::read(self.kernel.read_source(), Position::MAX, None, |view| view.cold_count(term))
+                ReadTxn::read(self.kernel.read_source(), Position::MAX, None, |view| view.tables_count(term))
             }
         }
     }
@@ -404,7 +405,7 @@ impl Admission<'_> {
         id: &EventId,
         looked_up: Position,
     ) -> Result<Option<Position>> {
-        find_own_id(id, PositionRange::between(looked_up, batch.tails.head), |position| {
+        find_own_id(id, PositionRange::between(looked_up, batch.memtables.head), |position| {
             codec::decode(position, self.stored(batch, position)?)
         })
     }

@@ -1,7 +1,7 @@
 //! Groups: events that are appended together or not at all, checked and looked up before they queue.
 //!
 //! All that does not depend on the events before is done on the caller's thread: rules, terms, the content hash of a key,
-//! and the look-ups in the tables. What was looked up is stamped with C; the leader adds the tails, and looks again only
+//! and the look-ups in the tables. What was looked up is stamped with C; the leader adds the memtables, and looks again only
 //! if C has moved past them.
 
 mod key_claim;
@@ -78,7 +78,7 @@ pub(crate) struct Prepared {
     cancel: Cancel,
     pub import: bool,
     pub restore: bool,
-    /// Where the tails began when `events` and `keys` were looked up: what was in none of them was in the tables.
+    /// Where the memtables began when `events` and `keys` were looked up: what was in none of them was in the tables.
     pub base: Position,
     /// What the head was then.
     pub head: Position,
@@ -92,7 +92,7 @@ pub(crate) struct PreparedEvent {
     pub kind: EventType,
     pub target: Option<Entity>,
     pub terms: Vec<Term>,
-    /// How many events the target has in the tables, and the last of them; not looked up if a tail knows it.
+    /// How many events the target has in the tables, and the last of them; not looked up if a memtable knows it.
     pub tables: Option<ListEnd>,
     /// Where an event with the given id is.
     pub known: Option<Position>,
@@ -340,29 +340,31 @@ impl Prepared {
 
     /// Looks up versions, keys and ids as the tables have them now.
     pub fn look_up(&mut self, kernel: &Kernel) -> Result<()> {
-        // Tails before tables, as everywhere: what moves in between is then found in the tables.
-        let tails = kernel.applied.tails();
-        (self.base, self.head) = (tails.base(), tails.head);
-        let in_tails =
-            |event: &PreparedEvent| event.entity_term().is_none_or(|term| tails.total(term).is_some());
-        // Most appends are to entities that a tail knows: the tables are opened only where they are asked for something.
+        // Memtables before tables, as everywhere: what moves in between is then found in the tables.
+        let memtables = kernel.applied.memtables();
+        (self.base, self.head) = (memtables.base(), memtables.head);
+        let in_memtables =
+            |event: &PreparedEvent| event.entity_term().is_none_or(|term| memtables.total(term).is_some());
+        // Most appends are to entities that a memtable knows: the tables are opened only where they are asked for something.
         let tables = !self.keys.is_empty()
-            || self.events.iter().any(|event| event.new.id.is_some() || !in_tails(event));
+            || self.events.iter().any(|event| event.new.id.is_some() || !in_memtables(event));
         if tables {
-            ReadTxn::read(kernel.read_source(), Position::MAX, None, |view| self.look_up_in(view, &tails))?;
+            ReadTxn::read(kernel.read_source(), Position::MAX, None, |view| {
+                self.look_up_in(view, &memtables)
+            })?;
         }
         Ok(())
     }
 
-    fn look_up_in(&mut self, view: &ReadTxn, tails: &Memtables) -> Result<()> {
+    fn look_up_in(&mut self, view: &ReadTxn, memtables: &Memtables) -> Result<()> {
         let mut counts: HashMap<Term, ListEnd> = HashMap::new();
         for event in &mut self.events {
             if let Some(term) = event.terms.iter().find(|term| term.is_counted()) {
                 event.tables = match counts.get(term) {
                     Some(found) => Some(*found),
-                    None if tails.total(term).is_some() => None,
+                    None if memtables.total(term).is_some() => None,
                     None => {
-                        let found = view.cold_count(term)?;
+                        let found = view.tables_count(term)?;
                         counts.insert(term.clone(), found);
                         Some(found)
                     }

@@ -25,32 +25,32 @@ impl Applied {
         Applied(RwLock::new(Memtables { frozen: None, active, catalog: Arc::new(catalog), head: checkpoint }))
     }
 
-    /// The tails, and the head they lead up to, as of now.
-    pub fn tails(&self) -> Memtables {
+    /// The memtables, and the head they lead up to, as of now.
+    pub fn memtables(&self) -> Memtables {
         self.read(Memtables::clone)
     }
 
     pub fn head(&self) -> Position {
-        self.read(|tails| tails.head)
+        self.read(|memtables| memtables.head)
     }
 
     /// What is defined up to the head.
     pub fn catalog(&self) -> Arc<Catalog> {
-        self.read(|tails| tails.catalog.clone())
+        self.read(|memtables| memtables.catalog.clone())
     }
 
     pub fn head_and_catalog(&self) -> (Position, Arc<Catalog>) {
-        self.read(|tails| (tails.head, tails.catalog.clone()))
+        self.read(|memtables| (memtables.head, memtables.catalog.clone()))
     }
 
     /// Shows the events that follow the head, and the definitions as of the last of them. One thread does, in the order of the log.
     pub fn apply(&self, events: Vec<Staged>, catalog: Arc<Catalog>) {
-        let (active, head) = self.read(|tails| (tails.active.clone(), tails.head));
+        let (active, head) = self.read(|memtables| (memtables.active.clone(), memtables.head));
         let head = head.plus(events.len() as u64);
         // Nobody looks beyond the head, so nobody waits for this.
         active.extend(events);
-        let mut tails = self.write();
-        (tails.head, tails.catalog) = (head, catalog);
+        let mut memtables = self.write();
+        (memtables.head, memtables.catalog) = (head, catalog);
     }
 
     /// Definitions that say the same, and hold less.
@@ -58,14 +58,14 @@ impl Applied {
         self.write().catalog = catalog;
     }
 
-    /// The active tail is frozen, and the next event begins another one.
+    /// The active memtable is frozen, and the next event begins another one.
     pub fn freeze(&self) {
-        let mut tails = self.write();
-        let active = Arc::new(Memtable::new(tails.head.next()));
-        tails.frozen = Some(std::mem::replace(&mut tails.active, active));
+        let mut memtables = self.write();
+        let active = Arc::new(Memtable::new(memtables.head.next()));
+        memtables.frozen = Some(std::mem::replace(&mut memtables.active, active));
     }
 
-    /// The tables hold the frozen tail.
+    /// The tables hold the frozen memtable.
     pub fn drop_frozen(&self) {
         self.write().frozen = None;
     }

@@ -1,6 +1,6 @@
 //! Backup: a copy of an open database, as of one position, while others read and write.
 //!
-//! A checkpoint moves the tails into the tables, and one read of those is then copied, table by table and in the order of keys, into a
+//! A checkpoint moves the memtables into the tables, and one read of those is then copied, table by table and in the order of keys, into a
 //! file under a temporary name. What is copied is held to the checksum of each row and to the chain of hashes; the finished file is read once
 //! more, page by page. Only then does it get its name. The places of followers are those of before: what they had done by then is in it. Writers wait for the checkpoint alone; what they write over meanwhile stays in the file
 //! until the copy is done.
@@ -281,7 +281,7 @@ impl Growth<'_> {
                 apply::derive_event(position, bytes, &mut self.catalog, limits, || options.compiler())?;
             self.memtable.extend([event]);
             let (events, held) = self.memtable.size();
-            if events >= self.options.tail_events || held >= self.options.tail_bytes {
+            if events >= self.options.memtable_events || held >= self.options.memtable_bytes {
                 self.write()?;
             }
         }

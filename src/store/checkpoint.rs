@@ -1,7 +1,7 @@
-//! The checkpoint: a frozen tail moves into the tables, in one transaction and in key order.
+//! The checkpoint: a frozen memtable moves into the tables, in one transaction and in key order.
 //!
 //! The thread that does it takes the lock of writing cursors, then those of the tables, and never that of the committer: a leader may be waiting
-//! for it. Whoever asks for all to be moved ([`Checkpointer::move_all`]) holds the committer while a tail is frozen.
+//! for it. Whoever asks for all to be moved ([`Checkpointer::move_all`]) holds the committer while a memtable is frozen.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ const ZONE: usize = 1024;
 /// How long closing waits for states to be brought up.
 const LONGEST_END: Duration = Duration::from_secs(1);
 
-/// What moves tails into the tables.
+/// What moves memtables into the tables.
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
     kernel: Arc<Kernel>,
@@ -48,9 +48,9 @@ impl Checkpointer {
         Checkpointer { kernel: commits.kernel.clone(), cursor_writer, materializer, commits }
     }
 
-    /// Moves the frozen tail, if there is one, and lets its journal segment be used again.
+    /// Moves the frozen memtable, if there is one, and lets its journal segment be used again.
     pub fn move_frozen(&self) -> Result<()> {
-        let Some(frozen) = self.kernel.applied.tails().frozen else { return Ok(()) };
+        let Some(frozen) = self.kernel.applied.memtables().frozen else { return Ok(()) };
         // Its part of the journal, which is written over then, may tell of moves that the tables do not know.
         self.cursor_writer.write()?;
         // Not longer than that: lists stay as long as somebody has the catalog that they are of.
@@ -74,7 +74,7 @@ impl Checkpointer {
     }
 
     fn release(&self, frozen: &Arc<Memtable>) {
-        // The log first: whoever finds no frozen tail may have it go on there at once.
+        // The log first: whoever finds no frozen memtable may have it go on there at once.
         self.kernel.log.release(frozen.last());
         self.kernel.applied.drop_frozen();
         if !locked(&self.materializer.retired).is_empty() || self.kernel.applied.catalog().keeps_anything() {
@@ -98,8 +98,8 @@ impl Checkpointer {
 
     fn freeze_all(&self) -> Result<()> {
         self.kernel.name.check()?;
-        self.kernel.background.wait_for_checkpoint(|| self.kernel.applied.tails().frozen.is_none())?;
-        if self.kernel.applied.tails().active.size().0 > 0 {
+        self.kernel.background.wait_for_checkpoint(|| self.kernel.applied.memtables().frozen.is_none())?;
+        if self.kernel.applied.memtables().active.size().0 > 0 {
             self.commits.freeze()?;
         }
         Ok(())
@@ -108,23 +108,24 @@ impl Checkpointer {
     fn wait_for_all(&self) -> Result<()> {
         let target = self.kernel.applied.head();
         self.kernel.background.wait_for_checkpoint(|| {
-            self.kernel.applied.tails().base() >= target || self.kernel.applied.tails().frozen.is_none()
+            self.kernel.applied.memtables().base() >= target
+                || self.kernel.applied.memtables().frozen.is_none()
         })
     }
 
-    /// Moves the tails into the tables: the end of a session.
+    /// Moves the memtables into the tables: the end of a session.
     pub(super) fn settle(&self, after: JournalAfter) -> Result<()> {
-        let tails = self.kernel.applied.tails();
+        let memtables = self.kernel.applied.memtables();
         // What is kept of states is brought along where that is quick; else whoever opens it next does.
         let limits = Limits::new(self.kernel.options.largest_value, &Cancel::after(LONGEST_END));
         let written = || {
-            // A checkpoint that came through without telling has moved the frozen tail already.
+            // A checkpoint that came through without telling has moved the frozen memtable already.
             let checkpoint = self.kernel.tables.read()?.checkpoint()?;
-            let left: Vec<_> = tails.each().filter(|tail| tail.last() > checkpoint).collect();
+            let left: Vec<_> = memtables.each().filter(|memtable| memtable.last() > checkpoint).collect();
             if left.is_empty() && after == JournalAfter::Kept {
                 return Ok(Vec::new());
             }
-            write(&self.kernel.tables, &left, after, &tails.catalog, &self.materializer.paces, &limits)
+            write(&self.kernel.tables, &left, after, &memtables.catalog, &self.materializer.paces, &limits)
         };
         if let Err(first) = written() {
             self.kernel.tables.reopen().and_then(|()| written()).map_err(|_| first)?;
@@ -133,19 +134,19 @@ impl Checkpointer {
     }
 }
 
-/// Writes tails, oldest first, into the tables: events, postings, zones, the states that are kept, and C. Tells which entities
+/// Writes memtables, oldest first, into the tables: events, postings, zones, the states that are kept, and C. Tells which entities
 /// are due a snapshot.
 pub(crate) fn write(
     tables: &Tables,
-    tails: &[&Arc<Memtable>],
+    memtables: &[&Arc<Memtable>],
     after: JournalAfter,
     catalog: &Catalog,
     paces: &Paces,
     limits: &Limits,
 ) -> Result<Vec<SnapshotDue>> {
-    let events: usize = tails.iter().map(|tail| tail.read().events().len()).sum();
+    let events: usize = memtables.iter().map(|memtable| memtable.read().events().len()).sum();
     let pace = Pace::of(events.max(2), &|| false, limits);
-    match write_with(tables, tails, after, catalog, Some((paces, &pace))) {
+    match write_with(tables, memtables, after, catalog, Some((paces, &pace))) {
         // What is kept may be damaged, or slow. It must not stand in the way of the log: the background tells of it, and brings it up.
         Err(error)
             if pace.overran().is_some() || matches!(error, Error::Corrupt { .. } | Error::Stopped { .. }) =>
@@ -153,7 +154,7 @@ pub(crate) fn write(
             if let Some(definition) = pace.overran() {
                 paces.overran(definition, events);
             }
-            write_with(tables, tails, after, catalog, None)
+            write_with(tables, memtables, after, catalog, None)
         }
         written => written,
     }
@@ -161,7 +162,7 @@ pub(crate) fn write(
 
 fn write_with(
     tables: &Tables,
-    tails: &[&Arc<Memtable>],
+    memtables: &[&Arc<Memtable>],
     after: JournalAfter,
     catalog: &Catalog,
     followed: Option<(&Paces, &Pace)>,
@@ -169,13 +170,13 @@ fn write_with(
     let mut chain = tables.read()?.chain()?;
     let mut due = Vec::new();
     tables.write("a checkpoint", |tables| {
-        for tail in tails {
-            chain = write_tail(tables, tail, chain)?;
+        for memtable in memtables {
+            chain = write_memtable(tables, memtable, chain)?;
             if let Some((paces, pace)) = followed {
-                due.extend(follow(tables, catalog, tail.first, tail.read().events(), paces, pace)?);
+                due.extend(follow(tables, catalog, memtable.first, memtable.read().events(), paces, pace)?);
             }
         }
-        write_invalid(tables, tails, catalog)?;
+        write_invalid(tables, memtables, catalog)?;
         if let JournalAfter::Retired(salt) = after {
             tables.clear_meta("journal")?;
             if let Some(salt) = salt {
@@ -188,30 +189,30 @@ fn write_with(
 }
 
 /// Says of the indexes that some of the events are not in, because they cannot be evaluated, that they are of no use.
-fn write_invalid(tables: &mut WriteTables, tails: &[&Arc<Memtable>], catalog: &Catalog) -> Result<()> {
+fn write_invalid(tables: &mut WriteTables, memtables: &[&Arc<Memtable>], catalog: &Catalog) -> Result<()> {
     if catalog.keeps_all() {
         return Ok(());
     }
     let mut invalid = BTreeSet::new();
-    for tail in tails {
-        for (position, bytes) in tail.first.onwards().zip(tail.read().events()) {
+    for memtable in memtables {
+        for (position, bytes) in memtable.first.onwards().zip(memtable.read().events()) {
             invalid.extend(catalog.missing(Record::open(position, bytes)?.kind()));
         }
     }
     invalid.into_iter().try_for_each(|definition| tables.set_invalid(definition))
 }
 
-fn write_tail(tables: &mut WriteTables, tail: &Memtable, mut chain: [u8; 32]) -> Result<[u8; 32]> {
-    let inner = tail.read();
+fn write_memtable(tables: &mut WriteTables, memtable: &Memtable, mut chain: [u8; 32]) -> Result<[u8; 32]> {
+    let inner = memtable.read();
     if inner.events().is_empty() {
         return Ok(chain);
     }
-    tables.put_events(tail.first, inner.events().iter().map(|bytes| &**bytes))?;
+    tables.put_events(memtable.first, inner.events().iter().map(|bytes| &**bytes))?;
     for (term, list) in inner.terms() {
         tables.append_postings(term.as_bytes(), list.positions())?;
     }
     let mut recorded = None;
-    let mut first = tail.first;
+    let mut first = memtable.first;
     for run in inner.events().chunks(ZONE) {
         let zone = zone(first, run, chain)?;
         tables.put_zone(first, &zone)?;

@@ -52,7 +52,7 @@ impl Commits {
     /// A batch that nothing is staged in yet.
     fn batch(&self, committer: &Committer) -> AdmissionBatch {
         let now = committer.now(self.kernel.options.clock.now());
-        AdmissionBatch::new(self.kernel.applied.tails(), now, committer.recorded)
+        AdmissionBatch::new(self.kernel.applied.memtables(), now, committer.recorded)
     }
 
     /// What would become of a group, were it committed now. It waits for whoever is committing.
@@ -89,7 +89,7 @@ impl Commits {
         }
         // A leader brings the catalog that it began with.
         let _committer = locked(&self.committer);
-        let before = self.kernel.applied.tails();
+        let before = self.kernel.applied.memtables();
         let Some(pruned) = before.catalog.pruned().map(Arc::new) else { return };
         self.materializer.retire(&before.catalog, &pruned, before.head);
         self.kernel.applied.replace_catalog(pruned);
@@ -229,7 +229,7 @@ impl Commits {
     fn check_refusals(&self) -> Result<Appended> {
         if !self.kernel.log.is_shared()
             || self.kernel.options.read_only
-            || self.kernel.sabotaged(FaultInjection::NoBarrier)
+            || self.kernel.injects(FaultInjection::NoBarrier)
         {
             return Ok(Appended::Yes);
         }
@@ -261,7 +261,7 @@ impl Commits {
                     let found = format!("nothing from {from} to {to}, which this database has");
                     return Err(self.kernel.stop(Error::corrupt("the log", found)));
                 }
-                Err(AppendError::Unknown) if self.kernel.sabotaged(FaultInjection::StageInDoubt) => {
+                Err(AppendError::Unknown) if self.kernel.injects(FaultInjection::StageInDoubt) => {
                     return Ok(Appended::Behind);
                 }
                 // Behind may be this very frame, of a try before.
@@ -275,8 +275,7 @@ impl Commits {
                 Behind::Nothing => {}
             }
         }
-        if self.kernel.options.durability == Durability::Sync
-            && !self.kernel.sabotaged(FaultInjection::NoSync)
+        if self.kernel.options.durability == Durability::Sync && !self.kernel.injects(FaultInjection::NoSync)
         {
             self.kernel.log.sync().map_err(|error| self.kernel.stop(error))?;
         }
@@ -329,27 +328,28 @@ impl Commits {
         }
     }
 
-    /// Freezes the active tail when it is full, waiting until the one before it is in the tables.
+    /// Freezes the active memtable when it is full, waiting until the one before it is in the tables.
     pub(super) fn make_room(&self) -> Result<()> {
-        let (events, bytes) = self.kernel.applied.tails().active.size();
-        if events < self.kernel.options.tail_events && bytes < self.kernel.options.tail_bytes {
+        let (events, bytes) = self.kernel.applied.memtables().active.size();
+        if events < self.kernel.options.memtable_events && bytes < self.kernel.options.memtable_bytes {
             return Ok(());
         }
-        if self.kernel.sabotaged(FaultInjection::EarlyReuse) && self.kernel.applied.tails().frozen.is_some() {
+        if self.kernel.injects(FaultInjection::EarlyReuse) && self.kernel.applied.memtables().frozen.is_some()
+        {
             return self.kernel.log.turn(self.kernel.applied.head()).map(drop);
         }
-        self.kernel.background.wait_for_checkpoint(|| self.kernel.applied.tails().frozen.is_none())?;
+        self.kernel.background.wait_for_checkpoint(|| self.kernel.applied.memtables().frozen.is_none())?;
         self.freeze()
     }
 
-    /// Makes the active tail the frozen one: the log goes on where nothing is that is still needed.
+    /// Makes the active memtable the frozen one: the log goes on where nothing is that is still needed.
     pub fn freeze(&self) -> Result<()> {
         // What the log writes over may be all that is left of it.
         self.kernel.name.check()?;
         if self.kernel.options.durability != Durability::Sync {
             self.kernel.sync_log()?;
         }
-        // The tail before is in the tables, and the log was told so: there is nothing to wait for.
+        // The memtable before is in the tables, and the log was told so: there is nothing to wait for.
         if !self.kernel.log.turn(self.kernel.applied.head())? {
             return Err(Error::stopped("the journal's other segment is still needed"));
         }

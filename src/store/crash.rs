@@ -50,12 +50,12 @@ fn report(what: std::fmt::Arguments) {
     let _ = writeln!(std::io::stderr(), "{what}");
 }
 
-/// Tails of a few events, a journal that grows in small steps, a small cache, and a clock of its own. Indexes are built and
+/// Memtables of a few events, a journal that grows in small steps, a small cache, and a clock of its own. Indexes are built and
 /// dropped when a test says so, in slices of a few events.
 fn tiny(disk: &(impl Disk + Clone)) -> Options {
     let mut options = Options::new()
         .disk(Arc::new(disk.clone()))
-        .tail(10, 1 << 20)
+        .memtable(10, 1 << 20)
         .journal_steps(4096, 8192)
         .cache(256 << 10)
         .clock(steady())

@@ -8,10 +8,10 @@ pub(crate) enum FaultInjection {
     NoSync,
     /// Replay frames of any salt.
     IgnoreSalt,
-    /// Write into a segment again before the tail it held is in the tables.
+    /// Write into a segment again before the memtable it held is in the tables.
     EarlyReuse,
-    /// Read the tables before the tails.
-    ColdFirst,
+    /// Read the tables before the memtables.
+    TablesFirst,
     /// Refuse by what is applied here, without asking the log whether that is all.
     NoBarrier,
     /// Make ids without regard to those that others made.

@@ -10,7 +10,7 @@
 //!   frame: nothing behind it says that it was durable, so damage within it is reported as a cut of the log.
 //! * Nothing that was not appended is ever read back: not a frame of another session, of an earlier use of the
 //!   segment, or with another's payload.
-//! * Each segment holds one tail. [`Journal::switch`] lets the other one follow; it is used only after
+//! * Each segment holds one memtable. [`Journal::switch`] lets the other one follow; it is used only after
 //!   [`Journal::release`] said that what it holds is committed in the database.
 //!
 //! A segment is removed or renamed only while its name leads to the very file that was made or found.

@@ -74,13 +74,13 @@ impl Kernel {
 
     /// Where readers read.
     pub(super) fn read_source(&self) -> ReadSource<'_> {
-        let tables_first = self.sabotaged(FaultInjection::ColdFirst);
+        let tables_first = self.injects(FaultInjection::TablesFirst);
         ReadSource { tables: &self.tables, applied: &self.applied, tables_first }
     }
 
     /// Whether a protocol is to be broken, to see whether a test notices.
-    pub fn sabotaged(&self, sabotage: FaultInjection) -> bool {
-        self.options.sabotaged(sabotage)
+    pub fn injects(&self, injection: FaultInjection) -> bool {
+        self.options.injects(injection)
     }
 
     /// The definitions that have lists in the tables, and are not in the catalog.

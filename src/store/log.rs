@@ -59,7 +59,7 @@ pub(crate) trait Log: Debug + Send + Sync {
         Duration::from_secs(10)
     }
 
-    /// The active tail, which ends at `last`, is frozen: what is appended from now on is of the next one. `false`, and nothing changes,
+    /// The active memtable, which ends at `last`, is frozen: what is appended from now on is of the next one. `false`, and nothing changes,
     /// while the tables do not hold what was frozen before, if the log needs its room.
     fn turn(&self, last: Position) -> Result<bool>;
 

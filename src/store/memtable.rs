@@ -1,6 +1,6 @@
-//! Tails: what is in the journal and not yet in the tables, ready to read.
+//! Memtables: what is in the journal and not yet in the tables, ready to read.
 //!
-//! A tail holds encoded events and the posting lists of their terms. There is one active tail, which
+//! A memtable holds encoded events and the posting lists of their terms. There is one active memtable, which
 //! grows, and at most one frozen, which the checkpointer is moving into the tables. Together they hold every position
 //! from C to the head.
 
@@ -30,7 +30,7 @@ pub(crate) struct MemtableInner {
     bytes: usize,
 }
 
-/// The part of a posting list that is in a tail.
+/// The part of a posting list that is in a memtable.
 #[derive(Debug, Default)]
 pub(crate) struct MemtablePostings {
     /// How many entries the whole list has before these; 0 in lists that are not counted.
@@ -57,7 +57,7 @@ pub(crate) struct ListEnd {
     pub last: Position,
 }
 
-/// An event on its way into a tail.
+/// An event on its way into a memtable.
 #[derive(Debug)]
 pub(crate) struct Staged {
     pub bytes: Arc<[u8]>,
@@ -160,7 +160,7 @@ impl MemtableInner {
     }
 }
 
-/// The tails as of one moment, and the head they lead up to. Cloning is cheap; what is cloned does not change below its head.
+/// The memtables as of one moment, and the head they lead up to. Cloning is cheap; what is cloned does not change below its head.
 #[derive(Debug, Clone)]
 pub(crate) struct Memtables {
     pub frozen: Option<Arc<Memtable>>,
@@ -172,7 +172,7 @@ pub(crate) struct Memtables {
 }
 
 impl Memtables {
-    /// The newest position that is in no tail: all up to it are in the tables.
+    /// The newest position that is in no memtable: all up to it are in the tables.
     pub fn base(&self) -> Position {
         self.frozen.as_ref().unwrap_or(&self.active).first.previous()
     }
@@ -186,26 +186,26 @@ impl Memtables {
         if position > self.head {
             return None;
         }
-        self.each().find_map(|tail| tail.get(position))
+        self.each().find_map(|memtable| memtable.get(position))
     }
 
     /// The entries of a list within a range, and never past the head.
     pub fn list(&self, term: &Term, range: PositionRange) -> Vec<Position> {
         let range = range.and(PositionRange::through(self.head));
-        self.each().flat_map(|tail| tail.list(term, range)).collect()
+        self.each().flat_map(|memtable| memtable.list(term, range)).collect()
     }
 
-    /// How many entries a counted list has in all, those in the tables included, and the last of them; none if no tail has
+    /// How many entries a counted list has in all, those in the tables included, and the last of them; none if no memtable has
     /// any. For whoever commits: it does not stop at the head.
     pub fn total(&self, term: &Term) -> Option<ListEnd> {
-        self.each().rev().find_map(|tail| tail.total(term))
+        self.each().rev().find_map(|memtable| memtable.total(term))
     }
 
     /// How many entries a list has after a position, up to the head, and the last of them.
     pub fn count(&self, term: &Term, after: Position) -> (u64, Option<Position>) {
         let range = PositionRange::between(after, self.head);
-        self.each().fold((0, None), |(count, last), tail| {
-            let (more, newer) = tail.count(term, range);
+        self.each().fold((0, None), |(count, last), memtable| {
+            let (more, newer) = memtable.count(term, range);
             (count + more, newer.or(last))
         })
     }

@@ -50,8 +50,8 @@ pub struct Options {
     pub(crate) without_followers: bool,
     pub(crate) cache: usize,
     pub(crate) threads: usize,
-    pub(crate) tail_events: usize,
-    pub(crate) tail_bytes: usize,
+    pub(crate) memtable_events: usize,
+    pub(crate) memtable_bytes: usize,
     pub(crate) queue_bytes: usize,
     pub(crate) query_memory: usize,
     pub(crate) max_statement: usize,
@@ -79,7 +79,7 @@ pub struct Options {
     #[cfg(test)]
     pub(crate) by_hand: bool,
     #[cfg(test)]
-    pub(crate) sabotage: Option<super::fault_injection::FaultInjection>,
+    pub(crate) injection: Option<super::fault_injection::FaultInjection>,
 }
 
 /// How often something that fails is tried, and how soon again.
@@ -151,8 +151,8 @@ impl Default for Options {
             without_followers: false,
             cache: 128 << 20,
             threads: std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS)),
-            tail_events: 100_000,
-            tail_bytes: 32 << 20,
+            memtable_events: 100_000,
+            memtable_bytes: 32 << 20,
             queue_bytes: 64 << 20,
             query_memory: 256 << 20,
             max_statement: MAX_STATEMENT,
@@ -177,7 +177,7 @@ impl Default for Options {
             #[cfg(test)]
             by_hand: false,
             #[cfg(test)]
-            sabotage: None,
+            injection: None,
         }
     }
 }
@@ -245,9 +245,9 @@ impl Options {
 
     /// How much may be in the journal and not yet in the tables: events, and bytes of memory (100,000 and 32 MiB by
     /// default). Twice that is held while a checkpoint runs.
-    pub fn tail(mut self, events: usize, bytes: usize) -> Options {
-        self.tail_events = events.max(1);
-        self.tail_bytes = bytes.max(1);
+    pub fn memtable(mut self, events: usize, bytes: usize) -> Options {
+        self.memtable_events = events.max(1);
+        self.memtable_bytes = bytes.max(1);
         self
     }
 
@@ -486,25 +486,25 @@ impl Options {
 
     /// Whether a protocol is to be broken, to see whether a test notices.
     #[cfg(test)]
-    pub(crate) fn sabotaged(&self, sabotage: super::fault_injection::FaultInjection) -> bool {
-        self.sabotage == Some(sabotage)
+    pub(crate) fn injects(&self, injection: super::fault_injection::FaultInjection) -> bool {
+        self.injection == Some(injection)
     }
 
     /// Nothing is broken on purpose outside tests.
     #[cfg(not(test))]
-    pub(crate) fn sabotaged(&self, _: super::fault_injection::FaultInjection) -> bool {
+    pub(crate) fn injects(&self, _: super::fault_injection::FaultInjection) -> bool {
         false
     }
 
     /// How the local log of such a database is kept.
     pub(crate) fn local_log(&self) -> LocalLogOptions {
         let FillSteps { first, largest } = self.fill_steps;
-        // Terms count in a tail but not in its frames: a segment of the tail's bound is enough, and a large frame grows it.
-        let sizes = Sizes { first_step: first, max_step: largest, segment: self.tail_bytes as u64 };
+        // Terms count in a memtable but not in its frames: a segment of the memtable's bound is enough, and a large frame grows it.
+        let sizes = Sizes { first_step: first, max_step: largest, segment: self.memtable_bytes as u64 };
         LocalLogOptions {
             sizes,
             durability: self.durability,
-            early_reuse: self.sabotaged(super::fault_injection::FaultInjection::EarlyReuse),
+            early_reuse: self.injects(super::fault_injection::FaultInjection::EarlyReuse),
         }
     }
 
@@ -528,7 +528,7 @@ impl fmt::Debug for Options {
             .field("read_only", &self.read_only)
             .field("cache", &self.cache)
             .field("query_memory", &self.query_memory)
-            .field("tail", &(self.tail_events, self.tail_bytes))
+            .field("memtable", &(self.memtable_events, self.memtable_bytes))
             .field("durability", &self.durability)
             .finish_non_exhaustive()
     }

@@ -27,7 +27,7 @@ impl Progress {
     /// What is known of states and views as of C.
     pub fn as_of(&mut self, checkpoint: Position) -> &mut Progress {
         if self.checkpoint != checkpoint {
-            // What was in a tail may have brought something to what ended meanwhile.
+            // What was in a memtable may have brought something to what ended meanwhile.
             *self = Progress { checkpoint, indexes: self.indexes, ..Progress::default() };
         }
         self

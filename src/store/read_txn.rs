@@ -1,6 +1,6 @@
-//! One moment of reading: what the tables and the tails hold together, up to a head.
+//! One moment of reading: what the tables and the memtables hold together, up to a head.
 //!
-//! It takes the tails *first* and then begins a read of the tables, so that what a checkpoint moves in between is seen in one of them at
+//! It takes the memtables *first* and then begins a read of the tables, so that what a checkpoint moves in between is seen in one of them at
 //! least; C, read inside, tells which. It is short-lived, since the tables keep what a read may still see.
 //!
 //! It takes the lock of what is applied for a moment, and then that of the tables' shared read; never both.
@@ -30,14 +30,14 @@ pub(crate) enum ScanDirection {
 pub(crate) struct ReadSource<'s> {
     pub tables: &'s Tables,
     pub applied: &'s Applied,
-    /// The tables are read before the tails: a fault that a test puts in.
+    /// The tables are read before the memtables: a fault that a test puts in.
     pub tables_first: bool,
 }
 
 /// One moment of reading.
 pub(crate) struct ReadTxn<'s> {
-    pub(super) tails: Memtables,
-    /// C: up to here in the tables, from here in the tails.
+    pub(super) memtables: Memtables,
+    /// C: up to here in the tables, from here in the memtables.
     pub(super) checkpoint: Position,
     pub(super) read: TablesRead<'s>,
     cancel: Option<&'s Cancel>,
@@ -50,23 +50,23 @@ impl<'s> ReadTxn<'s> {
         cancel: Option<&'s Cancel>,
     ) -> Result<ReadTxn<'s>> {
         let ReadSource { tables, applied, tables_first } = source;
-        // Tails before tables: what a checkpoint moves in between is then in both, never in neither.
-        let (mut tails, read) = if tables_first {
+        // Memtables before tables: what a checkpoint moves in between is then in both, never in neither.
+        let (mut memtables, read) = if tables_first {
             let read = tables.read()?;
             std::thread::yield_now();
-            (applied.tails(), read)
+            (applied.memtables(), read)
         } else {
-            (applied.tails(), tables.read()?)
+            (applied.memtables(), tables.read()?)
         };
-        tails.head = tails.head.min(head);
+        memtables.head = memtables.head.min(head);
         let checkpoint = read.checkpoint()?;
-        if checkpoint < tails.base() {
+        if checkpoint < memtables.base() {
             return Err(Error::corrupt(
                 "the tables",
-                format!("C is {checkpoint}, and the tails begin after {}", tails.base()),
+                format!("C is {checkpoint}, and the memtables begin after {}", memtables.base()),
             ));
         }
-        Ok(ReadTxn { tails, checkpoint, read, cancel })
+        Ok(ReadTxn { memtables, checkpoint, read, cancel })
     }
 
     /// Reads within a view. Where another's failure comes between, which redb then tells to all, it reads once more.
@@ -122,7 +122,7 @@ impl<'s> ReadTxn<'s> {
 
     /// The newest position it shows.
     pub fn head(&self) -> Position {
-        self.tails.head
+        self.memtables.head
     }
 
     /// The tables below this view.
@@ -131,24 +131,24 @@ impl<'s> ReadTxn<'s> {
     }
 
     /// The index entries that are in no table yet, up to the head, of the terms that count.
-    pub(super) fn warm_entries(&self, counts: impl Fn(&Term) -> bool) -> u64 {
+    pub(super) fn memtable_entries(&self, counts: impl Fn(&Term) -> bool) -> u64 {
         let range = PositionRange::between(self.checkpoint, self.head());
-        let entries = |tail: &Memtable| {
-            let tail = tail.read();
-            let lists = tail.terms().iter().filter(|(term, _)| counts(term));
+        let entries = |memtable: &Memtable| {
+            let memtable = memtable.read();
+            let lists = memtable.terms().iter().filter(|(term, _)| counts(term));
             lists.map(|(_, list)| range.of(list.positions()).len() as u64).sum::<u64>()
         };
-        self.tails.each().map(|tail| entries(tail)).sum()
+        self.memtables.each().map(|memtable| entries(memtable)).sum()
     }
 
-    /// Up to where the entries of a term are in the tables, and from where in the tails. What lies before the definition of an
+    /// Up to where the entries of a term are in the tables, and from where in the memtables. What lies before the definition of an
     /// index comes to the tables by itself, wherever its events are.
-    pub(super) fn cold_through(&self, term: &Term) -> Position {
+    pub(super) fn tables_through(&self, term: &Term) -> Position {
         term.definition().map_or(self.checkpoint, |definition| definition.max(self.checkpoint))
     }
 
     /// How far a counted list goes in the tables alone.
-    pub fn cold_count(&self, term: &Term) -> Result<ListEnd> {
+    pub fn tables_count(&self, term: &Term) -> Result<ListEnd> {
         let last = self.postings()?.chunk_before(term.as_bytes(), Position::MAX)?;
         Ok(last.map_or(ListEnd::default(), |chunk| ListEnd {
             count: chunk.through(),
@@ -160,8 +160,11 @@ impl<'s> ReadTxn<'s> {
         if position == Position::START || position > self.head() {
             return Ok(None);
         }
-        let found =
-            if position <= self.checkpoint { self.log()?.get(position)? } else { self.tails.get(position) };
+        let found = if position <= self.checkpoint {
+            self.log()?.get(position)?
+        } else {
+            self.memtables.get(position)
+        };
         match found {
             Some(bytes) => Ok(Some(bytes)),
             None => Err(self.missing(position)),
@@ -191,7 +194,7 @@ impl<'s> ReadTxn<'s> {
                 let found = row.as_ref().map_or(Ok(None), |row| row.event(position))?;
                 take(position, found.ok_or_else(|| self.missing(position))?)?
             } else {
-                let bytes = self.tails.get(position).ok_or_else(|| self.missing(position))?;
+                let bytes = self.memtables.get(position).ok_or_else(|| self.missing(position))?;
                 take(position, &bytes)?
             };
             positions.pop_front();
@@ -252,7 +255,7 @@ impl<'s> ReadTxn<'s> {
             end.count = chunk.before + below as u64;
             end.last = below.checked_sub(1).map_or(Position::START, |at| chunk.positions[at]);
         }
-        let (more, newer) = self.tails.count(term, self.checkpoint);
+        let (more, newer) = self.memtables.count(term, self.checkpoint);
         Ok(ListEnd { count: end.count + more, last: newer.unwrap_or(end.last) })
     }
 
@@ -261,7 +264,7 @@ impl<'s> ReadTxn<'s> {
         if let Some(chunk) = self.postings()?.chunk_after(term.as_bytes(), Position::START)? {
             return Ok(chunk.positions.first().copied().filter(|&p| p <= self.head()));
         }
-        Ok(self.tails.list(term, PositionRange::after(self.checkpoint)).first().copied())
+        Ok(self.memtables.list(term, PositionRange::after(self.checkpoint)).first().copied())
     }
 
     /// A page of a term's positions within a range; empty when there are no more.
@@ -276,8 +279,8 @@ impl<'s> ReadTxn<'s> {
             return Ok(Vec::new());
         }
         let PositionRange { first, last } = range;
-        let checkpoint = self.cold_through(term);
-        let in_tails = range.and(PositionRange::after(checkpoint));
+        let checkpoint = self.tables_through(term);
+        let in_memtables = range.and(PositionRange::after(checkpoint));
         match direction {
             ScanDirection::Ascending => {
                 let tables = last.min(checkpoint);
@@ -296,12 +299,12 @@ impl<'s> ReadTxn<'s> {
                     }
                 }
                 if page.is_empty() {
-                    page = self.tails.list(term, in_tails);
+                    page = self.memtables.list(term, in_memtables);
                 }
                 Ok(page)
             }
             ScanDirection::Descending => {
-                let mut page = self.tails.list(term, in_tails);
+                let mut page = self.memtables.list(term, in_memtables);
                 if page.is_empty()
                     && let Some(chunk) =
                         self.postings()?.chunk_before(term.as_bytes(), last.min(checkpoint))?
@@ -330,8 +333,8 @@ impl<'s> ReadTxn<'s> {
             from = term;
             from.extend_from_slice(&[0xff; 9]);
         };
-        let warm = self.tails.each().filter_map(|tail| tail.term_at(start, self.head())).min();
-        Ok(tables.into_iter().chain(warm).min())
+        let newest = self.memtables.each().filter_map(|memtable| memtable.term_at(start, self.head())).min();
+        Ok(tables.into_iter().chain(newest).min())
     }
 
     /// Where the event with this id is: by its own time if the database made it, else by the index.

@@ -145,7 +145,7 @@ impl OpenAttempt<'_> {
         applied: &Applied,
     ) -> Result<(Recovery, bool)> {
         let OpenAttempt { disk, path, tables, options } = *self;
-        let salt = if options.sabotaged(FaultInjection::IgnoreSalt) { Salt::ANY } else { salt };
+        let salt = if options.injects(FaultInjection::IgnoreSalt) { Salt::ANY } else { salt };
         let replay = JournalReplay::salvage(&**disk, path, salt, meta.checkpoint)?;
         let stray = strays(path, meta, found);
         let damage = stray.or_else(|| replay.lost().map(|lost| lost.reason.clone()));
@@ -172,10 +172,11 @@ impl OpenAttempt<'_> {
             }
         }
         moves.apply(tables)?;
-        let tails = applied.tails();
-        let mut recovery = Recovery { replayed: tails.head.since(meta.checkpoint), ..Recovery::default() };
+        let memtables = applied.memtables();
+        let mut recovery =
+            Recovery { replayed: memtables.head.since(meta.checkpoint), ..Recovery::default() };
         if damage.is_some() {
-            let last = tails.head;
+            let last = memtables.head;
             recovery
                 .notices
                 .push(format!("the log ends at {last}: what the journal held after it is given up"));
@@ -196,13 +197,13 @@ impl OpenAttempt<'_> {
             ));
         }
         if lost {
-            drop_lists_after(tables, tails.head)?;
+            drop_lists_after(tables, memtables.head)?;
         }
         // Where there is no journal, nothing was taken in: one that turns up later is not a leftover.
         let retired = meta.journal.filter(|_| !found.is_empty());
         let (paces, limits) = (Paces::default(), limits(options));
         let after = JournalAfter::Retired(retired);
-        checkpoint::write(tables, &[&tails.active], after, &tails.catalog, &paces, &limits)?;
+        checkpoint::write(tables, &[&memtables.active], after, &memtables.catalog, &paces, &limits)?;
         Ok((recovery, lost))
     }
 

@@ -203,12 +203,13 @@ impl Snapshot {
         passes: impl Fn(&Record) -> Result<bool>,
     ) -> Result<Option<Option<Position>>> {
         self.go_on()?;
-        let tails = self.kernel.applied.tails();
+        let memtables = self.kernel.applied.memtables();
         // What an index derives of the events before its definition comes to the tables, wherever those events are.
-        let is_warm = |term: &Term| term.definition().is_none_or(|definition| after >= definition);
-        if after >= tails.base() && lists.iter().all(is_warm) {
-            let list = |term: &Term, after| Ok(tails.list(term, PositionRange::between(after, self.head)));
-            return first_of(lists, after, most, list, |position| Ok(tails.get(position)), passes);
+        let is_in_memtables = |term: &Term| term.definition().is_none_or(|definition| after >= definition);
+        if after >= memtables.base() && lists.iter().all(is_in_memtables) {
+            let list =
+                |term: &Term, after| Ok(memtables.list(term, PositionRange::between(after, self.head)));
+            return first_of(lists, after, most, list, |position| Ok(memtables.get(position)), passes);
         }
         self.read(|view| {
             let list = |term: &Term, after| {

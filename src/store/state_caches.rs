@@ -20,7 +20,7 @@ pub(super) const WAITING_BYTES: usize = 8 << 20;
 pub(crate) struct StateCaches {
     /// What entities were, where verbs looked at them last.
     pub recent: Mutex<StateCache>,
-    /// Of each model what the tails make of its states.
+    /// Of each model what the memtables make of its states.
     pub overlays: Mutex<Vec<Arc<MemtableOverlay>>>,
     due: Mutex<DueSnapshots>,
 }

@@ -1,6 +1,6 @@
 //! The threads behind a database.
 //!
-//! The *checkpointer* moves frozen tails into the tables. The *attendant* does what must not wait for that: it fills the
+//! The *checkpointer* moves frozen memtables into the tables. The *attendant* does what must not wait for that: it fills the
 //! journal's space ahead of need, syncs at intervals, and leads for tickets that nobody waits on.
 //! The *indexer* keeps up what is defined ([`materialize`](super::materialize)), the *cursor writer* writes where followers are
 //! ([`cursor_writer`](super::cursor_writer)); where nothing is to be written there is neither. Where others append to the same log, the *log

@@ -520,7 +520,8 @@ impl<'s> Verifier<'s> {
     fn lists_hold_nothing_else(&mut self, view: &ReadTxn) -> Result<()> {
         let head = view.head();
         let indexes = &self.indexes;
-        let mut entries = view.warm_entries(|term| indexes.counted(term.as_bytes(), &[Position::MAX]) > 0);
+        let mut entries =
+            view.memtable_entries(|term| indexes.counted(term.as_bytes(), &[Position::MAX]) > 0);
         // A term, how many entries its list has so far (none knows after a chunk that cannot be read), and the last.
         let mut current: (Vec<u8>, Option<u64>, Position) = (Vec::new(), Some(0), Position::START);
         let found = &mut self.found;

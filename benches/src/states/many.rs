@@ -21,7 +21,7 @@ const DEFINITION: &str = "DEFINE ENTITY Account INITIAL {balance: 0}
       ON withdrawn SET balance = state.balance - data.amount";
 const INDEX: &str = "DEFINE INDEX balance ON 'Account' AS state.balance";
 
-/// So many fresh events of the kind are in the tail when it is called full.
+/// So many fresh events of the kind are in the memtable when it is called full.
 const TAIL: u64 = 80_000;
 
 /// What happens to an account.
@@ -306,7 +306,7 @@ fn ask(arguments: &Arguments, path: &Path, folder: &Path) -> Result<()> {
             timed(&mut one_more)?;
         }
     }
-    println!("\n9f. By index, a range of about 20, with {TAIL} fresh events in the tail (milliseconds)\n");
+    println!("\n9f. By index, a range of about 20, with {TAIL} fresh events in the memtable (milliseconds)\n");
     for (name, times) in
         [("first", &mut first), ("again", &mut next), ("after one more event", &mut one_more)]
     {

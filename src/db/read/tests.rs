@@ -56,9 +56,9 @@ fn asked() -> impl Strategy<Value = Asked> {
         })
 }
 
-/// A log of which some is in the tables, and some in the tails; `lane` is an index of the catalog, `note` a value of events.
+/// A log of which some is in the tables, and some in the memtables; `lane` is an index of the catalog, `note` a value of events.
 fn log(events: &[(usize, u8, u8, u8, u8)]) -> Db {
-    let options = Options::new().disk(Arc::new(MemoryDisk::new())).tail(7, 1 << 20);
+    let options = Options::new().disk(Arc::new(MemoryDisk::new())).memtable(7, 1 << 20);
     let db = options.create("/shop.bygone").unwrap();
     db.query("DEFINE INDEX lane ON '*' AS data.lane").unwrap();
     for &(kind, id, lane, actor, at) in events {

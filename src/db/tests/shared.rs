@@ -15,7 +15,7 @@ fn restless(seed: u64) -> Arc<SharedLog> {
 }
 
 fn database(log: &Arc<SharedLog>, live: bool) -> Db {
-    let mut options = Options::new().disk(Arc::new(MemoryDisk::new())).cache(256 << 10).tail(20, 1 << 20);
+    let mut options = Options::new().disk(Arc::new(MemoryDisk::new())).cache(256 << 10).memtable(20, 1 << 20);
     options.log = Some(log.handle());
     options.live(live).create("/shop.bygone").unwrap()
 }

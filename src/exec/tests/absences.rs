@@ -18,8 +18,8 @@ fn conflict<T: std::fmt::Debug>(result: Result<T>) -> Conflict {
 
 #[test]
 fn a_coupon_is_redeemed_once() {
-    for tail in [2, 100] {
-        let store = store(tail);
+    for memtable in [2, 100] {
+        let store = store(memtable);
         let session = Session::new(&store);
         let redeem = |order: u32, coupon: &str| {
             format!(

@@ -409,8 +409,8 @@ pub(super) fn all(snapshot: &Snapshot) -> Vec<Event> {
     .collect()
 }
 
-pub(super) fn filled(steps: &[Step], tail: usize) -> Store {
-    let store = store(tail);
+pub(super) fn filled(steps: &[Step], memtable: usize) -> Store {
+    let store = store(memtable);
     for step in steps {
         match step {
             Step::Append(drafts) => {
@@ -431,9 +431,9 @@ proptest! {
     fn a_scan_equals_reading_everything(
         steps in steps(),
         questions in prop::collection::vec(question(), 1..12),
-        tail in 1..12usize,
+        memtable in 1..12usize,
     ) {
-        let store = filled(&steps, tail);
+        let store = filled(&steps, memtable);
         let session = Session::new(&store);
         let events = all(&store.snapshot());
         let head = events.len() as u64;
@@ -462,8 +462,8 @@ proptest! {
     }
 
     #[test]
-    fn a_state_equals_a_plain_fold(steps in steps(), tail in 1..12usize, day_of in 0..20u8, share in 0..=10u8) {
-        let store = filled(&steps, tail);
+    fn a_state_equals_a_plain_fold(steps in steps(), memtable in 1..12usize, day_of in 0..20u8, share in 0..=10u8) {
+        let store = filled(&steps, memtable);
         let session = Session::new(&store);
         let events = all(&store.snapshot());
         let prefix = Bound::Position(share).position(events.len() as u64);
@@ -503,8 +503,8 @@ proptest! {
     }
 
     #[test]
-    fn a_log_that_was_written_is_verified(steps in steps(), tail in 1..12usize) {
-        let store = filled(&steps, tail);
+    fn a_log_that_was_written_is_verified(steps in steps(), memtable in 1..12usize) {
+        let store = filled(&steps, memtable);
         let snapshot = store.snapshot();
         let found = verify::verify(&snapshot).unwrap();
         prop_assert_eq!(&found.faults, &Vec::<String>::new());

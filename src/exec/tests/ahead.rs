@@ -4,8 +4,8 @@ use super::*;
 
 /// Plain and defined, whose states are kept: in memory, and in the tables.
 fn each_way(check: impl Fn(&Session, bool)) {
-    for (defined, tail) in [(false, 100), (false, 2), (true, 100), (true, 2)] {
-        let store = store(tail);
+    for (defined, memtable) in [(false, 100), (false, 2), (true, 100), (true, 2)] {
+        let store = store(memtable);
         let session = Session::new(&store);
         if defined {
             session.rows("DEFINE ENTITY Plan ON deleted DELETE");

@@ -15,8 +15,8 @@ const CHAINED: [&str; 6] = [
     "EMIT Mail.sent 2 CAUSED BY #5",
 ];
 
-fn chained(tail: usize) -> Store {
-    let store = store(tail);
+fn chained(memtable: usize) -> Store {
+    let store = store(memtable);
     for text in CHAINED {
         Session::new(&store).rows(text);
     }
@@ -27,11 +27,12 @@ fn chained(tail: usize) -> Store {
 fn a_chain_has_the_correlation_of_its_root_however_long_it_is() {
     let disk = MemoryDisk::new();
     let path = Path::new("/shop.bygone");
-    let options = || Options::new().disk(Arc::new(disk.clone())).tail(3, 1 << 20).journal_steps(4096, 8192);
+    let options =
+        || Options::new().disk(Arc::new(disk.clone())).memtable(3, 1 << 20).journal_steps(4096, 8192);
     let event = |cause: u64| NewEvent::new("Order.paid").on(("Order", cause)).caused_by(Position(cause));
     Store::create(path, options()).unwrap().append(group(NewEvent::new("Order.placed"))).unwrap();
     let mut root = String::new();
-    // Each link is of another session: its cause is in the tables, in the journal or in the tail.
+    // Each link is of another session: its cause is in the tables, in the journal or in the memtable.
     for cause in 1..20 {
         let store = Store::open(path, options()).unwrap();
         root = store.snapshot().event(Position(1)).unwrap().unwrap().id.to_string();
@@ -56,8 +57,8 @@ fn group(event: NewEvent) -> AppendRequest {
 
 #[test]
 fn an_event_has_the_correlation_of_its_cause_and_no_other() {
-    for tail in [1, 3, 100] {
-        let store = chained(tail);
+    for memtable in [1, 3, 100] {
+        let store = chained(memtable);
         let caused = |cause: u64, said: &str| {
             let event = NewEvent::new("Mail.sent").caused_by(Position(cause)).correlation(said);
             store.append(group(event)).map(|outcome| outcome.events[0].0).map_err(|error| error.to_string())
@@ -125,8 +126,8 @@ fn traced(session: &Session, text: &str) -> Vec<(u64, i64)> {
 
 #[test]
 fn a_trace_goes_up_to_the_root_and_down_to_all_effects() {
-    for tail in [1, 4, 100] {
-        let store = chained(tail);
+    for memtable in [1, 4, 100] {
+        let store = chained(memtable);
         let mut session = Session::new(&store);
         session.parameters = Parameters::from([("p", 2)]);
         for (text, expected) in [
@@ -177,9 +178,9 @@ mod naively {
         #[test]
         fn a_trace_is_what_a_look_at_every_event_finds(
             picks in prop::collection::vec(prop::option::weighted(0.9, any::<prop::sample::Index>()), 1..40),
-            tail in 1usize..20,
+            memtable in 1usize..20,
         ) {
-            let store = store(tail);
+            let store = store(memtable);
             let mut causes = Vec::new();
             for (at, pick) in picks.iter().enumerate() {
                 let cause = pick.filter(|_| at > 0).map(|pick| pick.index(at) as u64 + 1);

@@ -266,10 +266,10 @@ proptest! {
         asked in prop::collection::vec(asked(), 1..8),
         defined in 0..60usize,
         on in prop::sample::select(vec!["Order.*", "Order.paid, Order.sent", "Order.paid", "Nobody.*, Order.*"]),
-        tail in 1..12usize,
+        memtable in 1..12usize,
         checkpoint in 0..60usize,
     ) {
-        let store = store(tail);
+        let store = store(memtable);
         let session = Session::new(&store);
         for (at, (kind, value, day)) in values.iter().enumerate() {
             if at == defined.min(values.len() - 1) {

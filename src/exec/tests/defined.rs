@@ -157,7 +157,7 @@ fn a_definition_means_the_same_as_its_text() {
 fn options(disk: &SimulatedDisk) -> Options {
     Options::new()
         .disk(Arc::new(disk.clone()))
-        .tail(7, 1 << 20)
+        .memtable(7, 1 << 20)
         .journal_steps(4096, 8192)
         .with_compiler(Arc::new(crate::exec::Compiler))
 }

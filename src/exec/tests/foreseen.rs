@@ -17,11 +17,11 @@ const DEFINED: [&str; 4] = [
 ];
 
 /// A store that counts the ids that it was asked for.
-fn counting(tail: usize, asked: &Arc<AtomicU32>) -> Store {
+fn counting(memtable: usize, asked: &Arc<AtomicU32>) -> Store {
     let asked = asked.clone();
     let options = Options::new()
         .disk(Arc::new(MemoryDisk::new()))
-        .tail(tail, 1 << 20)
+        .memtable(memtable, 1 << 20)
         .journal_steps(4096, 8192)
         .with_compiler(Arc::new(crate::exec::Compiler))
         .clock(Clock::new(|| time(NOW)))
@@ -136,9 +136,9 @@ fn write() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn what_explain_foretells_comes_true(writes in prop::collection::vec(write(), 1..16), tail in 1usize..12) {
+    fn what_explain_foretells_comes_true(writes in prop::collection::vec(write(), 1..16), memtable in 1usize..12) {
         let asked = Arc::new(AtomicU32::new(1));
-        let store = counting(tail, &asked);
+        let store = counting(memtable, &asked);
         for text in &writes {
             if text == "CHECKPOINT" {
                 Session::new(&store).rows(text);

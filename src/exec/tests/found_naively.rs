@@ -112,7 +112,7 @@ fn play(ops: &[Op], asks: &[Ask]) -> Result<(), String> {
     let start = time("2024-01-02T00:00:00Z").as_millis();
     let mut options = Options::new()
         .disk(Arc::new(MemoryDisk::new()))
-        .tail(9, 1 << 20)
+        .memtable(9, 1 << 20)
         .journal_steps(4096, 8192)
         .with_compiler(Arc::new(crate::exec::Compiler))
         .clock(Clock::new(move || Timestamp::from_millis(start + now.load(Relaxed) * 60_000)));

@@ -14,8 +14,8 @@ use crate::store::catalog::ProgramKind;
 /// As little as makes tests quick.
 const LITTLE: usize = 64 << 10;
 
-fn little(tail: usize) -> Store {
-    store_with(tail, Options::new().largest_value(LITTLE))
+fn little(memtable: usize) -> Store {
+    store_with(memtable, Options::new().largest_value(LITTLE))
 }
 
 /// Whether an error tells of what an evaluation may take, and what to do.
@@ -38,8 +38,8 @@ fn doubled(of: &str, times: usize) -> String {
 
 #[test]
 fn a_state_that_doubles_ends_where_it_is_too_large_and_nothing_else_does() {
-    for tail in [3, 1000] {
-        let store = little(tail);
+    for memtable in [3, 1000] {
+        let store = little(memtable);
         let session = Session::new(&store);
         session.rows(DOUBLES);
         (0..40).for_each(|_| drop(session.rows("EMIT Dbl.x 1")));
@@ -244,11 +244,12 @@ fn what_doubles_ends_wherever_it_is_said() {
 
 #[test]
 fn an_index_refuses_what_it_cannot_be_worked_out_for_and_fails_for_what_was_before() {
-    for tail in [2, 1000] {
+    for memtable in [2, 1000] {
         let options = || Options::new().largest_value(LITTLE).with_compiler(Arc::new(crate::exec::Compiler));
         let disk = Arc::new(MemoryDisk::new());
         let store =
-            Store::create(Path::new("/a.bygone"), options().disk(disk.clone()).tail(tail, 1 << 20)).unwrap();
+            Store::create(Path::new("/a.bygone"), options().disk(disk.clone()).memtable(memtable, 1 << 20))
+                .unwrap();
         let session = Session::new(&store);
         session.rows("EMIT Doc.made 1 {q: '\"'}");
         let text = doubled("data.q", 40);
@@ -364,7 +365,10 @@ fn a_definition_that_is_too_large_is_there_to_be_dropped() {
 #[test]
 fn a_file_whose_states_are_too_large_opens_and_is_mended() {
     let options = |largest: usize| {
-        Options::new().largest_value(largest).tail(5, 1 << 20).with_compiler(Arc::new(crate::exec::Compiler))
+        Options::new()
+            .largest_value(largest)
+            .memtable(5, 1 << 20)
+            .with_compiler(Arc::new(crate::exec::Compiler))
     };
     let disk = Arc::new(MemoryDisk::new());
     let path = Path::new("/a.bygone");

@@ -443,8 +443,8 @@ fn what_exists_is_what_has_a_state() {
         (&["Trip.ended 1", "Car.deleted 5 INDEX BY trip = '1'"], true),
     ] {
         // Committed, in the tables and not; and staged in one group with the guard.
-        for tail in [2, 100] {
-            let store = store(tail);
+        for memtable in [2, 100] {
+            let store = store(memtable);
             let session = Session::new(&store);
             session.rows(TRIP);
             before.iter().for_each(|event| drop(session.rows(&format!("EMIT {event}"))));

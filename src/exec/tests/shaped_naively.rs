@@ -253,10 +253,10 @@ proptest! {
     fn rows_equal_a_plain_evaluation(
         steps in steps(),
         questions in prop::collection::vec(question(), 1..12),
-        tail in 1..12usize,
+        memtable in 1..12usize,
     ) {
         let steps: Vec<Step> = steps;
-        let store = filled(&steps, tail);
+        let store = filled(&steps, memtable);
         let session = Session::new(&store);
         let events = all(&store.snapshot());
         for question in questions {

@@ -16,8 +16,8 @@ const DOCUMENT: [&str; 4] = [
     "EMIT User.registered ann {role: 'editor'}",
 ];
 
-fn documents(tail: usize) -> Store {
-    let store = store(tail);
+fn documents(memtable: usize) -> Store {
+    let store = store(memtable);
     DOCUMENT.iter().for_each(|text| drop(Session::new(&store).rows(text)));
     store
 }
@@ -44,8 +44,8 @@ fn refusal(session: &Session, text: &str) -> Refusal {
 
 #[test]
 fn a_verb_checks_and_then_records() {
-    for tail in [1, 3, 100] {
-        let store = documents(tail);
+    for memtable in [1, 3, 100] {
+        let store = documents(memtable);
         let session = Session::new(&store);
         let head = store.snapshot().head();
         let refused = refusal(&session, "PERFORM Approve Document 42 {note: 'ok'} BY User ann");
@@ -659,8 +659,8 @@ mod naively {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn verbs_decide_as_a_plain_model_does(steps in prop::collection::vec(step(), 1..40), tail in 1usize..12) {
-            let store = store(tail);
+        fn verbs_decide_as_a_plain_model_does(steps in prop::collection::vec(step(), 1..40), memtable in 1usize..12) {
+            let store = store(memtable);
             let session = Session::new(&store);
             session.rows("DEFINE ENTITY Account ON deposited SET balance = coalesce(state.balance, 0) + data.amount \
                           ON withdrawn SET balance = state.balance - data.amount");

@@ -29,11 +29,11 @@ fn settle(store: &Store) {
     while store.work_by_hand().unwrap() {}
 }
 
-fn by_hand(tail: usize) -> Store {
+fn by_hand(memtable: usize) -> Store {
     let mut options = Options::new();
     options.by_hand = true;
     options.index_slice = (3, 2);
-    store_with(tail, options)
+    store_with(memtable, options)
 }
 
 fn paid(session: &Session, customer: &str, total: &str) {
@@ -292,7 +292,7 @@ fn damage_to_what_is_kept_never_stands_in_the_way() {
     let disk = Arc::new(MemoryDisk::new());
     let mut options = Options::new()
         .disk(disk)
-        .tail(4, 1 << 20)
+        .memtable(4, 1 << 20)
         .journal_steps(4096, 8192)
         .with_compiler(Arc::new(crate::exec::Compiler))
         .clock(Clock::new(|| time(NOW)));

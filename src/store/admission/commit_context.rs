@@ -55,7 +55,7 @@ impl CommitContext for AtCommit<'_> {
                 Some(known) => known,
                 None => CachedState::of(&snapshot, entity)?,
             };
-        known.follow(&snapshot, &self.batch.tails, entity)?;
+        known.follow(&snapshot, &self.batch.memtables, entity)?;
         self.follow_staged(entity, &mut known)?;
         let folded = known.folded.clone();
         if self.batch.known.len() >= MOST {
@@ -111,6 +111,6 @@ impl AtCommit<'_> {
 impl Admission<'_> {
     /// What is committed, with what the batch makes of the catalog.
     pub(super) fn snapshot_of(self, batch: &AdmissionBatch) -> Snapshot {
-        Snapshot::new(self.kernel.clone(), batch.tails.head, batch.catalog.clone())
+        Snapshot::new(self.kernel.clone(), batch.memtables.head, batch.catalog.clone())
     }
 }

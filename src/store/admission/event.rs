@@ -89,7 +89,7 @@ impl Admission<'_> {
         }
         let Some(term) = event.id_term() else { return Ok(false) };
         let known = batch.ids.get(term).copied().or(event.known);
-        let known = known.or_else(|| batch.tails.list(term, PositionRange::ALL).first().copied());
+        let known = known.or_else(|| batch.memtables.list(term, PositionRange::ALL).first().copied());
         let known = match (known, &event.new.id) {
             (None, Some(id)) => self.appended_since(batch, id, how.head)?,
             _ => known,

@@ -95,7 +95,7 @@ impl Admission<'_> {
 
     /// An event that a condition does not allow, committed since it was looked up.
     fn committed_since(self, batch: &AdmissionBatch, checked: &Checked) -> Result<Option<Position>> {
-        let (condition, through, head) = (&checked.condition, checked.through, batch.tails.head);
+        let (condition, through, head) = (&checked.condition, checked.through, batch.memtables.head);
         if through >= head {
             return Ok(None);
         }
@@ -105,11 +105,11 @@ impl Admission<'_> {
             condition.is_met_by(&Record::open(position, &bytes)?, &self.kernel.own_limits)
         };
         // What is in the tables by now is looked up there.
-        let in_tails = through >= batch.tails.base();
+        let in_memtables = through >= batch.memtables.base();
         let some = match condition.lists(&batch.catalog) {
-            Some(lists) if in_tails => {
+            Some(lists) if in_memtables => {
                 let mut some: Vec<Position> =
-                    lists.iter().flat_map(|term| batch.tails.list(term, range)).collect();
+                    lists.iter().flat_map(|term| batch.memtables.list(term, range)).collect();
                 some.sort_unstable();
                 some.dedup();
                 some

@@ -250,8 +250,8 @@ fn check(model: &mut Model, asked: &Asked, outcome: Result<AppendOutcome>) {
 }
 
 fn options(disk: &MemoryDisk) -> Options {
-    // A tail is full soon: what is looked at stands in a tail, in a frozen one, or in the tables.
-    Options::new().disk(Arc::new(disk.clone())).journal_steps(4096, 8192).tail(12, 1 << 20)
+    // A memtable is full soon: what is looked at stands in a memtable, in a frozen one, or in the tables.
+    Options::new().disk(Arc::new(disk.clone())).journal_steps(4096, 8192).memtable(12, 1 << 20)
 }
 
 fn run(steps: &[Step]) {

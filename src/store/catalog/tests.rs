@@ -165,7 +165,7 @@ fn path() -> &'static Path {
 fn options(disk: &SimulatedDisk) -> Options {
     let mut options = Options::new()
         .disk(Arc::new(disk.clone()))
-        .tail(7, 1 << 20)
+        .memtable(7, 1 << 20)
         .journal_steps(4096, 8192)
         .cache(256 << 10)
         .with_compiler(members());
@@ -397,7 +397,7 @@ fn lists_stay_while_they_are_read_and_go_then() {
 #[test]
 fn appends_go_on_while_an_index_is_built() {
     let disk = SimulatedDisk::new();
-    let store = Store::create(path(), options(&disk).tail(50, 1 << 20)).unwrap();
+    let store = Store::create(path(), options(&disk).memtable(50, 1 << 20)).unwrap();
     for n in 0..300u64 {
         append(&store, paid(n % 7));
     }

@@ -79,7 +79,7 @@ impl Commits {
             let found = format!("a frame that begins with {} after {head}", frame.first);
             return Err(Error::corrupt("the log", found));
         }
-        if *before != committer.chain && !self.kernel.sabotaged(FaultInjection::IgnoreChain) {
+        if *before != committer.chain && !self.kernel.injects(FaultInjection::IgnoreChain) {
             let found = format!("a frame at {} that goes on from other events than those here", frame.first);
             return Err(Error::corrupt("the log", found));
         }
@@ -88,7 +88,7 @@ impl Commits {
         let mut recorded = committer.recorded;
         for (position, event) in frame.first.onwards().zip(&events) {
             let event = codec::decode(position, event.bytes.clone())?;
-            if event.own_id && !self.kernel.sabotaged(FaultInjection::ForgetIds) {
+            if event.own_id && !self.kernel.injects(FaultInjection::ForgetIds) {
                 committer.ids.follow(&event.id);
             }
             recorded = recorded.max(Some(event.recorded));

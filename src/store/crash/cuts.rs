@@ -20,7 +20,7 @@ const SECTOR: usize = 512;
 
 /// Room for all that is appended here in one segment, from the start.
 fn roomy(disk: &SimulatedDisk) -> Options {
-    tiny(disk).tail(1000, 1 << 20).journal_steps(64 << 10, 64 << 10)
+    tiny(disk).memtable(1000, 1 << 20).journal_steps(64 << 10, 64 << 10)
 }
 
 fn paid(n: u64) -> NewEvent {

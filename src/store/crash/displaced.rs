@@ -23,7 +23,7 @@ fn options(disk: &SimulatedDisk) -> Options {
     // No space is made ahead: what stands on the disk changes only when something is appended.
     Options::new()
         .disk(Arc::new(disk.clone()))
-        .tail(10, 1 << 20)
+        .memtable(10, 1 << 20)
         .journal_steps(64 << 10, 64 << 10)
         .cache(256 << 10)
         .clock(steady())
@@ -151,7 +151,7 @@ fn a_file_that_loses_its_name_takes_no_more_and_loses_nothing_by_closing() {
                 first
                     .shared()
                     .background
-                    .wait_for_checkpoint(|| first.shared().applied.tails().frozen.is_none())
+                    .wait_for_checkpoint(|| first.shared().applied.memtables().frozen.is_none())
                     .unwrap();
 
                 act.done(&disk);

@@ -131,7 +131,7 @@ fn at_intervals_readers_see_the_head_and_followers_what_is_synced() {
         store.shared().log_progress.wait_past(Position(0), Some(Instant::now()), &|| false),
         WaitResult::TimedOut
     );
-    // What fills a tail is durable when the next one begins.
+    // What fills a memtable is durable when the next one begins.
     for _ in 0..5 {
         store.append(one(NewEvent::new("Order.paid"))).unwrap();
     }
@@ -190,7 +190,7 @@ fn an_empty_group_is_answered_and_writes_nothing() {
 #[test]
 fn batches_grow_while_a_sync_takes_its_time() {
     let disk = SimulatedDisk::new();
-    let store = Store::create(path(), roomy(&disk).tail(10_000, 1 << 24)).unwrap();
+    let store = Store::create(path(), roomy(&disk).memtable(10_000, 1 << 24)).unwrap();
     store.append(one(NewEvent::new("Order.first"))).unwrap();
     let before = disk.counts();
     let slow = Mutex::new(());

@@ -23,7 +23,7 @@ fn paid() -> NewEvent {
     NewEvent::new("Order.paid").on(("Order", 1)).member("text", "x".repeat(100))
 }
 
-/// A store with some events in its tables and some in its tail.
+/// A store with some events in its tables and some in its memtable.
 fn begun(disk: &SimulatedDisk) -> Store {
     let store = Store::create(path(), tiny(disk)).unwrap();
     (0..3).for_each(|_| drop(store.append(one(paid())).unwrap()));
@@ -120,7 +120,7 @@ fn a_disk_that_is_full_from_the_start_can_be_written_to_once_there_is_room() {
 }
 
 #[test]
-fn a_checkpoint_that_fails_keeps_its_tail_and_tells_who_waits() {
+fn a_checkpoint_that_fails_keeps_its_memtable_and_tells_who_waits() {
     for kind in [Kind::Sync, Kind::Write, Kind::SetLen] {
         let disk = SimulatedDisk::new();
         let store = begun(&disk);
@@ -132,7 +132,10 @@ fn a_checkpoint_that_fails_keeps_its_tail_and_tells_who_waits() {
         let error = append_until_refused(&store);
         assert_eq!(error.kind(), "io", "{error}");
         let head = store.snapshot().head();
-        assert!(head >= Position(20), "a tail is frozen and another one filled before anybody waits: {head}");
+        assert!(
+            head >= Position(20),
+            "a memtable is frozen and another one filled before anybody waits: {head}"
+        );
         assert_eq!(length(&store), head.0);
         assert!(store.checkpoint().is_err());
         assert!(store.shared().background.failure().is_some());

@@ -34,7 +34,7 @@ fn two(amount: u64) -> AppendRequest {
 
 /// Two sessions of one database, with frames of the same sizes and positions; the second one finds the rest of the first one
 /// in the blocks that its journal is given: after its end mark, or instead of it.
-pub(super) fn no_ghost_is_spliced_on(sabotage: Option<FaultInjection>, kept: usize) -> Result<(), String> {
+pub(super) fn no_ghost_is_spliced_on(injection: Option<FaultInjection>, kept: usize) -> Result<(), String> {
     let origin = SimulatedDisk::new();
     Store::create(path(), tiny(&origin)).unwrap();
     let segment = Side::A.path(path());
@@ -53,7 +53,7 @@ pub(super) fn no_ghost_is_spliced_on(sabotage: Option<FaultInjection>, kept: usi
     write(&found, &segment, end, &stale[end..stale.len() - 16]);
 
     let mut options = tiny(&found);
-    options.sabotage = sabotage;
+    options.injection = injection;
     let store = match open(&options) {
         // Without its mark the end may have been overwritten.
         Err(refused) if kept == 0 && refused.contains("belongs to another session") => return Ok(()),

@@ -103,7 +103,7 @@ pub(super) fn whole(
 
 pub(super) fn open(options: &Options) -> Result<Store, String> {
     let mut options = options.clone();
-    options.sabotage = options.sabotage.filter(|s| *s == crate::store::FaultInjection::IgnoreSalt);
+    options.injection = options.injection.filter(|s| *s == crate::store::FaultInjection::IgnoreSalt);
     Store::open(path(), options).map_err(|e| format!("opening: {e}"))
 }
 

@@ -19,7 +19,7 @@ const ROUNDS: u64 = 20;
 const FILE: &str = "BYGONE_TEST_KILL";
 
 fn options() -> Options {
-    Options::new().tail(100, 1 << 20).journal_steps(64 << 10, 1 << 20).cache(1 << 20)
+    Options::new().memtable(100, 1 << 20).journal_steps(64 << 10, 1 << 20).cache(1 << 20)
 }
 
 /// Not a test of its own: the process that is to be killed, when the test below runs it.

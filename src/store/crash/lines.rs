@@ -28,7 +28,7 @@ struct Moment {
 }
 
 fn options(disk: &SimulatedDisk) -> Options {
-    tiny(disk).tail(1000, 1 << 20)
+    tiny(disk).memtable(1000, 1 << 20)
 }
 
 fn paid(line: u64, n: u64) -> NewEvent {

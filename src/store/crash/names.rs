@@ -15,7 +15,7 @@ use crate::store::disk::simulated::{Failure, Kind, NameChange, Operation, Simula
 use crate::store::{Options, Store};
 
 fn options() -> Options {
-    Options::new().tail(100, 1 << 20).journal_steps(64 << 10, 1 << 20).cache(1 << 20)
+    Options::new().memtable(100, 1 << 20).journal_steps(64 << 10, 1 << 20).cache(1 << 20)
 }
 
 fn paid(store: &Store, events: u64) -> u64 {

@@ -1,4 +1,4 @@
-//! The order of checks, wherever what they look at stands: in the tables, in a tail, or staged in the same batch.
+//! The order of checks, wherever what they look at stands: in the tables, in a memtable, or staged in the same batch.
 
 use super::held::{Expected, rows};
 use super::{one, path, tiny};
@@ -21,7 +21,7 @@ fn group(events: impl IntoIterator<Item = NewEvent>) -> AppendRequest {
 
 /// Where what was appended stands when it is asked for again.
 fn everywhere(check: impl Fn(&Store, &dyn Fn())) {
-    for place in ["tail", "frozen", "tables", "reopened"] {
+    for place in ["memtable", "frozen", "tables", "reopened"] {
         let disk = MemoryDisk::new();
         let store = Store::create(path(), tiny(&disk)).unwrap();
         let move_on = || match place {
@@ -180,11 +180,11 @@ fn a_request_that_was_looked_up_before_a_checkpoint_is_looked_up_again() {
 #[test]
 fn the_chain_is_the_same_whatever_the_bounds_of_checkpoints() {
     let mut ends = Vec::new();
-    for tail in [1, 3, 10, 1_000] {
+    for memtable in [1, 3, 10, 1_000] {
         let disk = MemoryDisk::new();
         let next = std::sync::atomic::AtomicU64::new(1);
         let ids = move || format!("e{}", next.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-        let store = Store::create(path(), tiny(&disk).tail(tail, 1 << 20).ids(ids)).unwrap();
+        let store = Store::create(path(), tiny(&disk).memtable(memtable, 1 << 20).ids(ids)).unwrap();
         for n in 0..50 {
             let event = NewEvent::new("Order.paid").on(("Order", n % 3)).member("n", n);
             store.append(one(event)).unwrap();
@@ -204,7 +204,7 @@ fn the_chain_is_the_same_whatever_the_bounds_of_checkpoints() {
 }
 
 #[test]
-fn a_segment_is_not_written_again_before_its_tail_is_in_the_tables() {
+fn a_segment_is_not_written_again_before_its_memtable_is_in_the_tables() {
     let disk = SimulatedDisk::new();
     let store = Store::create(path(), tiny(&disk)).unwrap();
     store.append(one(NewEvent::new("Order.paid"))).unwrap();
@@ -212,7 +212,7 @@ fn a_segment_is_not_written_again_before_its_tail_is_in_the_tables() {
     let at_disk = gate.clone();
     let held = gate.lock().unwrap();
     disk.on_operation(move |kind, path| {
-        // Before the commit: nothing of the tail is in the tables.
+        // Before the commit: nothing of the memtable is in the tables.
         if kind == Kind::Sync && path.to_string_lossy().ends_with("shop.bygone") {
             drop(at_disk.lock());
         }
@@ -223,7 +223,7 @@ fn a_segment_is_not_written_again_before_its_tail_is_in_the_tables() {
                 store.append(one(NewEvent::new("Order.paid"))).unwrap();
             }
         });
-        // Two tails fill, one frozen and one active; then whoever appends waits.
+        // Two memtables fill, one frozen and one active; then whoever appends waits.
         let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
         while store.shared().applied.head() < Position(20) {
             assert!(std::time::Instant::now() < until);
@@ -245,7 +245,7 @@ fn a_segment_is_not_written_again_before_its_tail_is_in_the_tables() {
 #[test]
 fn a_large_frame_grows_its_segment() {
     let disk = SimulatedDisk::new();
-    let store = Store::create(path(), tiny(&disk).tail(10, 8192)).unwrap();
+    let store = Store::create(path(), tiny(&disk).memtable(10, 8192)).unwrap();
     for n in 0..12u64 {
         let size = if n % 3 == 1 { 200_000 } else { 100 };
         store.append(one(NewEvent::new("Order.paid").member("text", "x".repeat(size)))).unwrap();

@@ -16,10 +16,10 @@ use crate::store::{FaultInjection, Store};
 const EVENTS: u64 = 3_000;
 
 /// A writer and three readers, through some two hundred checkpoints.
-pub(super) fn read_while_written(sabotage: Option<FaultInjection>) -> Result<(), String> {
+pub(super) fn read_while_written(injection: Option<FaultInjection>) -> Result<(), String> {
     let disk = MemoryDisk::new();
-    let mut options = tiny(&disk).tail(15, 1 << 20);
-    options.sabotage = sabotage;
+    let mut options = tiny(&disk).memtable(15, 1 << 20);
+    options.injection = injection;
     let store = Store::create(path(), options).unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {

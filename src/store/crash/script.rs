@@ -42,7 +42,7 @@ pub(super) struct Run {
 pub(super) struct Script {
     pub seed: u64,
     pub durability: Durability,
-    pub sabotage: Option<FaultInjection>,
+    pub injection: Option<FaultInjection>,
     /// Whether indexes are defined and dropped.
     pub indexes: bool,
     /// Whether entities are, and indexes of their states.
@@ -56,7 +56,7 @@ impl Script {
         Script {
             seed,
             durability: Durability::Sync,
-            sabotage: None,
+            injection: None,
             indexes: false,
             models: false,
             sessions: &[34, 22, 0, 6],
@@ -66,7 +66,7 @@ impl Script {
     pub fn run(self) -> Run {
         let disk = SimulatedDisk::new();
         let mut options = tiny(&disk).durability(self.durability);
-        options.sabotage = self.sabotage;
+        options.injection = self.injection;
         if self.models {
             options = options.with_compiler(Arc::new(Sums));
         }
@@ -257,11 +257,12 @@ impl Player {
     }
 
     fn let_checkpointer_go_on(&mut self, store: &Store) {
-        let idle = || store.shared().applied.tails().frozen.is_none();
-        let full = store.shared().applied.tails().active.size().0 >= store.shared().options.tail_events;
+        let idle = || store.shared().applied.memtables().frozen.is_none();
+        let full =
+            store.shared().applied.memtables().active.size().0 >= store.shared().options.memtable_events;
         match self.random.below(8) {
             // Whoever does not wait for the checkpointer is to meet one that is slow.
-            _ if store.shared().sabotaged(FaultInjection::EarlyReuse) => {}
+            _ if store.shared().injects(FaultInjection::EarlyReuse) => {}
             _ if full => self.gate.allow(u64::MAX, idle),
             0 => self.gate.allow(u64::MAX, idle),
             n if n < 5 => {

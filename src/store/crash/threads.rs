@@ -36,7 +36,7 @@ fn in_time<T: Send + 'static>(what: &str, run: impl FnOnce() -> T + Send + 'stat
 #[test]
 fn sixteen_threads_agree_on_one_log() {
     let disk = MemoryDisk::new();
-    let store = Store::create(path(), tiny(&disk).tail(200, 1 << 20)).unwrap();
+    let store = Store::create(path(), tiny(&disk).memtable(200, 1 << 20)).unwrap();
     let mut answers = Vec::new();
     let keys_taken = AtomicU64::new(0);
     thread::scope(|scope| {
@@ -304,7 +304,7 @@ fn a_checkpointer_that_panics_does_not_leave_the_writers_waiting() {
     let refused = in_time("an append", move || {
         (0..40).find_map(|_| shared.append(one(NewEvent::new("Order.paid"))).err())
     });
-    assert!(refused.is_some(), "memory is bounded: there is an error, not a tail that grows");
+    assert!(refused.is_some(), "memory is bounded: there is an error, not a memtable that grows");
     let head = store.snapshot().head();
     panics.store(false, Ordering::SeqCst);
     let until = Instant::now() + Duration::from_secs(20);
@@ -328,5 +328,5 @@ fn the_committer_is_not_kept_from_others_by_a_checkpoint_that_was_asked_for() {
     });
     drop(locked(&store.shared().commits.committer));
     store.checkpoint().unwrap();
-    assert_eq!(store.shared().applied.tails().base(), Position(200));
+    assert_eq!(store.shared().applied.memtables().base(), Position(200));
 }

@@ -21,12 +21,12 @@
 //! What is in the tables was in the journal. So the last frame is at C or after it; and where it is at C, its segment was frozen, and
 //! before that the other one was begun anew: that holds no frame, or newer ones. What is not so is an **older copy**, and damage.
 //!
-//! Ghosts prove nothing: a segment is used again only after its tail was committed, so that their positions are at
+//! Ghosts prove nothing: a segment is used again only after its memtable was committed, so that their positions are at
 //! most C, and their numbers are lower.
 //!
 //! **Limits.** If the very first frame of a segment is bad, that may be a torn write after a switch; so it proves
 //! nothing against the other segment, whose frames may continue from C. Events cannot be lost by that, for their
-//! positions would be missing. But if a tail was nothing but cursor moves, and the first of its frames is damaged
+//! positions would be missing. But if a memtable was nothing but cursor moves, and the first of its frames is damaged
 //! later, this is taken for a cut: the moves are lost, and their subscribers see some events again. An older copy of
 //! the segment that is written, made since C, is not told from it: it says where it ends, and nothing else says that it went on.
 //! Segments of version 1 have no marks: their end is always a cut, if it is not damage.
@@ -319,7 +319,7 @@ fn join(walks: &[JournalWalk; 2], after: Position) -> (Vec<FrameRun>, End) {
     if let [low, high] = runs[..] {
         let follows = (low.next_number, low.next_position) == (high.first_number, high.first_position);
         if !follows && low.next_position <= after && high.first_position <= next {
-            // The lower one is damaged, but all of its tail is in the database already.
+            // The lower one is damaged, but all of its memtable is in the database already.
             runs.remove(0);
         } else if !follows {
             // A switch syncs what it leaves: something is missing between the two.

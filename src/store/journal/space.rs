@@ -10,7 +10,7 @@ pub struct Sizes {
     pub first_step: u64,
     /// The largest step.
     pub max_step: u64,
-    /// Where growing ahead of need ends: what the frames of one tail take.
+    /// Where growing ahead of need ends: what the frames of one memtable take.
     pub segment: u64,
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct LocalLog {
 pub(crate) struct LocalLogOptions {
     pub sizes: Sizes,
     pub durability: Durability,
-    /// A segment is written again before the tail it held is in the tables: a fault that a test puts in.
+    /// A segment is written again before the memtable it held is in the tables: a fault that a test puts in.
     pub early_reuse: bool,
 }
 

@@ -24,7 +24,7 @@ fn path() -> &'static Path {
 
 /// Options with small limits. Nothing is read of the log that nobody asks for.
 fn options(log: &Arc<SharedLog>) -> Options {
-    let mut options = Options::new().disk(Arc::new(MemoryDisk::new())).tail(7, 1 << 20).cache(256 << 10);
+    let mut options = Options::new().disk(Arc::new(MemoryDisk::new())).memtable(7, 1 << 20).cache(256 << 10);
     options.log = Some(log.handle());
     options.by_hand = true;
     options
@@ -34,9 +34,9 @@ fn database(log: &Arc<SharedLog>) -> Store {
     Store::create(path(), options(log)).unwrap()
 }
 
-fn broken(log: &Arc<SharedLog>, sabotage: Option<FaultInjection>) -> Store {
+fn broken(log: &Arc<SharedLog>, injection: Option<FaultInjection>) -> Store {
     let mut options = options(log);
-    options.sabotage = sabotage;
+    options.injection = injection;
     Store::create(path(), options).unwrap()
 }
 
@@ -66,7 +66,7 @@ fn write_at_once(
     databases: u64,
     seed: u64,
     faults: LogFaults,
-    sabotage: Option<FaultInjection>,
+    injection: Option<FaultInjection>,
 ) -> Result<(), String> {
     let log = SharedLog::new(seed);
     log.set_faults(faults);
@@ -75,7 +75,7 @@ fn write_at_once(
             // Their clocks are not of one mind, and stand still.
             let mut options = options(&log)
                 .clock(Clock::new(move || Timestamp::from_millis(1_700_000_000_000 + number as i64)));
-            options.sabotage = sabotage;
+            options.injection = injection;
             Store::create(path(), options).unwrap()
         })
         .collect();
@@ -247,17 +247,17 @@ fn a_request_is_admitted_after_what_others_appended() {
     assert_eq!(Record::open(Position(2), &bytes).unwrap().version().map(|version| version.0), Some(2));
 }
 
-fn refuses_by_the_end_of_the_log(sabotage: Option<FaultInjection>) -> bool {
+fn refuses_by_the_end_of_the_log(injection: Option<FaultInjection>) -> bool {
     let log = SharedLog::new(1);
-    let (first, second) = (database(&log), broken(&log, sabotage));
+    let (first, second) = (database(&log), broken(&log, injection));
     append(&first, paid(1)).unwrap();
     // By what it has applied so far, there is no such order.
     append(&second, paid(1).expect(Expect::Version(Version(1)))).is_ok()
 }
 
-fn notices_a_fork(sabotage: Option<FaultInjection>) -> bool {
+fn notices_a_fork(injection: Option<FaultInjection>) -> bool {
     let log = SharedLog::new(1);
-    let (first, second) = (database(&log), broken(&log, sabotage));
+    let (first, second) = (database(&log), broken(&log, injection));
     append(&first, paid(1)).unwrap();
     second.shared().commits.catch_up().unwrap();
     let other = SharedLog::new(2);
@@ -279,12 +279,12 @@ fn a_refusal_is_decided_by_the_end_of_the_log() {
 }
 
 /// Whether ids grow along the log where two take turns, within one millisecond.
-fn ids_grow(sabotage: Option<FaultInjection>) -> bool {
+fn ids_grow(injection: Option<FaultInjection>) -> bool {
     let log = SharedLog::new(1);
     let at_once = Clock::new(|| Timestamp::from_millis(1_700_000_000_000));
     let stores = [(); 2].map(|()| {
         let mut options = options(&log).clock(at_once.clone());
-        options.sabotage = sabotage;
+        options.injection = injection;
         Store::create(path(), options).unwrap()
     });
     (0..20).for_each(|n| drop(append(&stores[n % 2], paid(1)).unwrap()));

@@ -2,11 +2,11 @@
 //!
 //! Both go in slices, each one short write of the tables, so that checkpoints and appends never wait long, and both go on where
 //! they were after a crash: a slice says in the same write how far it has come. What is appended after a definition has
-//! its terms from the tails; a slice adds only positions up to the definition, wherever their events are, so the two never
+//! its terms from the memtables; a slice adds only positions up to the definition, wherever their events are, so the two never
 //! meet ([`WriteTables::append_postings`](crate::store::tables::WriteTables::append_postings) keeps them apart).
 //!
 //! What is to be dropped follows from what there is: lists of a definition that the catalog does not have. They stay while
-//! somebody may read them, and while a tail may bring them more.
+//! somebody may read them, and while a memtable may bring them more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(crate) enum BackfillStep {
     Worked,
     /// Nothing, but lists are to be dropped that are still read. Whoever reads them does not tell when it is done.
     Held,
-    /// Nothing, until something is defined or dropped, or a tail has moved into the tables.
+    /// Nothing, until something is defined or dropped, or a memtable has moved into the tables.
     Nothing,
 }
 
@@ -126,10 +126,10 @@ impl Materializer {
         })
     }
 
-    /// Forgets the retired indexes that nobody reads and no tail has terms of: nobody can come to them any more. Says whether one stays
+    /// Forgets the retired indexes that nobody reads and no memtable has terms of: nobody can come to them any more. Says whether one stays
     /// because it is read: whoever asks later may find that it is not, and would wait for what nobody tells.
     fn forget_free(&self) -> bool {
-        let (base, mut read) = (self.kernel.applied.tails().base(), false);
+        let (base, mut read) = (self.kernel.applied.memtables().base(), false);
         locked(&self.retired).retain(|retired| {
             let is_read = Arc::strong_count(&retired.index) > 1;
             read |= is_read;

@@ -235,7 +235,7 @@ fn path() -> &'static Path {
 fn options(disk: &SimulatedDisk) -> Options {
     let mut options = Options::new()
         .disk(Arc::new(disk.clone()))
-        .tail(9, 1 << 20)
+        .memtable(9, 1 << 20)
         .journal_steps(4096, 8192)
         .cache(256 << 10)
         .with_compiler(Arc::new(Sums));

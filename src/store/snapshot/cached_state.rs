@@ -17,7 +17,7 @@ impl Snapshot {
         let before = locked(&self.kernel.state_caches.recent).get(entity, definition);
         let known = match before {
             Some(mut known) if known.through < self.head() => {
-                known.follow(self, &self.kernel.applied.tails(), entity).map(|()| known)
+                known.follow(self, &self.kernel.applied.memtables(), entity).map(|()| known)
             }
             Some(_) => return Ok(()),
             None => CachedState::of(self, entity),
@@ -41,19 +41,19 @@ impl CachedState {
         Ok(CachedState { definition, folded: Arc::new(folded), through })
     }
 
-    /// Takes it along to the head of the snapshot, of which these are the tails or older ones.
-    pub fn follow(&mut self, snapshot: &Snapshot, tails: &Memtables, entity: &Entity) -> Result<()> {
+    /// Takes it along to the head of the snapshot, of which these are the memtables or older ones.
+    pub fn follow(&mut self, snapshot: &Snapshot, memtables: &Memtables, entity: &Entity) -> Result<()> {
         let head = snapshot.head();
         if self.through >= head {
             return Ok(());
         }
         let fold = snapshot.fold_of(entity.kind())?;
         // Nearly always nothing has come since, and where only its own events count their number says so.
-        let is_current = tails.head >= head
+        let is_current = memtables.head >= head
             && fold.includes().is_empty()
-            && match tails.total(&Term::entity(entity)?) {
+            && match memtables.total(&Term::entity(entity)?) {
                 Some(end) => end.count == self.folded.version,
-                None => self.through >= tails.base(),
+                None => self.through >= memtables.base(),
             };
         if !is_current {
             let folded = (*self.folded).clone();

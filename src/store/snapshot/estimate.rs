@@ -72,9 +72,9 @@ impl Snapshot {
 impl ReadTxn<'_> {
     fn estimate(&self, term: &Term, range: PositionRange) -> Result<Estimate> {
         let range = range.and(PositionRange::through(self.head()));
-        let checkpoint = self.cold_through(term);
-        let in_tails = range.and(PositionRange::after(checkpoint));
-        let warm = self.tails.each().map(|tail| tail.count(term, in_tails).0).sum();
+        let checkpoint = self.tables_through(term);
+        let in_memtables = range.and(PositionRange::after(checkpoint));
+        let newest = self.memtables.each().map(|memtable| memtable.count(term, in_memtables).0).sum();
         let in_tables = range.and(PositionRange::through(checkpoint));
         let tables = match (in_tables.is_empty(), term.is_counted()) {
             (true, _) => Estimate::NONE,
@@ -84,7 +84,7 @@ impl ReadTxn<'_> {
             }
             (false, false) => self.sampled(term, in_tables)?,
         };
-        Ok([tables, Estimate::exactly(warm)].into_iter().sum())
+        Ok([tables, Estimate::exactly(newest)].into_iter().sum())
     }
 
     /// How many entries a counted list has in the tables up to a position.

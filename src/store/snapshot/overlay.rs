@@ -1,4 +1,4 @@
-//! What the tails make of states that are kept as of C, remembered and grown as the tails do.
+//! What the memtables make of states that are kept as of C, remembered and grown as the memtables do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::store::touched::{found_by, touched_by};
 /// What states are found by: a term, and the id of each.
 type Entries = BTreeSet<(Term, String)>;
 
-/// States as of the end of the tails, where those change what is kept.
+/// States as of the end of the memtables, where those change what is kept.
 #[derive(Debug, Clone)]
 pub(crate) struct MemtableOverlay {
     pub(super) definition: Position,
@@ -35,7 +35,7 @@ pub(crate) struct MemtableOverlay {
 }
 
 impl MemtableOverlay {
-    /// Nothing that the tails make, as of C.
+    /// Nothing that the memtables make, as of C.
     pub(super) fn new(definition: Position, checkpoint: Position) -> MemtableOverlay {
         MemtableOverlay {
             definition,
@@ -108,7 +108,7 @@ impl MemtableOverlay {
         let first = self.through.next();
         let mut events = Vec::new();
         for position in PositionRange::new(first, head).iter() {
-            events.push(view.tails.get(position).ok_or_else(|| view.missing(position))?);
+            events.push(view.memtables.get(position).ok_or_else(|| view.missing(position))?);
         }
         for (id, positions) in touched_by(model, fold, first, &events)? {
             let mut folded = match self.states.get(&id) {

@@ -17,14 +17,14 @@ impl Snapshot {
         mut take: impl FnMut(&[Position]) -> Result<()>,
     ) -> Result<()> {
         let mut from = Some(range.from.clone());
-        let mut warm = true;
+        let mut with_memtables = true;
         while let Some(start) = from.take().filter(|start| *start < range.until) {
-            let page = self.read(|view| view.page_of_range(range, &start, within, warm))?;
+            let page = self.read(|view| view.page_of_range(range, &start, within, with_memtables))?;
             take(&page.entries)?;
             self.tally.add_chunks(page.chunks);
             from = page.next;
-            // What the tails hold was taken with the first page; what moves out of them later lies in the tables twice seen.
-            warm = false;
+            // What the memtables hold was taken with the first page; what moves out of them later lies in the tables twice seen.
+            with_memtables = false;
         }
         Ok(())
     }
@@ -49,13 +49,13 @@ impl ReadTxn<'_> {
         range: &TermRange,
         start: &[u8],
         within: PositionRange,
-        warm: bool,
+        with_memtables: bool,
     ) -> Result<PostingPage> {
         let within = within.and(PositionRange::through(self.head()));
         let mut page = PostingPage { entries: Vec::new(), chunks: 0, next: None };
-        if warm {
-            for tail in self.tails.each() {
-                tail.sweep(range, within.and(PositionRange::after(self.checkpoint)), &mut page.entries);
+        if with_memtables {
+            for memtable in self.memtables.each() {
+                memtable.sweep(range, within.and(PositionRange::after(self.checkpoint)), &mut page.entries);
             }
         }
         page.next = self.postings()?.sweep(start, &range.until, within.last, CHUNKS, |chunk| {

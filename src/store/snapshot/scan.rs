@@ -46,7 +46,7 @@ impl LogScan {
             while go_on && left > 0 && !self.rest.is_empty() {
                 let next = self.next_position();
                 if next > view.checkpoint {
-                    let bytes = view.tails.get(next).ok_or_else(|| view.missing(next))?;
+                    let bytes = view.memtables.get(next).ok_or_else(|| view.missing(next))?;
                     go_on = row(next, &bytes)?;
                     left -= 1;
                     self.pass(next);
@@ -99,9 +99,9 @@ impl LogScan {
         let tables = last.min(view.checkpoint());
         let descending = self.direction == ScanDirection::Descending;
         let mut page = VecDeque::new();
-        let from_tails = if descending { last > tables } else { first > tables };
-        if from_tails {
-            // A tail's events are in memory: a page is a handful of pointers.
+        let from_memtables = if descending { last > tables } else { first > tables };
+        if from_memtables {
+            // A memtable's events are in memory: a page is a handful of pointers.
             let span = if descending {
                 PositionRange::new(first.max(tables.next()).max(last.minus(PAGE as u64 - 1)), last)
             } else {

@@ -1,6 +1,6 @@
 //! States: what the entities of a kind are as of the head, in the order of their ids.
 //!
-//! Where they are kept ([`follow`](crate::store::materialize)), they are read as they lie, and what the tails hold is folded onto them
+//! Where they are kept ([`follow`](crate::store::materialize)), they are read as they lie, and what the memtables hold is folded onto them
 //! once and remembered ([`MemtableOverlay`]). Where they are not, or not up to C yet, each entity is folded.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,7 +42,7 @@ pub(crate) struct States {
     model: Option<Arc<CatalogModel>>,
     until: FoldBound,
     source: StateSource,
-    warm: Option<Arc<MemtableOverlay>>,
+    overlay: Option<Arc<MemtableOverlay>>,
     page: VecDeque<(String, Vec<u8>)>,
     done: bool,
 }
@@ -178,9 +178,9 @@ impl Snapshot {
                 }
                 view.go_on()?;
             }
-            let warm = self.warm(view, &model, Some(finder))?;
-            let found = ranges.iter().flat_map(|range| warm.found(finder, range));
-            for id in found.chain(warm.unread.iter().map(String::as_str)) {
+            let overlay = self.overlay(view, &model, Some(finder))?;
+            let found = ranges.iter().flat_map(|range| overlay.found(finder, range));
+            for id in found.chain(overlay.unread.iter().map(String::as_str)) {
                 held(id.len() + 64)?;
                 ids.insert(id.to_owned());
             }
@@ -219,7 +219,7 @@ impl Snapshot {
             model: self.catalog.model(kind).cloned(),
             until,
             source,
-            warm: None,
+            overlay: None,
             page: VecDeque::new(),
             done: false,
         })
@@ -276,8 +276,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// What the tails make of the states that are kept as of a view's C; with an index of that, if it is wanted.
-    fn warm(
+    /// What the memtables make of the states that are kept as of a view's C; with an index of that, if it is wanted.
+    fn overlay(
         &self,
         view: &ReadTxn,
         model: &CatalogModel,
@@ -289,25 +289,25 @@ impl Snapshot {
             return Ok(Arc::new(nothing));
         }
         let mut known = locked(&self.kernel.state_caches.overlays);
-        let fits = |warm: &&Arc<MemtableOverlay>| {
-            warm.definition == definition && warm.checkpoint == checkpoint && warm.through <= head
+        let fits = |overlay: &&Arc<MemtableOverlay>| {
+            overlay.definition == definition && overlay.checkpoint == checkpoint && overlay.through <= head
         };
-        let mut warm = match known.iter().find(fits) {
-            Some(warm) if warm.through == head && warm.has(finder) => return Ok(warm.clone()),
-            Some(warm) => warm.clone(),
+        let mut overlay = match known.iter().find(fits) {
+            Some(overlay) if overlay.through == head && overlay.has(finder) => return Ok(overlay.clone()),
+            Some(overlay) => overlay.clone(),
             None => Arc::new(nothing),
         };
         // It is changed where it is, if nobody reads it.
-        known.retain(|other| other.checkpoint == checkpoint && !Arc::ptr_eq(other, &warm));
-        let grown = Arc::make_mut(&mut warm);
+        known.retain(|other| other.checkpoint == checkpoint && !Arc::ptr_eq(other, &overlay));
+        let grown = Arc::make_mut(&mut overlay);
         grown.take_in(view, model, self.query_memory(), &self.limits())?;
         if let Some(finder) = finder.filter(|finder| !grown.has(Some(finder))) {
             grown.index(finder, &self.limits())?;
         }
         // An older snapshot sees less than what is remembered for others.
         known.retain(|other| other.definition != definition);
-        known.push(warm.clone());
-        Ok(warm)
+        known.push(overlay.clone());
+        Ok(overlay)
     }
 }
 
@@ -351,10 +351,10 @@ impl States {
                 }
             }
             (StateSource::Kept(after), Some(model)) => {
-                let warm = &mut self.warm;
+                let overlay = &mut self.overlay;
                 let last = snapshot.read(|view| {
                     page.clear();
-                    if !still_serves(&snapshot, view, model, warm)? {
+                    if !still_serves(&snapshot, view, model, overlay)? {
                         behind = true;
                         return Ok(None);
                     }
@@ -372,18 +372,18 @@ impl States {
                     Ok(read.flatten())
                 })?;
                 if !behind {
-                    if let Some(warm) = warm {
-                        merge(&mut page, warm, after.as_deref(), last.as_deref());
+                    if let Some(overlay) = overlay {
+                        merge(&mut page, overlay, after.as_deref(), last.as_deref());
                     }
                     self.done = last.is_none();
                     *after = last.or(after.take());
                 }
             }
             (StateSource::KeptIds(ids), Some(model)) => {
-                let warm = &mut self.warm;
+                let overlay = &mut self.overlay;
                 let read = snapshot.read(|view| {
-                    let serves = still_serves(&snapshot, view, model, warm)?;
-                    if serves { states_of(view, model, warm.as_ref(), ids).map(Some) } else { Ok(None) }
+                    let serves = still_serves(&snapshot, view, model, overlay)?;
+                    if serves { states_of(view, model, overlay.as_ref(), ids).map(Some) } else { Ok(None) }
                 })?;
                 behind = read.is_none();
                 if let Some(states) = read {
@@ -456,12 +456,12 @@ fn unless_damaged<T>(read: Result<T>) -> Result<Option<T>> {
 fn states_of(
     view: &ReadTxn,
     model: &CatalogModel,
-    warm: Option<&Arc<MemtableOverlay>>,
+    overlay: Option<&Arc<MemtableOverlay>>,
     ids: &VecDeque<String>,
 ) -> Result<Vec<(String, Option<Vec<u8>>)>> {
     let (mut states, mut held) = (Vec::new(), 0);
     for id in ids.iter().take(PAGE) {
-        let state = match warm.and_then(|warm| warm.states.get(id)) {
+        let state = match overlay.and_then(|overlay| overlay.states.get(id)) {
             Some(bytes) => bytes.clone(),
             None => view.read.with_state(model.position, id, |bytes| Ok(bytes.map(<[u8]>::to_vec)))?,
         };
@@ -474,35 +474,35 @@ fn states_of(
     Ok(states)
 }
 
-/// Whether what is kept can be read in a view; with what the tails make of it, taken with the first.
+/// Whether what is kept can be read in a view; with what the memtables make of it, taken with the first.
 fn still_serves(
     snapshot: &Snapshot,
     view: &ReadTxn,
     model: &CatalogModel,
-    warm: &mut Option<Arc<MemtableOverlay>>,
+    overlay: &mut Option<Arc<MemtableOverlay>>,
 ) -> Result<bool> {
     let followed = view.read.followed(model.position)?;
-    match warm {
-        // What the tails held then is known, and nothing else of what is seen has changed.
-        Some(warm) => Ok(followed.is_some_and(|followed| followed >= warm.checkpoint)),
+    match overlay {
+        // What the memtables held then is known, and nothing else of what is seen has changed.
+        Some(overlay) => Ok(followed.is_some_and(|followed| followed >= overlay.checkpoint)),
         None if followed == Some(view.checkpoint) => {
-            *warm = Some(snapshot.warm(view, model, None)?);
+            *overlay = Some(snapshot.overlay(view, model, None)?);
             Ok(true)
         }
         None => Ok(false),
     }
 }
 
-/// Puts the states of the tails in the place of those that are kept, between two ids.
+/// Puts the states of the memtables in the place of those that are kept, between two ids.
 fn merge(
     page: &mut Vec<(String, Option<Vec<u8>>)>,
-    warm: &MemtableOverlay,
+    overlay: &MemtableOverlay,
     after: Option<&str>,
     last: Option<&str>,
 ) {
     use std::ops::Bound::{Excluded, Included, Unbounded};
     let range = (after.map_or(Unbounded, Excluded), last.map_or(Unbounded, Included));
-    let mut newer = warm.states.range::<str, _>(range).peekable();
+    let mut newer = overlay.states.range::<str, _>(range).peekable();
     if newer.peek().is_none() {
         return;
     }

@@ -12,7 +12,7 @@ use crate::store::index::posting::{self, PostingChunk};
 use crate::store::tables::WriteTables;
 use crate::store::{Options, Store};
 
-/// Seven events in the tables, two orders' in turn, and two in the tail.
+/// Seven events in the tables, two orders' in turn, and two in the memtable.
 fn store() -> Store {
     let mut options = Options::new().disk(Arc::new(MemoryDisk::new())).journal_steps(4096, 8192);
     // No snapshot is kept meanwhile, which would be held against lists that a test damages.

@@ -140,7 +140,7 @@ fn op() -> impl Strategy<Value = Op> {
 fn options(disk: &SimulatedDisk, durability: Durability) -> Options {
     let mut options = Options::new()
         .disk(Arc::new(disk.clone()))
-        .tail(9, 1 << 20)
+        .memtable(9, 1 << 20)
         .journal_steps(4096, 8192)
         .cache(256 << 10)
         .durability(durability)

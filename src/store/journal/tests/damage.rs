@@ -65,7 +65,7 @@ proptest! {
     ) {
         let (disk, written, places, after) = history(&frames);
         let live = live(&written, &places);
-        // Cursor moves at the end of a committed tail come again.
+        // Cursor moves at the end of a committed memtable come again.
         let (whole, cut) = replay(&*disk, after).unwrap();
         prop_assert!(whole.ends_with(&live) && cut.is_none());
 
@@ -220,7 +220,7 @@ fn a_lost_cursor_move_between_the_segments_is_corruption() {
     let (side, start, end) = places[2];
     write(&*disk, side, start, &vec![0; end - start]);
     assert_eq!(replay(&*disk, Position(0)).unwrap_err().kind(), "corrupt");
-    // These moves may be all there is of a tail.
+    // These moves may be all there is of a memtable.
     assert_eq!(replay(&*disk, Position(1)).unwrap_err().kind(), "corrupt");
 }
 

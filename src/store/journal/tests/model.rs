@@ -14,9 +14,9 @@ enum Op {
     },
     Sync,
     Fill,
-    /// Freezes the active tail, if there is none frozen.
+    /// Freezes the active memtable, if there is none frozen.
     Switch,
-    /// The frozen tail is in the database; its segment is free only after `Release`.
+    /// The frozen memtable is in the database; its segment is free only after `Release`.
     Commit,
     Release,
     /// Some operation fails.
@@ -61,7 +61,7 @@ struct Model {
     disk: SimulatedDisk,
     written: Written,
     promises: Vec<Promise>,
-    /// The frozen tail: its segment, how many frames end with it, and whether they are in the database.
+    /// The frozen memtable: its segment, how many frames end with it, and whether they are in the database.
     frozen: Option<(Side, usize, bool)>,
 }
 

@@ -77,15 +77,15 @@ fn an_index_that_a_checkpoint_does_not_know_does_not_serve_whoever_still_does() 
     let first = append(&store, made("1", 100));
     let held = store.snapshot();
     store.append(catalog::tests::dropped("sum")).unwrap();
-    // A checkpoint of a tail that was frozen before that, begun behind it.
-    let tail = Arc::new(Memtable::new(first));
+    // A checkpoint of a memtable that was frozen before that, begun behind it.
+    let memtable = Arc::new(Memtable::new(first));
     let bytes = held.view().unwrap().event(first).unwrap().unwrap();
     let terms = terms_of(&codec::decode(first, bytes.clone()).unwrap()).unwrap();
-    tail.extend([Staged { bytes, terms, version: 10 }]);
+    memtable.extend([Staged { bytes, terms, version: 10 }]);
     let (paces, limits) = (&shared.materializer.paces, shared.limits());
     checkpoint::write(
         &shared.tables,
-        &[&tail],
+        &[&memtable],
         JournalAfter::Kept,
         &shared.applied.catalog(),
         paces,

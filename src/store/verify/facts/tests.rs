@@ -62,9 +62,11 @@ impl Fold for OfShop {
     }
 }
 
-fn empty(tail: usize) -> Store {
-    let mut options =
-        Options::new().disk(Arc::new(MemoryDisk::new())).tail(tail, 1 << 20).journal_steps(4096, 8192);
+fn empty(memtable: usize) -> Store {
+    let mut options = Options::new()
+        .disk(Arc::new(MemoryDisk::new()))
+        .memtable(memtable, 1 << 20)
+        .journal_steps(4096, 8192);
     options.by_hand = true;
     // All of it happens within one millisecond, whatever else the machine does.
     let options = options.clock(Clock::new(|| Timestamp::from_millis(1_700_000_000_000)));
@@ -292,9 +294,9 @@ proptest! {
     #[test]
     fn what_was_let_in_is_found_right(
         steps in prop::collection::vec((0u64..7, 0u8..5, 0u64..6, any::<prop::sample::Index>()), 1..50),
-        tail in 2usize..20,
+        memtable in 2usize..20,
     ) {
-        let store = empty(tail);
+        let store = empty(memtable);
         let node = store.shared().node();
         append(&store, defined()).unwrap();
         for (entity, what, count, cause) in steps {
