@@ -306,7 +306,9 @@ fn ask(arguments: &Arguments, path: &Path, folder: &Path) -> Result<()> {
             timed(&mut one_more)?;
         }
     }
-    println!("\n9f. By index, a range of about 20, with {TAIL} fresh events in the memtable (milliseconds)\n");
+    println!(
+        "\n9f. By index, a range of about 20, with {TAIL} fresh events in the memtable (milliseconds)\n"
+    );
     for (name, times) in
         [("first", &mut first), ("again", &mut next), ("after one more event", &mut one_more)]
     {
