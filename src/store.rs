@@ -107,7 +107,6 @@ use queue::{Pending, Queue};
 use recover::Recovered;
 use snapshot::Snapshot;
 use state_caches::StateCaches;
-use tables::Tables;
 use temporary::TemporaryFile;
 use verb::{AddedVerbs, VerbHandler};
 
@@ -153,13 +152,7 @@ impl Store {
         options.check()?;
         let disk = options.disk_to_use();
         let path = disk.canonical(path).map_err(|e| Error::unopenable(path, e, "check the path"))?;
-        let lock = name::take_lock(&*disk, &path, options.read_only)?;
-        name::check_file(&*disk, &path)?;
-        let tables = Tables::open(disk.clone(), &path, options.cache)?;
-        if lock.identity().is_some_and(|locked| locked != tables.identity()) {
-            let reason = "another file took its name while it was being opened";
-            return Err(Error::unopenable(&path, reason, "open it again"));
-        }
+        let (lock, tables) = name::open_locked(&disk, &path, options.read_only, options.cache)?;
         let Recovered { meta, catalog, recovery, lost } = recover::recover(&disk, &path, &tables, &options)?;
         if !options.read_only {
             // What a copy left behind that was interrupted: nobody else has the lock to make one.

@@ -17,8 +17,8 @@ use super::apply;
 use super::catalog::Catalog;
 use super::chain::ChainHash;
 use super::checkpoint::{self, Checkpointer};
-use super::copy::{CACHE, CopyProgress, TableCopier};
-use super::cursor::{Cursor, CursorOwner};
+use super::copy::{CACHE, CopyProgress, Places, TableCopier};
+use super::cursor::CursorOwner;
 use super::disk::{self, Disk, Identity};
 use super::journal::Side;
 use super::kernel::Kernel;
@@ -85,37 +85,30 @@ pub(crate) fn back_up(
     let disk = kernel.options.disk_of_backups();
     let failed = |e: std::io::Error| Error::unopenable(to, e, "check the path and its permissions");
     let path = disk.canonical(to).map_err(failed)?;
-    let found = disk.exists(&path).map_err(failed)?;
-    let there = if found { Some(disk.identity(&path).map_err(failed)?) } else { None };
+    let there = match disk.exists(&path).map_err(failed)? {
+        true => Some(disk.identity(&path).map_err(failed)?),
+        false => None,
+    };
     // Where the system does not tell files apart, names do.
     let told_apart = there.is_some_and(|there| there != Identity { device: 0, inode: 0 });
     if path == kernel.path || told_apart && there == Some(kernel.tables.identity()) {
         return Err(Error::unopenable(to, "it is the database itself", "choose another path"));
     }
-    let source = Source { kernel, checkpointer };
     let target = Target { disk, path };
-    match mode {
-        BackupMode::New if found => Err(Error::unopenable(
+    match (mode, there) {
+        (_, None) => target.write(kernel, checkpointer, request, Place::Free),
+        (BackupMode::New, Some(_)) => Err(Error::unopenable(
             to,
             "it exists already",
             "choose another path, grow it (INCREMENT), or replace it (REPLACE)",
         )),
-        BackupMode::Increment if found => target.grow(&source, request),
-        _ => match there {
-            None => target.write(&source, request, Place::Free),
-            Some(there) => {
-                // Nobody works with what is replaced.
-                let _lock = name::take_lock(&*target.disk, &target.path, false)?;
-                target.write(&source, request, Place::Of(there))
-            }
-        },
+        (BackupMode::Increment, Some(_)) => target.grow(kernel, request),
+        (BackupMode::Replace, Some(there)) => {
+            // Nobody works with what is replaced.
+            let _lock = name::take_lock(&*target.disk, &target.path, false)?;
+            target.write(kernel, checkpointer, request, Place::Of(there))
+        }
     }
-}
-
-/// What is backed up.
-struct Source<'s> {
-    kernel: &'s Arc<Kernel>,
-    checkpointer: &'s Checkpointer,
 }
 
 /// Where to.
@@ -130,13 +123,18 @@ impl Target {
     }
 
     /// Copies all tables into a new file.
-    fn write(&self, source: &Source, request: BackupRequest, place: Place) -> Result<Backup> {
-        let kernel = source.kernel;
+    fn write(
+        &self,
+        kernel: &Kernel,
+        checkpointer: &Checkpointer,
+        request: BackupRequest,
+        place: Place,
+    ) -> Result<Backup> {
         // Before the log is: what is done up to there is in it.
         let cursors = kernel.cursors.all();
         // What is read alone has nothing to be moved: opening has.
         if !kernel.options.read_only {
-            source.checkpointer.move_all()?;
+            checkpointer.move_all()?;
         }
         let (disk, failed) = (&*self.disk, self.failed());
         let temporary = TemporaryFile::name(&self.path, kernel.id.0);
@@ -149,24 +147,15 @@ impl Target {
         let file = file.map_err(&failed)?;
         let made = TemporaryFile::new(disk, &temporary, &*file);
         let _lock = name::take_lock(disk, &temporary, false)?;
-        let tables = Tables::open_or_make(self.disk.clone(), &temporary, CACHE)?;
         let BackupRequest { cancel, progress, .. } = request;
         let backup = |copied: &CopyProgress| {
             let CopyProgress { position, events, chain } = *copied;
             Backup { position, events, chain }
         };
         let mut told = |copied: &CopyProgress| progress(&backup(copied));
-        let read = kernel.tables.read()?;
         let copier = TableCopier::new(kernel, cancel, &mut told);
-        let copied = copier.copy(&read, &tables, MetaRows::WithoutSession, cursors);
-        drop(read);
-        let whole = copied.and_then(|copied| {
-            tables.shrink()?;
-            tables.check_pages(cancel)?;
-            Ok(copied)
-        });
-        let closed = tables.close();
-        let copied = whole.and_then(|copied| closed.map(|()| copied))?;
+        let copied =
+            copier.write(self.disk.clone(), &temporary, MetaRows::WithoutSession, |_| Ok(cursors))?;
         file.sync().map_err(&failed)?;
         made.publish(&self.path, place).map_err(&failed)?;
         drop(made);
@@ -197,15 +186,8 @@ impl Target {
     }
 
     /// Appends what came since to an earlier backup.
-    fn grow(&self, source: &Source, request: BackupRequest) -> Result<Backup> {
-        let kernel = source.kernel;
-        let lock = name::take_lock(&*self.disk, &self.path, false)?;
-        name::check_file(&*self.disk, &self.path)?;
-        let tables = Tables::open(self.disk.clone(), &self.path, CACHE)?;
-        if lock.identity().is_some_and(|locked| locked != tables.identity()) {
-            let reason = "another file took its name while it was being opened";
-            return Err(Error::unopenable(&self.path, reason, "try it again"));
-        }
+    fn grow(&self, kernel: &Arc<Kernel>, request: BackupRequest) -> Result<Backup> {
+        let (_lock, tables) = name::open_locked(&self.disk, &self.path, false, CACHE)?;
         let grown = self.grow_tables(kernel, &tables, request);
         let closed = tables.close();
         grown.and_then(|backup| closed.map(|()| backup))
@@ -310,7 +292,7 @@ impl Growth<'_> {
     }
 
     /// Puts the places of followers where they were as the log was read.
-    fn cursors(&mut self, now: Vec<(CursorOwner, Result<Cursor>)>) -> Result<()> {
+    fn cursors(&mut self, now: Places) -> Result<()> {
         let before = self.tables.read()?.cursors()?;
         let gone = |owner: &CursorOwner| !now.iter().any(|(follower, _)| follower == owner);
         let gone: Vec<_> = before.into_iter().map(|(owner, _)| owner).filter(gone).collect();

@@ -10,12 +10,11 @@ use std::sync::Arc;
 
 use super::checkpoint::Checkpointer;
 use super::commit::Commits;
-use super::copy::{CACHE, TableCopier};
+use super::copy::TableCopier;
 use super::disk::Lock;
 use super::kernel::Kernel;
 use super::mutex::locked;
 use super::name;
-use super::tables::Tables;
 use super::tables::copy::MetaRows;
 use super::temporary::{Place, TemporaryFile};
 use crate::cancel::Cancel;
@@ -62,15 +61,12 @@ pub(crate) fn compact(
     let file = disk.create_like(&temporary, &kernel.path).map_err(failed)?;
     let made = TemporaryFile::new(disk, &temporary, &*file);
     let mut lock = name::take_lock(disk, &temporary, false)?;
-    let tables = Tables::open_or_make(kernel.disk.clone(), &temporary, CACHE)?;
-    let read = kernel.tables.read()?;
-    let copied = read.cursors().and_then(|cursors| {
-        TableCopier::new(kernel, cancel, &mut |_| {}).copy(&read, &tables, MetaRows::All, cursors)
-    });
-    drop(read);
-    let whole = copied.and_then(|_| tables.shrink()).and_then(|()| tables.check_pages(cancel));
-    let closed = tables.close();
-    whole.and(closed)?;
+    TableCopier::new(kernel, cancel, &mut |_| {}).write(
+        kernel.disk.clone(),
+        &temporary,
+        MetaRows::All,
+        |read| read.cursors(),
+    )?;
     file.sync().map_err(failed)?;
     let after = file.len().map_err(failed)?;
     let (old, new) = (kernel.tables.identity(), file.identity().map_err(failed)?);

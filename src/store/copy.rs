@@ -1,7 +1,11 @@
 //! A copy of the tables under way: what is copied is held to the chain of hashes, and it ends where somebody cancels, or closes.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use super::chain::{ChainHash, link};
 use super::cursor::{Cursor, CursorOwner};
+use super::disk::Disk;
 use super::kernel::Kernel;
 use super::tables::copy::{CopyWatch, MetaRows};
 use super::tables::{Tables, TablesRead};
@@ -11,6 +15,9 @@ use crate::error::{Error, Result};
 
 /// What of a file that is written is held in memory.
 pub(super) const CACHE: usize = 16 << 20;
+
+/// Where followers are; an error where that is damaged.
+pub(super) type Places = Vec<(CursorOwner, Result<Cursor>)>;
 
 /// What is copied of the log.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,17 +44,38 @@ impl<'c> TableCopier<'c> {
         TableCopier { kernel, cancel, progress, done: CopyProgress::default() }
     }
 
-    /// Copies everything as of a read into new tables, with these places of followers.
+    /// Copies everything as of now into tables that it makes in an empty file, gives back what that has more than it needs, and reads it once
+    /// more. Which places of followers go along may follow from the read.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where what is read is damaged, or the events are not those of their chain: the new tables are no database then.
-    pub fn copy(
+    /// [`Error::Corrupt`] where what is read is damaged, or the events are not those of their chain: the file is no database then.
+    pub fn write(
+        self,
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        meta: MetaRows,
+        cursors: impl FnOnce(&TablesRead) -> Result<Places>,
+    ) -> Result<CopyProgress> {
+        let to = Tables::open_or_make(disk, path, CACHE)?;
+        let cancel = self.cancel;
+        let copied = self.copy(&to, meta, cursors).and_then(|copied| {
+            to.shrink()?;
+            to.check_pages(cancel)?;
+            Ok(copied)
+        });
+        let closed = to.close();
+        copied.and_then(|copied| closed.map(|()| copied))
+    }
+
+    /// The read ends with it: what comes after needs none.
+    fn copy(
         mut self,
-        read: &TablesRead,
         to: &Tables,
         meta: MetaRows,
-        cursors: Vec<(CursorOwner, Result<Cursor>)>,
+        cursors: impl FnOnce(&TablesRead) -> Result<Places>,
     ) -> Result<CopyProgress> {
+        let read = self.kernel.tables.read()?;
+        let cursors = cursors(&read)?;
         read.copy_rows(to, &mut self)?;
         if (self.done.position, self.done.chain.0) != (read.checkpoint()?, read.chain()?) {
             let found = format!("events up to {} that are not those of its chain", self.done.position);

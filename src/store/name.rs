@@ -93,6 +93,23 @@ pub(super) fn take_lock(disk: &dyn Disk, path: &Path, read_only: bool) -> Result
     disk.lock(path, mode).map_err(|error| not_locked(path, error))
 }
 
+/// Takes the lock of an existing database, and opens the tables of the file that it is of.
+pub(super) fn open_locked(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    read_only: bool,
+    cache: usize,
+) -> Result<(Box<dyn Lock>, Tables)> {
+    let lock = take_lock(&**disk, path, read_only)?;
+    check_file(&**disk, path)?;
+    let tables = Tables::open(disk.clone(), path, cache)?;
+    if lock.identity().is_some_and(|locked| locked != tables.identity()) {
+        let reason = "another file took its name while it was being opened";
+        return Err(Error::unopenable(path, reason, "open it again"));
+    }
+    Ok((lock, tables))
+}
+
 pub(super) fn not_locked(path: &Path, error: LockError) -> Error {
     let held = |process, by_name| Error::Held { path: path.to_owned(), process, by_name };
     match error {
@@ -103,7 +120,7 @@ pub(super) fn not_locked(path: &Path, error: LockError) -> Error {
 }
 
 /// Tells what is plainly no database before the tables look at it.
-pub(super) fn check_file(disk: &dyn Disk, path: &Path) -> Result<()> {
+fn check_file(disk: &dyn Disk, path: &Path) -> Result<()> {
     const MAGIC: &[u8] = b"redb";
     let unopenable = |reason: String| {
         Error::unopenable(path, reason, "choose another path; create a database under a new name")

@@ -107,8 +107,8 @@ impl Disk for RealDisk {
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
         match fs::canonicalize(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Err(error) };
-                Ok(fs::canonicalize(or_current(folder))?.join(name))
+                let (Some(_), Some(name)) = (path.parent(), path.file_name()) else { return Err(error) };
+                Ok(fs::canonicalize(super::folder(path))?.join(name))
             }
             found => found,
         }

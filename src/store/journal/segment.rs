@@ -23,7 +23,7 @@ use super::frame::array;
 use super::mark::{self, MARK};
 use super::{DatabaseId, Salt};
 use crate::error::{Error, Result};
-use crate::store::disk::{Disk, File, Identity};
+use crate::store::disk::{self, Disk, File, Identity};
 
 /// Where the frames of a segment begin.
 pub(super) const START: u64 = 4096;
@@ -398,10 +398,7 @@ pub fn set_aside(disk: &dyn Disk, database: &Path, found: &[SegmentFile]) -> Res
 
 /// Makes the names beside the database durable.
 pub(super) fn sync_folder(disk: &dyn Disk, database: &Path) -> Result<()> {
-    let folder = match database.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = disk::folder(database);
     disk.sync_folder(folder).map_err(|e| Error::io(format!("syncing the folder {}", folder.display()), e))
 }
 
