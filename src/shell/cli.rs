@@ -36,7 +36,7 @@ pub struct Cli {
 }
 
 /// Running statements: what `bygone FILE` does.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct RunArgs {
     /// The database. One that is not there is created, unless each STATEMENT only reads. Statements come from the prompt, or
     /// from standard input

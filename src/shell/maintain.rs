@@ -1,7 +1,5 @@
 //! Looking after the file: `bygone backup`, `bygone compact` and `bygone verify`.
 
-use std::path::PathBuf;
-
 use bygone::maintain::BackupMode;
 
 use super::cli::{BackupArgs, CompactArgs, OpenArgs, RunArgs, VerifyArgs};
@@ -51,32 +49,13 @@ impl VerifyArgs {
             (Some(chain), None) => format!("VERIFY AGAINST '{chain}'"),
             (Some(chain), Some(at)) => format!("VERIFY AGAINST '{chain}' AT {at}"),
         };
-        RunArgs { texts: vec![statement], ..RunArgs::of(self.file.clone()) }
+        RunArgs { texts: vec![statement], file: self.file.clone(), ..RunArgs::default() }
     }
 }
 
 impl CompactArgs {
     /// The statement that `bygone compact` is short for.
     pub fn run(&self) -> RunArgs {
-        RunArgs { texts: vec!["COMPACT".to_owned()], ..RunArgs::of(self.file.clone()) }
-    }
-}
-
-impl RunArgs {
-    /// Nothing but a file.
-    fn of(file: PathBuf) -> RunArgs {
-        RunArgs {
-            file,
-            texts: Vec::new(),
-            commands: Vec::new(),
-            create: false,
-            format: None,
-            parameters: Vec::new(),
-            actor: None,
-            time_limit: None,
-            verbose: false,
-            envelope: false,
-            csv_safe: false,
-        }
+        RunArgs { texts: vec!["COMPACT".to_owned()], file: self.file.clone(), ..RunArgs::default() }
     }
 }
