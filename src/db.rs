@@ -23,8 +23,9 @@ use crate::pattern::Pattern;
 use crate::plan;
 use crate::store::append_request::{AppendOutcome, AppendRequest};
 use crate::store::backup::BackupRequest;
+use crate::store::rescue::{RescueRequest, rescue};
 use crate::store::verify::{self, Verification};
-use crate::store::{Backup, BackupMode, ChainHash, Compaction, Options, Recovery, Store, Submitted};
+use crate::store::{Backup, BackupMode, ChainHash, Compaction, Options, Recovery, Rescue, Store, Submitted};
 
 pub use read::{EventIter, ReadBuilder};
 
@@ -61,6 +62,29 @@ impl Options {
     /// Creates a database with these options, under a name that must be free.
     pub fn create(self, path: impl AsRef<Path>) -> Result<Db> {
         Store::create(path.as_ref(), self.with_compiler(Arc::new(Compiler))).and_then(Db::of)
+    }
+
+    /// Puts every event that can still be read from a damaged database, and from its journals, into a new one: see [`Db::rescue`]. It is told
+    /// how far it is, now and then.
+    ///
+    /// # Errors
+    /// Those of [`Db::rescue`]; [`Error::Stopped`] once it is cancelled.
+    pub fn rescue(
+        self,
+        from: impl AsRef<Path>,
+        to: impl AsRef<Path>,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(&Rescue),
+    ) -> Result<Rescue> {
+        let options = self.with_compiler(Arc::new(Compiler)).live(false);
+        let request = RescueRequest { from: from.as_ref(), to: to.as_ref(), cancel, progress };
+        let mut rescued = rescue(request, &options)?;
+        let db = Store::open(to.as_ref(), options.read_only(false)).and_then(Db::of)?;
+        // What was done is not known of those whose places were lost.
+        db.begin_here()?;
+        rescued.faults = verify::verify(&db.store().snapshot().cancelled_by(cancel))?.faults;
+        db.close()?;
+        Ok(rescued)
     }
 
     /// A database in memory with these options; its disk is a new one.
@@ -109,6 +133,36 @@ impl Db {
     /// A database that lives as long as its handles.
     pub fn in_memory() -> Result<Db> {
         Options::new().in_memory()
+    }
+
+    /// Puts every event that can still be read from a damaged database, and from its journals, into a new one, whose name must be free. Nothing is
+    /// written to the damaged one.
+    ///
+    /// Each event has the position that it had. Where one could not be read a `$event.lost` stands, and later events of its entity have
+    /// lower versions. What runs by itself goes on where it was if that can be read, else behind the last event.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let (damaged, whole) = (folder.path().join("shop.bygone"), folder.path().join("whole.bygone"));
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::create(&damaged)?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// db.close()?;
+    /// // Its header is gone.
+    /// let mut bytes = std::fs::read(&damaged)?;
+    /// bytes[..4096].fill(0);
+    /// std::fs::write(&damaged, bytes)?;
+    /// let rescued = Db::rescue(&damaged, &whole)?;
+    /// assert_eq!((rescued.events, rescued.missing), (1, 0));
+    /// assert!(Db::open(&whole)?.verify()?.faults.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Held`] where somebody has it open; [`Error::Unopenable`] where it is not there, or has no event, or the new name is taken;
+    /// [`Error::Io`] where a disk fails. There is no new file then.
+    pub fn rescue(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Rescue> {
+        Options::new().rescue(from, to, &Cancel::new(), &mut |_| {})
     }
 
     /// The same database, with this as the actor of all that is appended without one.

@@ -391,7 +391,8 @@ impl Error {
         Error::Corrupt {
             place: readable(place),
             found: readable(found),
-            advice: "run VERIFY, and restore a copy if it names damage".to_owned(),
+            advice: "run VERIFY, and restore a copy if it names damage, or read what is left (bygone rescue)"
+                .to_owned(),
         }
     }
 

@@ -27,6 +27,9 @@ use crate::error::{Error, Result, Witness, shorten};
 use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
+/// The type of what stands where an event was that a rescue could not read.
+pub(crate) const LOST: &str = "$event.lost";
+
 /// An event in the log.
 ///
 /// Serializes as the JSON line that the shell prints and `import` takes back; what is absent is left out.

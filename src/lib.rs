@@ -179,7 +179,7 @@ pub mod project {
 pub mod maintain {
     pub use crate::event::EventFormat;
     pub use crate::store::{
-        Backup, BackupMode, ChainHash, Compaction, Durability, Recovery, Report, Verification,
+        Backup, BackupMode, ChainHash, Compaction, Durability, Recovery, Report, Rescue, Verification,
     };
     pub use crate::time::Clock;
     pub use crate::transfer::{ExportOptions, ImportOptions, ImportReport};

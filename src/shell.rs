@@ -95,6 +95,9 @@ fn run(cli: Cli, terminal: Terminal, speech: Reporter, signals: &Signals) -> Res
         Some(CliCommand::Import(import)) => transfer::import_file(&import, &cli.opening, speech, signals),
         Some(CliCommand::Export(export)) => transfer::export_file(&export, &cli.opening, speech, signals),
         Some(CliCommand::Backup(backup)) => maintain::backup_file(&backup, &cli.opening, speech, signals),
+        Some(CliCommand::Rescue(rescue)) => {
+            maintain::rescue_file(&rescue, &cli.opening, format, speech, signals)
+        }
         Some(CliCommand::Compact(compact)) => {
             statements(compact.run(), &cli.opening, format, terminal, speech, signals)
         }

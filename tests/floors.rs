@@ -50,8 +50,8 @@ const ROOMS: &[&[&str]] = &[
     &["materialize", "verify"],
     &["commit"],
     &["checkpoint"],
-    &["compact", "recover"],
-    &["backup"],
+    &["bulk_load", "compact", "recover"],
+    &["backup", "rescue"],
 ];
 
 /// The rooms of plans, from the ground up: of each, the folders and files below `src/plan`. Expressions; what plans say; binding; access

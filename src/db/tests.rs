@@ -5,6 +5,7 @@ mod clocks;
 mod compact;
 mod crash;
 mod outcomes;
+mod rescue;
 mod running;
 mod shared;
 

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use super::record::Record;
 use super::{Cause, Event, EventId, KeyDigest, NewEvent};
+use crate::document::Raw;
 use crate::entity::{Entity, EventType, Position, Version};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
@@ -238,6 +239,70 @@ pub(crate) fn damage(position: Position, bytes: &[u8]) -> Error {
     Error::corrupt(format!("the event at {position}"), found)
 }
 
+/// How far something reaches that has the form of a stored event, whatever its checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Up to the end of `data`; `metadata` may follow.
+    Event { data_end: usize },
+    /// So many bytes at least are to be looked at.
+    Longer { wanted: usize },
+}
+
+/// Looks at what begins like a stored event; none where it does not. It reads what comes first of the header, and lengths.
+pub(crate) fn extent(bytes: &[u8]) -> Option<Extent> {
+    const CHECKSUM: usize = 4;
+    let length = |at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk::<4>()?) as usize);
+    let header = length(CHECKSUM)?;
+    let mut values = Raw(bytes.get(LEAD..)?);
+    let (mask, rest) = values.int()?;
+    if !u32::try_from(mask).is_ok_and(holds_together) {
+        return None;
+    }
+    // The version, the id, the type.
+    values = Raw(Raw(rest).int()?.1);
+    values = Raw(match values.0.split_first_chunk::<2>() {
+        Some((&[0xc4, 16], rest)) => rest.get(16..)?,
+        _ => values.text()?.1,
+    });
+    let (kind, rest) = values.text()?;
+    if !kind.contains(&b'.') || bytes.len() - rest.len() > LEAD.saturating_add(header) {
+        return None;
+    }
+    let data_begin = LEAD.saturating_add(header).saturating_add(4);
+    let Some(data) = length(LEAD.saturating_add(header)) else {
+        return Some(Extent::Longer { wanted: data_begin });
+    };
+    let data_end = data_begin.saturating_add(data);
+    match bytes.get(data_begin) {
+        Some(first) if !is_map(*first) => None,
+        _ if data_end > bytes.len() => Some(Extent::Longer { wanted: data_end }),
+        _ => Some(Extent::Event { data_end }),
+    }
+}
+
+/// Whether a map of MessagePack begins with this byte.
+pub(crate) fn is_map(byte: u8) -> bool {
+    matches!(byte, 0x80..=0x8f | 0xde | 0xdf)
+}
+
+/// The same event with another version; none where the bytes are no event's.
+pub(crate) fn with_version(position: Position, bytes: &[u8], version: Version) -> Option<Vec<u8>> {
+    let Parts { header, .. } = parts(position, bytes)?;
+    let (mask, version_on) = Raw(header).int()?;
+    let facts = Raw(version_on).skip()?;
+    let mut out = vec![0; LEAD];
+    let mut writer = HeaderWriter(&mut out);
+    writer.put(&u32::try_from(mask).ok()?);
+    writer.put(&version.0);
+    out.extend_from_slice(facts);
+    let length = (out.len() - LEAD) as u32;
+    out[4..LEAD].copy_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(bytes.get(LEAD + header.len()..)?);
+    let checksum = checksum(position, &out[4..]);
+    out[..4].copy_from_slice(&checksum.to_be_bytes());
+    Some(out)
+}
+
 /// Decodes a stored event; `data` and `metadata` stay as they are and share its bytes.
 pub(crate) fn decode(position: Position, bytes: Arc<[u8]>) -> Result<Event> {
     Record::open(position, &bytes)?.to_event(&bytes)
@@ -249,6 +314,7 @@ mod tests {
 
     use super::super::Producer;
     use super::*;
+    use crate::document::Document;
 
     fn encoded(new: &NewEvent, position: u64) -> Vec<u8> {
         let mut out = vec![9; 3];
@@ -301,6 +367,38 @@ mod tests {
         assert_eq!((event.tags, event.key), (new.tags, new.key));
         assert_eq!(event.seal, Some(KeyDigest { content: [7; 16], count: 2 }));
         assert_eq!((event.data, event.metadata), (new.data, new.metadata));
+    }
+
+    #[test]
+    fn its_form_tells_how_far_it_reaches() {
+        let mut new = full();
+        new.metadata = Document::empty();
+        let bytes = encoded(&new, 7);
+        assert_eq!(extent(&bytes), Some(Extent::Event { data_end: bytes.len() }));
+        // Whatever the checksum is, and whatever follows.
+        let mut other = [bytes.as_slice(), &[1, 2, 3]].concat();
+        other[0] ^= 1;
+        assert_eq!(extent(&other), Some(Extent::Event { data_end: bytes.len() }));
+        let cut = &bytes[..bytes.len() - 1];
+        assert_eq!(extent(cut), Some(Extent::Longer { wanted: bytes.len() }));
+        assert_eq!(extent(&encoded(&full(), 7)[1..]), None);
+        for end in 0..bytes.len() {
+            assert!(!matches!(extent(&bytes[..end]), Some(Extent::Event { .. })), "{end}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_all_that_changes() {
+        let bytes = encoded(&full(), 7);
+        let before = decode(Position(7), bytes.as_slice().into()).unwrap();
+        for version in [1, 3, 127, 128, 70_000, u64::MAX] {
+            let other = with_version(Position(7), &bytes, Version(version)).unwrap();
+            assert_eq!(other == bytes, version == 3);
+            let after = decode(Position(7), other.into()).unwrap();
+            assert_eq!(after.version, Some(Version(version)));
+            assert_eq!(Event { version: before.version, ..after }, before);
+        }
+        assert_eq!(with_version(Position(8), &bytes, Version(1)), None);
     }
 
     #[test]

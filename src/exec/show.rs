@@ -127,7 +127,7 @@ pub(super) fn verify(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<
         rows.push(Err(Error::Corrupt {
             place: "the database".to_owned(),
             found: format!("{} faults", found.faults.len()),
-            advice: "restore a copy".to_owned(),
+            advice: "restore a copy, or read what is left (bygone rescue)".to_owned(),
         }));
     }
     Ok(rows.into_iter())

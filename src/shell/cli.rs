@@ -20,7 +20,7 @@ use super::terminal::Terminal;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = exit::HELP,
-    override_usage = "bygone [OPTIONS] FILE [STATEMENT]...\n       bygone run FILE\n       bygone watch FILE [PATTERN]\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]\n       bygone backup FILE TO\n       bygone compact FILE\n       bygone verify FILE",
+    override_usage = "bygone [OPTIONS] FILE [STATEMENT]...\n       bygone run FILE\n       bygone watch FILE [PATTERN]\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]\n       bygone backup FILE TO\n       bygone compact FILE\n       bygone verify FILE\n       bygone rescue FILE TO",
     disable_help_subcommand = true,
     max_term_width = 100
 )]
@@ -189,6 +189,8 @@ pub enum CliCommand {
     Compact(CompactArgs),
     /// Compare everything that follows from the log with the log, or the log with a hash that was noted
     Verify(VerifyArgs),
+    /// Put every event that can still be read from a damaged file, and from its journals, into a new one
+    Rescue(RescueArgs),
 }
 
 #[derive(Debug, Args)]
@@ -229,6 +231,16 @@ pub struct VerifyArgs {
     /// The position that the hash was noted at, like #42; anywhere, if not said
     #[arg(long, value_name = "POSITION", requires = "against", value_parser = position)]
     pub at: Option<Position>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub struct RescueArgs {
+    /// The damaged database: nothing is written to it
+    pub file: PathBuf,
+
+    /// The new database; its name must be free
+    pub to: PathBuf,
 }
 
 #[derive(Debug, Args)]

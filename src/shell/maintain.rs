@@ -1,12 +1,21 @@
-//! Looking after the file: `bygone backup`, `bygone compact` and `bygone verify`.
+//! Looking after the file: `bygone backup`, `bygone compact`, `bygone verify` and `bygone rescue`.
 
-use bygone::maintain::BackupMode;
+use std::io::{self, Write};
 
-use super::cli::{BackupArgs, CompactArgs, OpenArgs, RunArgs, VerifyArgs};
+use bygone::maintain::{BackupMode, Rescue};
+use bygone::{Options, Position};
+use serde::Serialize;
+
+use super::cli::{BackupArgs, CompactArgs, Format, OpenArgs, RescueArgs, RunArgs, VerifyArgs};
+use super::exit::Exit;
 use super::failure::{CommandFailure, Reporter};
 use super::open;
 use super::signal::Signals;
+use super::terminal::{count, grouped, harmless};
 use super::transfer::Meter;
+
+/// So many runs of missing positions are told to a person.
+const GAPS: usize = 20;
 
 /// `bygone backup`.
 pub fn backup_file(
@@ -39,6 +48,101 @@ pub fn backup_file(
         Err(_) if signals.interrupted() => Err(meter.interrupted()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// `bygone rescue`.
+pub fn rescue_file(
+    arguments: &RescueArgs,
+    opening: &OpenArgs,
+    format: Format,
+    speech: Reporter,
+    signals: &Signals,
+) -> Result<(), CommandFailure> {
+    let mut meter = Meter::new("rescued", speech);
+    let options = opening.options(Options::new());
+    let cancel = signals.statement(None);
+    let made =
+        options.rescue(&arguments.file, &arguments.to, &cancel, &mut |so_far| meter.show(so_far.events));
+    meter.clear();
+    let rescue = match made {
+        Ok(rescue) => rescue,
+        Err(_) if signals.interrupted() => return Err(meter.interrupted()),
+        Err(error) => return Err(error.into()),
+    };
+    let to = arguments.to.display().to_string();
+    let told = match format {
+        Format::Json => serde_json::to_string(&RescueJson::of(&rescue, &to)).map_err(io::Error::from),
+        _ => Ok(report(&rescue, &meter.summary(rescue.events), &to)),
+    };
+    told.and_then(|told| writeln!(io::stdout(), "{told}")).map_err(CommandFailure::output)?;
+    match is_all(&rescue) {
+        true => Ok(()),
+        false => Err(CommandFailure::Told(Exit::Failed)),
+    }
+}
+
+/// Whether all came back that was there, for all that is known.
+fn is_all(rescue: &Rescue) -> bool {
+    rescue.missing == 0 && rescue.doubts.is_empty() && rescue.faults.is_empty()
+}
+
+/// A rescue as a line of JSON.
+#[derive(Serialize)]
+struct RescueJson<'r> {
+    rescued: &'r str,
+    events: u64,
+    head: Position,
+    missing: u64,
+    gaps: Vec<[Position; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'r str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    doubts: &'r [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    faults: &'r [String],
+}
+
+impl<'r> RescueJson<'r> {
+    fn of(rescue: &'r Rescue, to: &'r str) -> RescueJson<'r> {
+        RescueJson {
+            rescued: to,
+            events: rescue.events,
+            head: rescue.head,
+            missing: rescue.missing,
+            gaps: rescue.gaps.iter().map(|gap| [*gap.start(), *gap.end()]).collect(),
+            refusal: rescue.refusal.as_deref(),
+            doubts: &rescue.doubts,
+            faults: &rescue.faults,
+        }
+    }
+}
+
+/// A rescue in words.
+fn report(rescue: &Rescue, summary: &str, to: &str) -> String {
+    let mut lines = vec![format!("{summary}; {} holds everything up to {}", harmless(to), rescue.head)];
+    if let Some(refusal) = &rescue.refusal {
+        lines.push(format!("the damaged file: {refusal}"));
+    }
+    match rescue.missing {
+        0 => lines.push("no event is missing up to there".to_owned()),
+        missing => {
+            let gaps = rescue.gaps.iter().take(GAPS).map(|gap| match gap.start() == gap.end() {
+                true => gap.start().to_string(),
+                false => format!("{} to {}", gap.start(), gap.end()),
+            });
+            let gaps: Vec<_> = gaps.collect();
+            let more = if rescue.gaps.len() > GAPS { ", …" } else { "" };
+            lines.push(format!("{} could not be read: {}{more}", count(missing, "event"), gaps.join(", ")));
+            lines.push("a $event.lost stands in the place of each".to_owned());
+        }
+    }
+    for doubt in rescue.doubts.iter().chain(&rescue.faults) {
+        lines.push(format!("in doubt: {doubt}"));
+    }
+    if rescue.faults.is_empty() {
+        lines.push(format!("verified: {} events, no faults", grouped(rescue.head.0)));
+    }
+    lines.iter().map(|line| harmless(line)).collect::<Vec<_>>().join("\n")
 }
 
 impl VerifyArgs {

@@ -13,22 +13,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::apply;
-use super::catalog::Catalog;
+use super::bulk_load::BulkLoader;
 use super::chain::ChainHash;
-use super::checkpoint::{self, Checkpointer};
+use super::checkpoint::Checkpointer;
 use super::copy::{CACHE, CopyProgress, Places, TableCopier};
 use super::cursor::CursorOwner;
 use super::disk::{self, Disk, Identity};
 use super::journal::Side;
 use super::kernel::Kernel;
-use super::log::JournalAfter;
-use super::memtable::Memtable;
 use super::name;
-use super::options::Options;
-use super::pace::Paces;
 use super::recover;
-use super::snapshot::{ScanDirection, Snapshot};
+use super::snapshot::ScanDirection;
 use super::tables::Tables;
 use super::tables::copy::MetaRows;
 use super::temporary::{Place, TemporaryFile};
@@ -219,19 +214,26 @@ impl Target {
             let found = format!("events of its own up to {}; make a new one", meta.checkpoint);
             return Err(other("the first events of this log".to_owned(), found));
         }
-        let mut growth = Growth {
-            options: &options,
-            tables,
-            catalog: Arc::new(catalog),
-            memtable: Arc::new(Memtable::new(meta.checkpoint.next())),
-            paces: Paces::default(),
-            limits: Limits::new(options.largest_value, request.cancel),
-            backup: Backup { position: meta.checkpoint, events: 0, chain: ChainHash(meta.chain) },
-            progress: request.progress,
+        let limits = Limits::new(options.largest_value, request.cancel);
+        let mut loader = BulkLoader::new(&options, tables, Arc::new(catalog), meta.checkpoint, limits);
+        let mut told = Backup { position: meta.checkpoint, events: 0, chain: ChainHash(meta.chain) };
+        let new = PositionRange::between(meta.checkpoint, snapshot.head());
+        for row in snapshot.log(new, ScanDirection::Ascending) {
+            let (_, bytes) = row?;
+            if loader.append(bytes)? {
+                told = Backup { position: loader.written(), events: loader.events(), ..told };
+                (request.progress)(&told);
+            }
+        }
+        let backup = match loader.finish()? {
+            0 => told,
+            events => {
+                let backup = Backup { position: snapshot.head(), events, ..told };
+                (request.progress)(&backup);
+                backup
+            }
         };
-        growth.events(&snapshot)?;
-        growth.cursors(cursors)?;
-        let backup = growth.backup;
+        put_cursors(tables, cursors)?;
         let chain = tables.read()?.chain()?;
         if chain != verify::chain(&snapshot)? {
             return Err(Error::corrupt("the log", "events that are not those of its chain"));
@@ -240,65 +242,13 @@ impl Target {
     }
 }
 
-/// An earlier backup that grows.
-struct Growth<'g> {
-    options: &'g Options,
-    tables: &'g Tables,
-    catalog: Arc<Catalog>,
-    memtable: Arc<Memtable>,
-    paces: Paces,
-    limits: Limits,
-    backup: Backup,
-    progress: &'g mut dyn FnMut(&Backup),
-}
-
-impl Growth<'_> {
-    /// Applies the events that it does not have, and writes them as checkpoints do.
-    fn events(&mut self, snapshot: &Snapshot) -> Result<()> {
-        let new = PositionRange::between(self.backup.position, snapshot.head());
-        for row in snapshot.log(new, ScanDirection::Ascending) {
-            let (position, bytes) = row?;
-            let (limits, options) = (&self.limits, self.options);
-            let event =
-                apply::derive_event(position, bytes, &mut self.catalog, limits, || options.compiler())?;
-            self.memtable.extend([event]);
-            let (events, held) = self.memtable.size();
-            if events >= self.options.memtable_events || held >= self.options.memtable_bytes {
-                self.write()?;
-            }
-        }
-        self.write()
-    }
-
-    fn write(&mut self) -> Result<()> {
-        let (events, _) = self.memtable.size();
-        if events == 0 {
-            return Ok(());
-        }
-        let (memtable, last) = (&self.memtable, self.memtable.last());
-        checkpoint::write(
-            self.tables,
-            &[memtable],
-            JournalAfter::Kept,
-            &self.catalog,
-            &self.paces,
-            &self.limits,
-        )?;
-        self.backup.events += events as u64;
-        self.backup.position = last;
-        self.memtable = Arc::new(Memtable::new(last.next()));
-        (self.progress)(&self.backup);
-        Ok(())
-    }
-
-    /// Puts the places of followers where they were as the log was read.
-    fn cursors(&mut self, now: Places) -> Result<()> {
-        let before = self.tables.read()?.cursors()?;
-        let gone = |owner: &CursorOwner| !now.iter().any(|(follower, _)| follower == owner);
-        let gone: Vec<_> = before.into_iter().map(|(owner, _)| owner).filter(gone).collect();
-        self.tables.write("writing cursors", |tables| {
-            gone.iter().try_for_each(|owner| tables.remove_cursor(owner))?;
-            now.into_iter().try_for_each(|(owner, cursor)| tables.put_cursor(&owner, &cursor?))
-        })
-    }
+/// Puts the places of followers where they were as the log was read.
+fn put_cursors(tables: &Tables, now: Places) -> Result<()> {
+    let before = tables.read()?.cursors()?;
+    let gone = |owner: &CursorOwner| !now.iter().any(|(follower, _)| follower == owner);
+    let gone: Vec<_> = before.into_iter().map(|(owner, _)| owner).filter(gone).collect();
+    tables.write("writing cursors", |tables| {
+        gone.iter().try_for_each(|owner| tables.remove_cursor(owner))?;
+        now.into_iter().try_for_each(|(owner, cursor)| tables.put_cursor(&owner, &cursor?))
+    })
 }

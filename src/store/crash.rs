@@ -94,9 +94,3 @@ fn let_go(store: Store) {
 fn one(event: NewEvent) -> AppendRequest {
     AppendRequest { events: vec![event], ..AppendRequest::default() }
 }
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}

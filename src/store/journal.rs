@@ -36,6 +36,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub(crate) use frame::positions_at;
 pub use frame::{FrameBuffer, FrameKind};
 pub use replay::{JournalReplay, is_whole};
 pub use scan::{each_frame, highest_position, is_of};

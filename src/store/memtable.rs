@@ -133,7 +133,7 @@ impl Memtable {
     }
 
     /// How many entries a counted list has in all, and the last of them, if one of them is here.
-    fn total(&self, term: &Term) -> Option<ListEnd> {
+    pub fn total(&self, term: &Term) -> Option<ListEnd> {
         let inner = self.read();
         let list = inner.terms.get(term)?;
         let last = list.positions.last().copied()?;

@@ -45,8 +45,19 @@ pub struct Recovery {
     pub set_aside: Vec<PathBuf>,
 }
 
-/// Makes a new database under a temporary name and publishes it whole; the name must be free.
+/// Makes a new database; its name must be free.
 pub(crate) fn create(disk: &dyn Disk, path: &Path, options: &Options) -> Result<()> {
+    create_with(disk, path, options, DatabaseId::random()?, |_| Ok(()))
+}
+
+/// Makes a new database under a temporary name, fills it, and publishes it whole; its name must be free.
+pub(super) fn create_with(
+    disk: &dyn Disk,
+    path: &Path,
+    options: &Options,
+    id: DatabaseId,
+    fill: impl FnOnce(&Tables) -> Result<()>,
+) -> Result<()> {
     let failed = |e: std::io::Error| Error::unopenable(path, e, "check the path and its permissions");
     let path = disk.canonical(path).map_err(failed)?;
     let exists = || Error::unopenable(&path, "it exists already", "open it, or choose another name");
@@ -61,14 +72,14 @@ pub(crate) fn create(disk: &dyn Disk, path: &Path, options: &Options) -> Result<
             return Err(Error::unopenable(&path, reason, "put its database back, or move the journal away"));
         }
     }
-    let id = DatabaseId::random()?;
     let temporary = TemporaryFile::name(&path, id.0);
     let file = disk.create(&temporary).map_err(failed)?;
     // Its work is done, or it failed, with a panic even: either way the temporary name goes.
     let made = TemporaryFile::new(disk, &temporary, &*file);
     let tables = Tables::open_or_make(options.disk_to_use(), &temporary, options.cache)?;
-    tables.initialize(id)?;
-    tables.close()?;
+    let filled = tables.initialize(id).and_then(|()| fill(&tables));
+    let closed = tables.close();
+    filled.and(closed)?;
     file.sync().map_err(failed)?;
     made.publish(&path, Place::Free).map_err(|e| match e.kind() {
         std::io::ErrorKind::AlreadyExists => exists(),

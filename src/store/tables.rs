@@ -53,7 +53,10 @@ use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 use block::BlockEvents;
+pub(crate) use block::MOST as MOST_IN_BLOCK;
+pub(crate) use checksums::first_positions;
 use guard::Guarded;
+pub(crate) use handle::PAGE;
 use handle::{TablesState, closed, open};
 pub(crate) use read::{LISTS, LogBlock, LogTable, Postings, TablesRead};
 
@@ -366,9 +369,11 @@ pub(crate) fn was_interrupted(error: &Error) -> bool {
 /// What an error means to whoever opens a database: it stays closed.
 pub(crate) fn at_opening(path: &Path, error: Error) -> Error {
     match error {
-        Error::Corrupt { place, found, .. } => {
-            Error::unopenable(path, format!("corrupt: {place}: {found}"), "restore a copy")
-        }
+        Error::Corrupt { place, found, .. } => Error::unopenable(
+            path,
+            format!("corrupt: {place}: {found}"),
+            "restore a copy, or read what is left (bygone rescue)",
+        ),
         Error::Io { source, .. } => {
             let first = match source.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room",

@@ -108,9 +108,11 @@ fn words(error: &Error) -> String {
 /// Compares all that a snapshot shows.
 pub(crate) fn verify(snapshot: &Snapshot) -> Result<Verification> {
     compare(snapshot).map_err(|error| match error {
-        Error::Corrupt { place, found, .. } => {
-            Error::Corrupt { place, found, advice: "restore a copy".to_owned() }
-        }
+        Error::Corrupt { place, found, .. } => Error::Corrupt {
+            place,
+            found,
+            advice: "restore a copy, or read what is left (bygone rescue)".to_owned(),
+        },
         error => error,
     })
 }

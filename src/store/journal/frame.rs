@@ -32,11 +32,20 @@ use crate::error::{Error, Result};
 pub const MAX_PAYLOAD: usize = 64 << 20;
 
 /// Every frame begins at a multiple of this.
-pub(super) const ALIGN: usize = 16;
+pub(crate) const ALIGN: usize = 16;
 /// The size of a frame's header.
 pub(super) const HEADER: usize = 60;
 pub(super) const MAGIC: [u8; 4] = *b"\xF5BGF";
 const CRC: usize = 4;
+
+/// The first position of the frame that begins here and how many events it has, if a frame's header does.
+pub(crate) fn positions_at(bytes: &[u8]) -> Option<(Position, u32)> {
+    if !bytes.starts_with(&MAGIC) {
+        return None;
+    }
+    let header = FrameHeader::decode(bytes.first_chunk()?).ok()?;
+    (header.count > 0).then_some((header.first, header.count))
+}
 
 /// What a frame carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

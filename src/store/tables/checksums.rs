@@ -16,6 +16,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use twox_hash::XxHash3_128;
 
+use crate::entity::Position;
+
 /// How many bytes the header has, with both of its commits.
 const HEADER: usize = 320;
 const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
@@ -236,6 +238,15 @@ fn u128_at(bytes: &[u8], at: usize) -> Option<u128> {
 /// How many rows a leaf has, or keys a branch.
 pub(super) fn count(page: &[u8]) -> usize {
     page.get(2..4).and_then(|n| n.first_chunk()).map_or(0, |n| usize::from(u16::from_le_bytes(*n)))
+}
+
+/// What a page that is a leaf of the log would have as its keys: the first positions of its rows. It is believed of nothing that it says.
+pub(crate) fn first_positions(page: &[u8]) -> impl Iterator<Item = Position> {
+    let rows = if page.first() == Some(&LEAF) { count(page) } else { 0 };
+    // Behind the ends of keys and of values.
+    let keys = page.get(4 + 2 * 4 * rows..).unwrap_or_default();
+    let (keys, _) = keys.as_chunks::<8>();
+    keys.iter().take(rows).map(|key| Position::from_be_bytes(*key))
 }
 
 /// A value of a leaf whose keys and values differ in length.

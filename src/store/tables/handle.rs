@@ -132,7 +132,11 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, cache: usize, only: Option<Iden
     // A damaged page can make redb panic where it would rather not check: that is this file's fault, and told so.
     let opened = guard::quietly(|| redb::Builder::new().set_cache_size(cache).create_with_backend(backend));
     let not_ours = |reason: String| {
-        Error::unopenable(path, reason, "restore a copy, or create a new database under another name")
+        Error::unopenable(
+            path,
+            reason,
+            "restore a copy, read what is left (bygone rescue), or choose another name",
+        )
     };
     match opened {
         Some(Ok(database)) => {
@@ -178,7 +182,7 @@ impl Backend {
 }
 
 /// A page of an order has 4 KiB as often as two to its power. Smaller ones are read without a look at the file.
-const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = 4096;
 const SMALL: u8 = 10;
 
 impl Backend {

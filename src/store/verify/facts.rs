@@ -8,7 +8,7 @@ use super::{REMEMBERED, Verification};
 use crate::entity::{Entity, Position, PositionRange};
 use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
-use crate::event::{Cause, Event, EventId, VectorClock};
+use crate::event::{Cause, Event, EventId, LOST, VectorClock};
 use crate::store::append_request::chain_of;
 use crate::store::catalog::{Catalog, CatalogChange};
 use crate::store::snapshot::Snapshot;
@@ -24,6 +24,8 @@ pub(super) struct LogFacts<'s> {
     entities: HashMap<Entity, EntityFacts>,
     /// The newest id that the database made.
     id: Option<EventId>,
+    /// An event was lost ([`LOST`]). A clock may have counted it, or a namespace followed from it.
+    lost: bool,
 }
 
 /// What an entity's events so far make.
@@ -36,11 +38,12 @@ struct EntityFacts {
 impl<'s> LogFacts<'s> {
     pub fn new(snapshot: &'s Snapshot) -> LogFacts<'s> {
         let (node, catalog) = (snapshot.node(), Catalog::default());
-        LogFacts { snapshot, node, catalog, entities: HashMap::new(), id: None }
+        LogFacts { snapshot, node, catalog, entities: HashMap::new(), id: None, lost: false }
     }
 
     /// Compares an event with those before it.
     pub fn event(&mut self, event: &Event, record: &Record, found: &mut Verification) -> Result<()> {
+        self.lost |= event.kind.as_str() == LOST;
         self.own_id(event, found);
         self.history(event, record, found)?;
         self.chain(event, found)?;
@@ -94,7 +97,7 @@ impl<'s> LogFacts<'s> {
             found.fault(format!("{} is {version} of {target}: expected {expected}", event.position));
         }
         known.version = version.0;
-        if let Some(vector) = own_vector(event) {
+        if let Some(vector) = own_vector(event).filter(|_| !self.lost) {
             if known.clock.is_none() {
                 known.clock = self.clock(target, before)?;
             }
@@ -139,10 +142,13 @@ impl<'s> LogFacts<'s> {
             found.fault(format!("{position} is caused by {cause}, which is no event before it"));
             return Ok(());
         }
-        let read = self.snapshot.read(|view| view.event(*cause)).and_then(|bytes| {
-            let chain = |bytes: &[u8]| chain_of(&Record::open(*cause, bytes)?);
-            bytes.map(|bytes| chain(&bytes)).transpose()
-        });
+        // Of one that is lost nothing is known.
+        let chain = |bytes: &[u8]| -> Result<Option<String>> {
+            let cause = Record::open(*cause, bytes)?;
+            if cause.kind() == LOST { Ok(None) } else { chain_of(&cause).map(Some) }
+        };
+        let read = self.snapshot.read(|view| view.event(*cause));
+        let read = read.and_then(|bytes| bytes.map_or(Ok(None), |bytes| chain(&bytes)));
         // Damage is told where it lies.
         let expected = match read {
             Err(Error::Corrupt { .. }) | Ok(None) => return Ok(()),
@@ -161,7 +167,7 @@ impl<'s> LogFacts<'s> {
 
     /// An event that does not say a namespace is given that of its target's definition.
     fn namespace(&self, event: &Event, found: &mut Verification) {
-        if let Some(target) = event.target.as_ref().filter(|_| event.namespace.is_none())
+        if let Some(target) = event.target.as_ref().filter(|_| event.namespace.is_none() && !self.lost)
             && let Some(model) = self.catalog.model(target.kind())
             // Of what is not understood nothing follows.
             && let Ok(fold) = model.fold()

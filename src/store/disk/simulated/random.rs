@@ -12,4 +12,10 @@ impl Random {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+
+    /// One that is less than `n`.
+    #[cfg(test)]
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
 }

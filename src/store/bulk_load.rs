@@ -1,0 +1,111 @@
+//! Bulk load: events that have their bytes already, written into tables as checkpoints write them.
+//!
+//! What follows from them is derived as it is of those that recovery takes in. Each write leaves a whole database of an earlier position.
+
+use std::sync::Arc;
+
+use super::apply;
+use super::catalog::Catalog;
+use super::checkpoint;
+use super::index::term::Term;
+use super::log::JournalAfter;
+use super::memtable::Memtable;
+use super::options::Options;
+use super::pace::Paces;
+use super::tables::Tables;
+use crate::allowance::Limits;
+use crate::entity::Position;
+use crate::error::Result;
+
+/// Tables that are loaded with events behind those that they have.
+pub(super) struct BulkLoader<'l> {
+    options: &'l Options,
+    tables: &'l Tables,
+    catalog: Arc<Catalog>,
+    memtable: Arc<Memtable>,
+    paces: Paces,
+    limits: Limits,
+    events: u64,
+}
+
+impl<'l> BulkLoader<'l> {
+    /// Of tables that go up to a position, with what is defined there.
+    pub fn new(
+        options: &'l Options,
+        tables: &'l Tables,
+        catalog: Arc<Catalog>,
+        last: Position,
+        limits: Limits,
+    ) -> BulkLoader<'l> {
+        let memtable = Arc::new(Memtable::new(last.next()));
+        BulkLoader { options, tables, catalog, memtable, paces: Paces::default(), limits, events: 0 }
+    }
+
+    /// The position of the next event.
+    pub fn next(&self) -> Position {
+        self.memtable.last().next()
+    }
+
+    /// The last position that is in the tables.
+    pub fn written(&self) -> Position {
+        self.memtable.first.previous()
+    }
+
+    /// How many events are in the tables that were not.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// How many events there are of a term that is counted.
+    pub fn count(&self, term: &Term) -> Result<u64> {
+        if let Some(end) = self.memtable.total(term) {
+            return Ok(end.count);
+        }
+        let read = self.tables.read()?;
+        let chunk = read.postings()?.chunk_before(term.as_bytes(), Position::MAX)?;
+        Ok(chunk.map_or(0, |chunk| chunk.through()))
+    }
+
+    /// Adds the event of the next position. Says whether events were written.
+    ///
+    /// # Errors
+    /// Where the event is none of this position, or says what nobody understands: then it is not added.
+    pub fn append(&mut self, bytes: Arc<[u8]>) -> Result<bool> {
+        let (limits, options, position) = (&self.limits, self.options, self.next());
+        let mut catalog = self.catalog.clone();
+        let event = apply::derive_event(position, bytes, &mut catalog, limits, || options.compiler())?;
+        self.catalog = catalog;
+        self.memtable.extend([event]);
+        let (events, held) = self.memtable.size();
+        if events < self.options.memtable_events && held < self.options.memtable_bytes {
+            return Ok(false);
+        }
+        self.write()?;
+        Ok(true)
+    }
+
+    /// Writes what is left. Gives how many events were added in all.
+    pub fn finish(mut self) -> Result<u64> {
+        self.write()?;
+        Ok(self.events)
+    }
+
+    fn write(&mut self) -> Result<()> {
+        let (events, _) = self.memtable.size();
+        if events == 0 {
+            return Ok(());
+        }
+        let (memtables, last) = ([&self.memtable], self.memtable.last());
+        checkpoint::write(
+            self.tables,
+            &memtables,
+            JournalAfter::Kept,
+            &self.catalog,
+            &self.paces,
+            &self.limits,
+        )?;
+        self.events += events as u64;
+        self.memtable = Arc::new(Memtable::new(last.next()));
+        Ok(())
+    }
+}
