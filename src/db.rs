@@ -21,9 +21,13 @@ use crate::live::runner::Runner;
 use crate::live::{EventContext, Handler, HandlerResult, Subscription};
 use crate::pattern::Pattern;
 use crate::plan;
+#[cfg(feature = "signing")]
+use crate::signing::LogHead;
 use crate::store::append_request::{AppendOutcome, AppendRequest};
 use crate::store::backup::BackupRequest;
+use crate::store::proof::{self, Proof, TreeHash};
 use crate::store::rescue::{RescueRequest, rescue};
+use crate::store::snapshot::Snapshot;
 use crate::store::verify::{self, Verification};
 use crate::store::{Backup, BackupMode, ChainHash, Compaction, Options, Recovery, Rescue, Store, Submitted};
 
@@ -480,6 +484,37 @@ impl Db {
     /// The chain hash at the head, to be noted elsewhere.
     pub fn chain(&self) -> Result<ChainHash> {
         verify::chain(&self.store.snapshot()).map(ChainHash)
+    }
+
+    /// Proves that an event is in the log up to a position, or in all of it, for whoever has only the [`root`](Self::root) of that. Every event up
+    /// to there is hashed.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] for a position that is not in that log.
+    pub fn prove(&self, position: Position, as_of: Option<Position>) -> Result<Proof> {
+        proof::prove(&self.log_of(as_of)?, position)
+    }
+
+    /// The root of the Merkle tree of the events up to a position, or of all: whoever has it can be shown that an event is one of
+    /// them ([`prove`](Self::prove)). Every event up to there is hashed.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] for a position that is not in the log yet.
+    pub fn root(&self, as_of: Option<Position>) -> Result<TreeHash> {
+        proof::root(&self.log_of(as_of)?)
+    }
+
+    fn log_of(&self, as_of: Option<Position>) -> Result<Snapshot> {
+        exec::log_of(&self.store.snapshot().cancelled_by(&self.cancel()), as_of)
+    }
+
+    /// What the hashes of the log are now, to be signed ([`LogHead::note`]) and kept where nobody can change it.
+    ///
+    /// # Errors
+    /// What reading may meet.
+    #[cfg(feature = "signing")]
+    pub fn log_head(&self) -> Result<LogHead> {
+        exec::sign(&self.log_of(None)?)
     }
 
     /// Makes a backup: a database of its own that holds everything up to now. Others read and write meanwhile.

@@ -52,6 +52,9 @@ pub(crate) use fold::state;
 pub use path::StatePath;
 pub use result::{EntityState, QueryResult, Row, Rows};
 pub(crate) use scan::EventScan;
+pub(crate) use show::log_of;
+#[cfg(feature = "signing")]
+pub(crate) use show::sign;
 pub use trace::TraceEntry;
 pub(crate) use view::{Changing, ViewCaches, changing};
 pub(crate) use write::write;
@@ -91,6 +94,8 @@ fn direct(snapshot: &Snapshot, read: &DirectRead) -> Result<QueryResult> {
         DirectRead::Stats => QueryResult::row(show::stats(snapshot)?),
         DirectRead::Head => QueryResult::row(show::head(snapshot)?),
         DirectRead::Verify => QueryResult::rows(show::verify(snapshot)?),
+        DirectRead::Prove(position, as_of) => QueryResult::row(show::prove(snapshot, *position, *as_of)?),
+        DirectRead::SignedHead(secret) => QueryResult::row(show::signed_head(snapshot, secret)?),
         DirectRead::VerifyAgainst(against) => QueryResult::row(show::verify_against(snapshot, against)?),
     })
 }

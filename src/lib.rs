@@ -110,6 +110,7 @@ mod exec;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hex;
 mod lang;
 mod live;
 mod pattern;
@@ -117,6 +118,8 @@ mod plan;
 mod position;
 mod projection;
 mod query;
+#[cfg(feature = "signing")]
+mod signing;
 mod store;
 pub mod testing;
 mod time;
@@ -178,8 +181,11 @@ pub mod project {
 /// Running a database: how it is opened, recovered and verified; import and export.
 pub mod maintain {
     pub use crate::event::EventFormat;
+    #[cfg(feature = "signing")]
+    pub use crate::signing::{HeadKey, HeadPublicKey, LogHead};
     pub use crate::store::{
-        Backup, BackupMode, ChainHash, Compaction, Durability, Recovery, Report, Rescue, Verification,
+        Backup, BackupMode, ChainHash, Compaction, Durability, Proof, Recovery, Report, Rescue, TreeHash,
+        Verification,
     };
     pub use crate::time::Clock;
     pub use crate::transfer::{ExportOptions, ImportOptions, ImportReport};

@@ -11,10 +11,10 @@ use sources::sources;
 
 /// The floors, from the ground up, by the first part of a module's path.
 const FLOORS: &[&[&str]] = &[
-    &["error", "value", "document", "time", "cancel", "allowance", "position"],
+    &["error", "value", "document", "time", "cancel", "allowance", "position", "hex"],
     &["event", "entity", "pattern", "definition"],
     &["store"],
-    &["lang"],
+    &["lang", "signing"],
     &["plan"],
     &["exec"],
     &["live"],
@@ -48,7 +48,7 @@ const ROOMS: &[&[&str]] = &[
     &["append_request condition kernel options queue snapshot state_caches"],
     &["admission", "copy", "cursor_writer", "outdated", "view"],
     &["materialize", "verify"],
-    &["commit"],
+    &["commit", "proof"],
     &["checkpoint"],
     &["bulk_load", "compact", "recover"],
     &["backup", "rescue"],

@@ -5,6 +5,7 @@ mod clocks;
 mod compact;
 mod crash;
 mod outcomes;
+mod proof;
 mod rescue;
 mod running;
 mod shared;

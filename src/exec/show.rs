@@ -5,12 +5,16 @@ use super::{describe, index, program, view};
 use crate::definition::DefinitionKind;
 use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
+use crate::hex::hex;
 use crate::plan::VerifyAgainst;
-use crate::store::ChainHash;
+use crate::plan::webhook::Secret;
+#[cfg(feature = "signing")]
+use crate::signing::{HeadKey, LogHead};
 use crate::store::cursor::CursorOwner;
 use crate::store::index::term::Term;
 use crate::store::snapshot::{ScanDirection, Snapshot};
-use crate::store::verify;
+use crate::store::{ChainHash, Proof};
+use crate::store::{proof, verify};
 use crate::value::{Object, Value};
 
 pub(super) fn fields<const N: usize>(members: [(&str, Value); N]) -> Row {
@@ -98,6 +102,64 @@ pub(super) fn head(snapshot: &Snapshot) -> Result<Row> {
         ("recorded", head.map_or(Value::Null, |head| head.recorded.to_string().into())),
         ("chain", ChainHash(verify::chain(snapshot)?).to_string().into()),
     ]))
+}
+
+/// `PROVE`: the stored bytes of an event, and what leads from it to the root.
+pub(super) fn prove(snapshot: &Snapshot, position: Position, as_of: Option<Position>) -> Result<Row> {
+    let Proof { position, size, root, header, data, metadata, path, .. } =
+        proof::prove(&log_of(snapshot, as_of)?, position)?;
+    let path: Vec<Value> = path.iter().map(|hash| hash.to_string().into()).collect();
+    Ok(fields([
+        ("position", position.0.into()),
+        ("size", size.0.into()),
+        ("root", root.to_string().into()),
+        ("header", hex(&header).into()),
+        ("data", hex(&data).into()),
+        ("metadata", hex(&metadata).into()),
+        ("path", Value::Array(path)),
+    ]))
+}
+
+/// The log up to a position: all of it, where none is said.
+pub(crate) fn log_of(snapshot: &Snapshot, as_of: Option<Position>) -> Result<Snapshot> {
+    let head = snapshot.head();
+    match as_of {
+        Some(beyond) if beyond > head => Err(verify::beyond(beyond, head)),
+        as_of => Ok(snapshot.until(as_of.unwrap_or(head))),
+    }
+}
+
+/// `SIGN HEAD`: what the hashes of the log are, signed.
+#[cfg(feature = "signing")]
+pub(super) fn signed_head(snapshot: &Snapshot, secret: &Secret) -> Result<Row> {
+    let name = secret.variable();
+    let key = match std::env::var(name) {
+        Ok(key) => key.parse::<HeadKey>()?,
+        Err(_) => {
+            let expected = format!("a key in the variable {name} of the environment (openssl rand -hex 32)");
+            return Err(Error::invalid("SIGN HEAD", expected, "none"));
+        }
+    };
+    let head = sign(snapshot)?;
+    Ok(fields([
+        ("position", head.position.0.into()),
+        ("chain", head.chain.to_string().into()),
+        ("root", head.root.to_string().into()),
+        ("key", key.public().to_string().into()),
+        ("note", head.note(&key).into()),
+    ]))
+}
+
+/// What a key signs.
+#[cfg(feature = "signing")]
+pub(crate) fn sign(snapshot: &Snapshot) -> Result<LogHead> {
+    let (root, chain) = (proof::root(snapshot)?, ChainHash(verify::chain(snapshot)?));
+    Ok(LogHead::new(snapshot.urn(), snapshot.head(), root, chain))
+}
+
+#[cfg(not(feature = "signing"))]
+pub(super) fn signed_head(_: &Snapshot, _: &Secret) -> Result<Row> {
+    Err(Error::invalid("SIGN HEAD", "a build with the feature `signing`", "one without it"))
 }
 
 /// `VERIFY AGAINST`: where the log had the hash.

@@ -283,6 +283,15 @@ pub(crate) enum Admin {
     Verify {
         against: Option<(TextExpr, Option<Position>)>,
     },
+    /// The position, and that of the log that it is proved to be in: the newest, if not said.
+    Prove {
+        position: Position,
+        as_of: Option<Position>,
+    },
+    /// Where the key is.
+    SignHead {
+        key: TextExpr,
+    },
     Compact,
     Checkpoint,
     Retry {

@@ -131,6 +131,8 @@ pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<L
         }
         Stmt::Admin(Admin::Verify { against: None }) => direct(DirectRead::Verify),
         Stmt::Admin(Admin::Verify { against: Some((hash, at)) }) => direct(binder.verify_against(hash, *at)?),
+        Stmt::Admin(Admin::Prove { position, as_of }) => direct(DirectRead::Prove(*position, *as_of)),
+        Stmt::Admin(Admin::SignHead { key }) => direct(binder.signed_head(key)?),
         Stmt::Admin(Admin::Backup { to, mode }) => binder.backup(to, *mode).map(LogicalPlan::Write),
         Stmt::Admin(Admin::Checkpoint) => Ok(LogicalPlan::Write(WritePlan::Checkpoint)),
         Stmt::Admin(Admin::Compact) => Ok(LogicalPlan::Write(WritePlan::Compact)),

@@ -125,6 +125,12 @@ impl Display for DirectRead {
                 Some(at) => write!(f, "hash every event up to {at}, and compare"),
                 None => f.write_str("hash every event, until the hash is found"),
             },
+            DirectRead::Prove(position, as_of) => {
+                write!(f, "hash every event")?;
+                as_of.iter().try_for_each(|as_of| write!(f, " up to {as_of}"))?;
+                write!(f, ", and keep what stands beside {position}")
+            }
+            DirectRead::SignedHead(_) => f.write_str("hash every event, and sign what comes of it"),
             DirectRead::Verify => {
                 f.write_str("read all of the log and compare with it all that follows from it")
             }

@@ -11,6 +11,7 @@ use super::moment::ResolvedPoint;
 use super::shape::Shape;
 use super::subscription::SubscriptionPlan;
 use super::view::{ViewRead, ViewSubscriptionRead};
+use super::webhook::Secret;
 use super::window::{LogWindow, RowLimit};
 use super::write::WritePlan;
 use crate::definition::DefinitionKind;
@@ -99,6 +100,10 @@ pub(crate) enum DirectRead {
     Head,
     Verify,
     VerifyAgainst(VerifyAgainst),
+    /// An event, and the position that the log goes up to: the newest, where none is said.
+    Prove(Position, Option<Position>),
+    /// The newest event and what hashes make of the log up to it, signed with a key.
+    SignedHead(Secret),
 }
 
 /// What the log is compared with.

@@ -93,7 +93,8 @@ pub(crate) struct Secret {
 }
 
 impl Secret {
-    pub fn new(text: &str) -> Result<Secret> {
+    /// What a statement says of it; `what` is the clause, and `example` how it would be right.
+    pub fn new(what: &str, example: &str, text: &str) -> Result<Secret> {
         let is_name = |name: &str| {
             !name.is_empty()
                 && !name.starts_with(|c: char| c.is_ascii_digit())
@@ -102,16 +103,17 @@ impl Secret {
         match text.strip_prefix("env:").filter(|name| is_name(name)) {
             Some(name) => Ok(Secret { variable: name.to_owned() }),
             // What is found may be the secret.
-            None => Err(Error::invalid(
-                "SECRET",
-                "the name of a variable of the environment, like 'env:HOOK_SECRET': the log is no place for the secret itself",
-                "something else",
-            )),
+            None => {
+                let expected = format!(
+                    "the name of a variable of the environment, like '{example}': the log is no place for the secret itself"
+                );
+                Err(Error::invalid(what, expected, "something else"))
+            }
         }
     }
 
     /// The variable of the environment that holds it.
-    #[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "webhooks", feature = "signing")), allow(dead_code))]
     pub fn variable(&self) -> &str {
         &self.variable
     }
@@ -195,10 +197,10 @@ mod tests {
 
     #[test]
     fn a_secret_is_a_place_and_is_never_repeated() {
-        let secret = Secret::new("env:HOOK_SECRET").unwrap();
+        let secret = Secret::new("SECRET", "env:HOOK_SECRET", "env:HOOK_SECRET").unwrap();
         assert_eq!((secret.variable(), secret.to_string().as_str()), ("HOOK_SECRET", "env:HOOK_SECRET"));
         for wrong in ["hunter2", "env:", "env:A-hunter2", "ENV:hunter2", "env:2hunter2", "env:hunter2 "] {
-            let error = Secret::new(wrong).unwrap_err().to_string();
+            let error = Secret::new("SECRET", "env:HOOK_SECRET", wrong).unwrap_err().to_string();
             assert!(error.contains("env:HOOK_SECRET") && !error.contains("hunter2"), "{wrong}: {error}");
         }
     }

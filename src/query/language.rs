@@ -171,9 +171,12 @@ fn terse(row: Value) -> Value {
         members.shift_remove("id");
     }
     // It is a hash of the ids, too.
-    for name in ["chain", "bytesBefore", "bytesAfter"] {
+    for name in ["chain", "root", "header", "bytesBefore", "bytesAfter"] {
         let Some(value) = members.get_mut(name) else { continue };
         *value = "…".into();
+    }
+    if let Some(Value::Array(path)) = members.get_mut("path") {
+        path.fill("…".into());
     }
     // What a database is called in a vector clock, it made.
     if let Some(Value::Text(vector)) = members.get_mut("vector") {

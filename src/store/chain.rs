@@ -9,6 +9,7 @@ use super::tables::Zone;
 use crate::entity::Position;
 use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
+use crate::hex::{from_hex, hex};
 use crate::time::Timestamp;
 
 /// The hash of a log up to a position: whoever has noted it can tell later whether the log is still the same up to there.
@@ -24,7 +25,7 @@ pub struct ChainHash(pub [u8; 32]);
 
 impl fmt::Display for ChainHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0))
     }
 }
 
@@ -33,13 +34,7 @@ impl FromStr for ChainHash {
 
     /// Reads 64 hexadecimal digits: a part of them would be easy to match.
     fn from_str(text: &str) -> Result<ChainHash> {
-        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-        let bytes = text.as_bytes().chunks(2).map(|pair| match pair {
-            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-            _ => None,
-        });
-        let hash = bytes.collect::<Option<Vec<u8>>>().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        hash.map(ChainHash).ok_or_else(|| {
+        from_hex(text).map(ChainHash).ok_or_else(|| {
             let expected = "the 64 hexadecimal digits that SHOW HEAD gave as `chain`";
             Error::invalid("a chain hash", expected, format!("'{}'", shorten(text)))
         })

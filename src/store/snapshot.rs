@@ -178,6 +178,12 @@ impl Snapshot {
         Ok(Version(self.read(|view| view.count(&term))?.count))
     }
 
+    /// The name of the database: `urn:uuid:` and its id.
+    #[cfg(feature = "signing")]
+    pub fn urn(&self) -> String {
+        self.kernel.id.urn()
+    }
+
     /// What this database is called in vector clocks.
     pub fn node(&self) -> String {
         self.kernel.node()

@@ -166,9 +166,7 @@ pub(crate) fn chain(snapshot: &Snapshot) -> Result<[u8; 32]> {
 pub(crate) fn verify_against(snapshot: &Snapshot, seen: ChainHash, at: Option<Position>) -> Result<Position> {
     let head = snapshot.head();
     if let Some(beyond) = at.filter(|at| *at > head) {
-        let item = MissingItem::Position { asked: beyond, head };
-        let message = format!("{beyond} is not in the log yet, which ends with {head}");
-        return Err(Error::Missing(Box::new(Missing { item, message, fault: None })));
+        return Err(self::beyond(beyond, head));
     }
     let mut hash = [0; 32];
     if at.is_none() && hash == seen.0 {
@@ -187,6 +185,13 @@ pub(crate) fn verify_against(snapshot: &Snapshot, seen: ChainHash, at: Option<Po
         }
     }
     if hash == seen.0 { Ok(through) } else { Err(another_log(seen, through)) }
+}
+
+/// That a position is none of a log yet.
+pub(crate) fn beyond(asked: Position, head: Position) -> Error {
+    let item = MissingItem::Position { asked, head };
+    let message = format!("{asked} is not in the log yet, which ends with {head}");
+    Error::Missing(Box::new(Missing { item, message, fault: None }))
 }
 
 fn another_log(seen: ChainHash, at: Position) -> Error {

@@ -66,6 +66,12 @@ fn admin(c: TokenCursor<'_>) -> ParseResult<'_, Admin> {
     } else if c.sees(K::Verify) {
         let against = (text(TokenClass::Text), optional(K::At, a_position));
         optional(K::Against, against).map(|against| Admin::Verify { against }).parse(next)
+    } else if c.sees(K::Prove) {
+        let (rest, (position, as_of)) = (a_position, optional(K::AsOf, a_position)).parse(next)?;
+        Ok((rest, Admin::Prove { position, as_of }))
+    } else if c.sees(K::Sign) {
+        let with_key = (keyword(K::Head), keyword(K::With), text(TokenClass::Text));
+        with_key.map(|(_, _, key)| Admin::SignHead { key }).parse(next)
     } else if c.sees(K::Compact) {
         Ok((next, Admin::Compact))
     } else if c.sees(K::Checkpoint) {

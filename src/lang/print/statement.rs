@@ -392,6 +392,11 @@ impl Display for Admin {
                 write!(f, " AGAINST {hash}")?;
                 optional(f, "AT", position.as_ref())
             }
+            Admin::Prove { position, as_of } => {
+                write!(f, "PROVE {position}")?;
+                optional(f, "AS OF", as_of.as_ref())
+            }
+            Admin::SignHead { key } => write!(f, "SIGN HEAD WITH {key}"),
             Admin::Compact => f.write_str("COMPACT"),
             Admin::Checkpoint => f.write_str("CHECKPOINT"),
         }

@@ -167,6 +167,9 @@ fn the_rest() {
         "VERIFY",
         "VERIFY AGAINST '7f3a'",
         "VERIFY AGAINST '7f3a' AT #42",
+        "PROVE #42",
+        "PROVE #42 AS OF #100",
+        "SIGN HEAD WITH 'env:AUDIT_KEY'",
         "COMPACT",
         "CHECKPOINT",
     ] {

@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_read_from_the_environment() {
-        let place = |name: &str| Secret::new(&format!("env:{name}")).unwrap();
+        let place = |name: &str| Secret::new("SECRET", "env:NAME", &format!("env:{name}")).unwrap();
         // Cargo says this to whoever it runs; it happens to be base64.
         assert_eq!(key(&place("CARGO_PKG_NAME")), SigningKey::new("bygone"));
         let missing = key(&place("BYGONE_HAS_NO_SUCH_VARIABLE")).unwrap_err();

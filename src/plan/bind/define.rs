@@ -18,6 +18,7 @@ use crate::plan::field::{STATE, Sort};
 use crate::plan::logical::{DirectRead, VerifyAgainst};
 use crate::plan::parameters::Parameters;
 use crate::plan::program::ProgramPlan;
+use crate::plan::webhook::Secret;
 use crate::plan::write::{BackupPlan, Define, Defined, Drop, DropTarget, On, Settle, WritePlan};
 use crate::store::BackupMode;
 use crate::time::Timestamp;
@@ -190,6 +191,12 @@ impl Binder<'_> {
         let text = self.text(hash, "a chain hash")?;
         let chain = text.parse().map_err(|error: Error| self.fault(hash.span(), error.to_string()))?;
         Ok(DirectRead::VerifyAgainst(VerifyAgainst { chain, at }))
+    }
+
+    /// The key that the head is signed with.
+    pub(super) fn signed_head(&self, key: &TextExpr) -> Result<DirectRead> {
+        let secret = Secret::new("SIGN HEAD WITH", "env:AUDIT_KEY", &self.text(key, "SIGN HEAD WITH")?);
+        secret.map(DirectRead::SignedHead).map_err(|error| self.fault(key.span(), error.to_string()))
     }
 
     /// A name that there is something to tell of.

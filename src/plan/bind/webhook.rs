@@ -56,7 +56,9 @@ impl Binder<'_> {
             None => EventFormat::Event,
         };
         let secret = match &webhook.secret {
-            Some(said) => Some(self.at(said.span(), Secret::new(&self.text(said, "SECRET")?))?),
+            Some(said) => Some(
+                self.at(said.span(), Secret::new("SECRET", "env:HOOK_SECRET", &self.text(said, "SECRET")?))?,
+            ),
             None => None,
         };
         Ok(Webhook { name: webhook.name.text.clone(), events, to, form, secret })

@@ -1,0 +1,297 @@
+//! Proofs: that an event is in a log, for whoever has the root of the log's Merkle tree and nothing else of it.
+//!
+//! The tree is that of [RFC 6962, section 2.1], with BLAKE3: the hash of a leaf is BLAKE3(0x00 ‖ header ‖ BLAKE3(data ‖ metadata)), over stored
+//! bytes, and that of a node BLAKE3(0x01 ‖ left ‖ right). The events up to a position have one root, wherever checkpoints end and
+//! whichever database holds them.
+//!
+//! Nothing of it is stored: whoever asks for a proof, or for a root, has each event up to there hashed anew. So what appends pays nothing for
+//! it, and files of any age have proofs. Memory holds a node for each level.
+//!
+//! [RFC 6962, section 2.1]: https://www.rfc-editor.org/rfc/rfc6962#section-2.1
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::snapshot::{ScanDirection, Snapshot};
+use super::verify;
+use crate::entity::{Position, PositionRange};
+use crate::error::{Error, Result, shorten};
+use crate::event::record::Record;
+use crate::hex::{from_hex, hex};
+
+type Hash = [u8; 32];
+
+/// A hash of the Merkle tree of a log: of all of it, its root, or of a part.
+///
+/// ```
+/// use bygone::{Db, NewEvent};
+/// let db = Db::in_memory()?;
+/// let empty = db.root(None)?;
+/// db.append(NewEvent::new("Order.paid").on(("Order", 1)))?;
+/// assert_ne!(db.root(None)?, empty);
+/// assert_eq!(empty.to_string().parse(), Ok(empty));
+/// # Ok::<(), bygone::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TreeHash(pub [u8; 32]);
+
+impl fmt::Display for TreeHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl FromStr for TreeHash {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<TreeHash> {
+        let wrong =
+            || Error::invalid("a hash of the tree", "64 hexadecimal digits", format!("'{}'", shorten(text)));
+        from_hex(text).map(TreeHash).ok_or_else(wrong)
+    }
+}
+
+/// The proof that an event is in a log.
+///
+/// ```
+/// use bygone::{Db, NewEvent, Position};
+/// let db = Db::in_memory()?;
+/// for order in 1..=5 {
+///     db.append(NewEvent::new("Order.paid").on(("Order", order)))?;
+/// }
+/// let proof = db.prove(Position(2), None)?;
+/// assert_eq!((proof.size, proof.path.len()), (Position(5), 3));
+/// assert!(proof.holds());
+/// assert_eq!(proof.root, db.root(None)?);
+/// # Ok::<(), bygone::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Proof {
+    /// Of which event.
+    pub position: Position,
+    /// The log went up to here.
+    pub size: Position,
+    /// The root of the tree of the events up to there.
+    pub root: TreeHash,
+    /// The stored bytes of the event: its header, all but `data` and `metadata`, as MessagePack values (docs/FORMAT.md).
+    pub header: Vec<u8>,
+    /// `data`, as MessagePack.
+    pub data: Vec<u8>,
+    /// `metadata`, as MessagePack; no bytes where it has no members.
+    pub metadata: Vec<u8>,
+    /// The hashes beside the way from the event to the root.
+    pub path: Vec<TreeHash>,
+}
+
+impl Proof {
+    /// Whether the event leads to the root. Whoever trusts the root, because it was signed or noted, knows then that the event was in the log.
+    ///
+    /// The steps are those of [RFC 9162, section 2.1.3.2](https://www.rfc-editor.org/rfc/rfc9162#section-2.1.3.2).
+    pub fn holds(&self) -> bool {
+        let (Some(mut index), Some(mut last)) = (self.position.0.checked_sub(1), self.size.0.checked_sub(1))
+        else {
+            return false;
+        };
+        if index > last {
+            return false;
+        }
+        let mut hash = leaf(&self.header, &self.data, &self.metadata);
+        for TreeHash(other) in &self.path {
+            if last == 0 {
+                return false;
+            }
+            if index & 1 == 1 || index == last {
+                hash = node(other, &hash);
+                while index & 1 == 0 && index != 0 {
+                    (index, last) = (index >> 1, last >> 1);
+                }
+            } else {
+                hash = node(&hash, other);
+            }
+            (index, last) = (index >> 1, last >> 1);
+        }
+        last == 0 && hash == self.root.0
+    }
+}
+
+/// The root of the tree of the events that a snapshot shows; of none it is the hash of nothing.
+pub(crate) fn root(snapshot: &Snapshot) -> Result<TreeHash> {
+    let mut tree = TreeBuilder::default();
+    leaves(snapshot, |_, record| {
+        tree.push(leaf(record.header(), record.data().0, record.metadata().0), false);
+        Ok(())
+    })?;
+    Ok(tree.root())
+}
+
+/// Proves that an event is in the log that a snapshot shows.
+///
+/// # Errors
+/// [`Error::Missing`] where it is not.
+pub(crate) fn prove(snapshot: &Snapshot, position: Position) -> Result<Proof> {
+    let size = snapshot.head();
+    if position == Position::START || position > size {
+        return Err(verify::beyond(position, size));
+    }
+    let mut tree = TreeBuilder::default();
+    let (mut header, mut data, mut metadata) = (Vec::new(), Vec::new(), Vec::new());
+    leaves(snapshot, |at, record| {
+        let parts = (record.header(), record.data().0, record.metadata().0);
+        if at == position {
+            (header, data, metadata) = (parts.0.to_vec(), parts.1.to_vec(), parts.2.to_vec());
+        }
+        tree.push(leaf(parts.0, parts.1, parts.2), at == position);
+        Ok(())
+    })?;
+    let root = tree.root();
+    Ok(Proof { position, size, root, header, data, metadata, path: tree.path })
+}
+
+/// Hands over each event, in order and without a gap.
+fn leaves(snapshot: &Snapshot, mut each: impl FnMut(Position, &Record) -> Result<()>) -> Result<()> {
+    let mut next = Position::FIRST;
+    for row in snapshot.log(PositionRange::through(snapshot.head()), ScanDirection::Ascending) {
+        let (position, bytes) = row?;
+        if position != next {
+            return Err(Error::corrupt("the log", format!("no event at {next}")));
+        }
+        each(position, &Record::open(position, &bytes)?)?;
+        next = next.next();
+    }
+    Ok(())
+}
+
+fn leaf(header: &[u8], data: &[u8], metadata: &[u8]) -> Hash {
+    let mut payload = blake3::Hasher::new();
+    payload.update(data).update(metadata);
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&[0]).update(header).update(payload.finalize().as_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+fn node(left: &Hash, right: &Hash) -> Hash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&[1]).update(left).update(right);
+    *hasher.finalize().as_bytes()
+}
+
+/// A tree that grows by one leaf at a time. The trees whose leaves are a power of two are done, and each is larger than those behind it.
+#[derive(Default)]
+struct TreeBuilder {
+    done: Vec<Subtree>,
+    /// What stands beside the way from the leaf that is proved.
+    path: Vec<TreeHash>,
+}
+
+struct Subtree {
+    hash: Hash,
+    leaves: u64,
+    /// It has the leaf that is proved.
+    proved: bool,
+}
+
+impl TreeBuilder {
+    fn push(&mut self, hash: Hash, proved: bool) {
+        let mut tree = Subtree { hash, leaves: 1, proved };
+        while let Some(left) = self.done.pop_if(|left| left.leaves == tree.leaves) {
+            tree = self.joined(&left, &tree);
+        }
+        self.done.push(tree);
+    }
+
+    fn joined(&mut self, left: &Subtree, right: &Subtree) -> Subtree {
+        if left.proved {
+            self.path.push(TreeHash(right.hash));
+        } else if right.proved {
+            self.path.push(TreeHash(left.hash));
+        }
+        Subtree {
+            hash: node(&left.hash, &right.hash),
+            leaves: left.leaves + right.leaves,
+            proved: left.proved || right.proved,
+        }
+    }
+
+    /// Joins all that is done: no leaf comes after it.
+    fn root(&mut self) -> TreeHash {
+        let Some(mut tree) = self.done.pop() else { return TreeHash(*blake3::hash(&[]).as_bytes()) };
+        while let Some(left) = self.done.pop() {
+            tree = self.joined(&left, &tree);
+        }
+        TreeHash(tree.hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tree as RFC 6962 defines it.
+    fn root_of(leaves: &[Hash]) -> Hash {
+        match leaves {
+            [] => *blake3::hash(&[]).as_bytes(),
+            [leaf] => *leaf,
+            _ => {
+                let (left, right) = leaves.split_at(split(leaves.len()));
+                node(&root_of(left), &root_of(right))
+            }
+        }
+    }
+
+    fn path_of(index: usize, leaves: &[Hash]) -> Vec<Hash> {
+        if leaves.len() == 1 {
+            return Vec::new();
+        }
+        let (left, right) = leaves.split_at(split(leaves.len()));
+        let (mut path, other) = match index < left.len() {
+            true => (path_of(index, left), root_of(right)),
+            false => (path_of(index - left.len(), right), root_of(left)),
+        };
+        path.push(other);
+        path
+    }
+
+    /// The largest power of two that is smaller.
+    fn split(leaves: usize) -> usize {
+        leaves.next_power_of_two() / 2
+    }
+
+    fn proof(index: usize, size: usize) -> (Proof, Vec<Hash>) {
+        let parts = |at: usize| (vec![at as u8, 1], vec![at as u8, 2], vec![3]);
+        let leaves: Vec<Hash> = (0..size).map(parts).map(|(a, b, c)| leaf(&a, &b, &c)).collect();
+        let mut tree = TreeBuilder::default();
+        leaves.iter().enumerate().for_each(|(at, hash)| tree.push(*hash, at == index));
+        let (root, (header, data, metadata)) = (tree.root(), parts(index));
+        let (position, size) = (Position(index as u64 + 1), Position(size as u64));
+        (Proof { position, size, root, header, data, metadata, path: tree.path }, leaves)
+    }
+
+    #[test]
+    fn roots_and_paths_are_those_of_the_rfc_and_nothing_else_holds() {
+        for size in 1..=70 {
+            for index in 0..size {
+                let (proof, leaves) = proof(index, size);
+                assert_eq!(proof.root.0, root_of(&leaves));
+                let path: Vec<Hash> = proof.path.iter().map(|hash| hash.0).collect();
+                assert_eq!(path, path_of(index, &leaves), "{index} of {size}");
+                assert!(proof.holds(), "{index} of {size}");
+                // Another place, another event, another way.
+                for position in (0..=size as u64 + 1).map(Position).filter(|other| *other != proof.position) {
+                    assert!(!Proof { position, ..proof.clone() }.holds(), "{position} for {index} of {size}");
+                }
+                let longer = [proof.path.as_slice(), &[TreeHash([7; 32])]].concat();
+                let shorter = proof.path[..proof.path.len().saturating_sub(1)].to_vec();
+                for path in [longer, shorter].into_iter().filter(|path| *path != proof.path) {
+                    assert!(!Proof { path, ..proof.clone() }.holds());
+                }
+                assert!(!Proof { data: vec![9], ..proof.clone() }.holds());
+                assert!(!Proof { root: TreeHash([0; 32]), ..proof.clone() }.holds());
+                for size in [0, size as u64 * 2 + 1] {
+                    assert!(!Proof { size: Position(size), ..proof.clone() }.holds(), "{index} of {size}");
+                }
+            }
+        }
+        assert_eq!(TreeBuilder::default().root().0, root_of(&[]));
+    }
+}
