@@ -83,11 +83,15 @@ impl Options {
         let options = self.with_compiler(Arc::new(Compiler)).live(false);
         let request = RescueRequest { from: from.as_ref(), to: to.as_ref(), cancel, progress };
         let mut rescued = rescue(request, &options)?;
-        let db = Store::open(to.as_ref(), options.read_only(false)).and_then(Db::of)?;
-        // What was done is not known of those whose places were lost.
-        db.begin_here()?;
-        rescued.faults = verify::verify(&db.store().snapshot().cancelled_by(cancel))?.faults;
-        db.close()?;
+        // The new file is whole: what goes wrong from here on is told with it.
+        let verified = Store::open(to.as_ref(), options.read_only(false)).and_then(|store| {
+            let found = verify::verify(&store.snapshot().cancelled_by(cancel));
+            store.close().and(found)
+        });
+        match verified {
+            Ok(found) => rescued.faults = found.faults,
+            Err(error) => rescued.doubts.push(format!("it was not verified: {error}")),
+        }
         Ok(rescued)
     }
 
@@ -143,7 +147,7 @@ impl Db {
     /// written to the damaged one.
     ///
     /// Each event has the position that it had. Where one could not be read a `$event.lost` stands, and later events of its entity have
-    /// lower versions. What runs by itself goes on where it was if that can be read, else behind the last event.
+    /// lower versions. Subscriptions, reactions and webhooks go on where they were if that can be read ([`Rescue::doubts`]).
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;

@@ -56,7 +56,7 @@ pub(crate) mod snapshot;
 pub(crate) mod state;
 mod state_caches;
 pub(crate) mod tables;
-mod temporary;
+pub(crate) mod temporary;
 mod threads;
 mod touched;
 pub(crate) mod verb;

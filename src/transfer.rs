@@ -179,7 +179,7 @@ impl Db {
 
     /// What reactions, webhooks and schedules did about events that were restored with them was done where those come from: they
     /// begin behind them.
-    pub(crate) fn begin_here(&self) -> Result<()> {
+    fn begin_here(&self) -> Result<()> {
         let (shared, snapshot) = (self.store().shared(), self.store().snapshot());
         for program in snapshot.indexes().programs() {
             let follower = CursorOwner::of(program);

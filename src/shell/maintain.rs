@@ -119,7 +119,7 @@ impl<'r> RescueJson<'r> {
 
 /// A rescue in words.
 fn report(rescue: &Rescue, summary: &str, to: &str) -> String {
-    let mut lines = vec![format!("{summary}; {} holds everything up to {}", harmless(to), rescue.head)];
+    let mut lines = vec![format!("{summary}; {} reaches {}", harmless(to), rescue.head)];
     if let Some(refusal) = &rescue.refusal {
         lines.push(format!("the damaged file: {refusal}"));
     }
@@ -131,15 +131,16 @@ fn report(rescue: &Rescue, summary: &str, to: &str) -> String {
                 false => format!("{} to {}", gap.start(), gap.end()),
             });
             let gaps: Vec<_> = gaps.collect();
-            let more = if rescue.gaps.len() > GAPS { ", …" } else { "" };
+            let told: u64 = rescue.gaps.iter().take(GAPS).map(|gap| gap.end().0 - gap.start().0 + 1).sum();
+            let more = if told < missing { ", …" } else { "" };
             lines.push(format!("{} could not be read: {}{more}", count(missing, "event"), gaps.join(", ")));
             lines.push("a $event.lost stands in the place of each".to_owned());
         }
     }
-    for doubt in rescue.doubts.iter().chain(&rescue.faults) {
-        lines.push(format!("in doubt: {doubt}"));
-    }
-    if rescue.faults.is_empty() {
+    lines.extend(rescue.doubts.iter().map(|doubt| format!("in doubt: {doubt}")));
+    lines.extend(rescue.faults.iter().map(|fault| format!("a fault in the new file: {fault}")));
+    if rescue.faults.is_empty() && !rescue.doubts.iter().any(|doubt| doubt.starts_with("it was not verified"))
+    {
         lines.push(format!("verified: {} events, no faults", grouped(rescue.head.0)));
     }
     lines.iter().map(|line| harmless(line)).collect::<Vec<_>>().join("\n")

@@ -220,12 +220,13 @@ impl Target {
         let new = PositionRange::between(meta.checkpoint, snapshot.head());
         for row in snapshot.log(new, ScanDirection::Ascending) {
             let (_, bytes) = row?;
-            if loader.append(bytes)? {
+            loader.append(bytes)?;
+            if loader.write_when_full()? {
                 told = Backup { position: loader.written(), events: loader.events(), ..told };
                 (request.progress)(&told);
             }
         }
-        let backup = match loader.finish()? {
+        let backup = match loader.finish()?.0 {
             0 => told,
             events => {
                 let backup = Backup { position: snapshot.head(), events, ..told };

@@ -66,16 +66,21 @@ impl<'l> BulkLoader<'l> {
         Ok(chunk.map_or(0, |chunk| chunk.through()))
     }
 
-    /// Adds the event of the next position. Says whether events were written.
+    /// Adds the event of the next position.
     ///
     /// # Errors
     /// Where the event is none of this position, or says what nobody understands: then it is not added.
-    pub fn append(&mut self, bytes: Arc<[u8]>) -> Result<bool> {
+    pub fn append(&mut self, bytes: Arc<[u8]>) -> Result<()> {
         let (limits, options, position) = (&self.limits, self.options, self.next());
         let mut catalog = self.catalog.clone();
         let event = apply::derive_event(position, bytes, &mut catalog, limits, || options.compiler())?;
         self.catalog = catalog;
         self.memtable.extend([event]);
+        Ok(())
+    }
+
+    /// Writes what was added, once it is as much as a memtable has. Says whether it was.
+    pub fn write_when_full(&mut self) -> Result<bool> {
         let (events, held) = self.memtable.size();
         if events < self.options.memtable_events && held < self.options.memtable_bytes {
             return Ok(false);
@@ -84,10 +89,10 @@ impl<'l> BulkLoader<'l> {
         Ok(true)
     }
 
-    /// Writes what is left. Gives how many events were added in all.
-    pub fn finish(mut self) -> Result<u64> {
+    /// Writes what is left. Gives how many events were added in all, and what is defined after the last.
+    pub fn finish(mut self) -> Result<(u64, Arc<Catalog>)> {
         self.write()?;
-        Ok(self.events)
+        Ok((self.events, self.catalog))
     }
 
     fn write(&mut self) -> Result<()> {

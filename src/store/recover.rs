@@ -59,10 +59,36 @@ pub(super) fn create_with(
     fill: impl FnOnce(&Tables) -> Result<()>,
 ) -> Result<()> {
     let failed = |e: std::io::Error| Error::unopenable(path, e, "check the path and its permissions");
+    let path = free_name(disk, path)?;
+    let temporary = TemporaryFile::name(&path, id.0);
+    // Left by one who crashed; whoever is at it has its lock.
+    if disk.exists(&temporary).map_err(failed)? {
+        let _lock = name::take_lock(disk, &temporary, false)?;
+        disk.remove(&temporary).map_err(failed)?;
+    }
+    let file = disk.create(&temporary).map_err(failed)?;
+    // Its work is done, or it failed, with a panic even: either way the temporary name goes.
+    let made = TemporaryFile::new(disk, &temporary, &*file);
+    let _lock = name::take_lock(disk, &temporary, false)?;
+    let tables = Tables::open_or_make(options.disk_to_use(), &temporary, options.cache)?;
+    let filled = tables.initialize(id).and_then(|()| fill(&tables));
+    let closed = tables.close();
+    filled.and(closed)?;
+    file.sync().map_err(failed)?;
+    made.publish(&path, Place::Free).map_err(|e| match e.kind() {
+        std::io::ErrorKind::AlreadyExists => taken(&path),
+        _ => failed(e),
+    })?;
+    drop(made);
+    disk.sync_folder(disk::folder(&path)).map_err(failed)
+}
+
+/// The path of a new database, if its name is free, and no journal stands beside it.
+pub(super) fn free_name(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
+    let failed = |e: std::io::Error| Error::unopenable(path, e, "check the path and its permissions");
     let path = disk.canonical(path).map_err(failed)?;
-    let exists = || Error::unopenable(&path, "it exists already", "open it, or choose another name");
     if disk.exists(&path).map_err(failed)? {
-        return Err(exists());
+        return Err(taken(&path));
     }
     disk.check_name(&path).map_err(|error| name::not_locked(&path, error))?;
     for side in Side::BOTH {
@@ -72,21 +98,11 @@ pub(super) fn create_with(
             return Err(Error::unopenable(&path, reason, "put its database back, or move the journal away"));
         }
     }
-    let temporary = TemporaryFile::name(&path, id.0);
-    let file = disk.create(&temporary).map_err(failed)?;
-    // Its work is done, or it failed, with a panic even: either way the temporary name goes.
-    let made = TemporaryFile::new(disk, &temporary, &*file);
-    let tables = Tables::open_or_make(options.disk_to_use(), &temporary, options.cache)?;
-    let filled = tables.initialize(id).and_then(|()| fill(&tables));
-    let closed = tables.close();
-    filled.and(closed)?;
-    file.sync().map_err(failed)?;
-    made.publish(&path, Place::Free).map_err(|e| match e.kind() {
-        std::io::ErrorKind::AlreadyExists => exists(),
-        _ => failed(e),
-    })?;
-    drop(made);
-    disk.sync_folder(disk::folder(&path)).map_err(failed)
+    Ok(path)
+}
+
+fn taken(path: &Path) -> Error {
+    Error::unopenable(path, "it exists already", "open it, or choose another name")
 }
 
 /// Brings the tables up to all that was acknowledged, and leaves no journal behind.

@@ -7,7 +7,7 @@ use super::disk::{Disk, File, Identity};
 
 /// What has the name that a file is made for.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// Nothing may.
     Free,
     /// This file, which is replaced.
@@ -15,7 +15,7 @@ pub(super) enum Place {
 }
 
 /// A file that is being made. Dropped, it has its temporary name no more.
-pub(super) struct TemporaryFile<'d> {
+pub(crate) struct TemporaryFile<'d> {
     disk: &'d dyn Disk,
     path: &'d Path,
     file: &'d dyn File,

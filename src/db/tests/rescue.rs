@@ -3,6 +3,8 @@
 //! Which bytes are whole is known here otherwise: those of each event were looked for in the files before they were damaged.
 //! `BYGONE_RESCUED_FILES=500` damages so many instead of a few, and the counts are printed; `BYGONE_RESCUE_SEED=17` begins with another.
 
+mod bad_sectors;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +16,9 @@ use crate::event::{Event, LOST};
 use crate::store::disk::Disk;
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::disk::simulated::random::Random;
+use crate::store::temporary::TemporaryFile;
 use crate::{Db, NewEvent, Options};
+use bad_sectors::BadSectors;
 
 const NAME: &str = "/shop.bygone";
 const OUT: &str = "/out.bygone";
@@ -196,6 +200,9 @@ fn rescued(whole: &Whole, image: &Image, counts: &mut Counts) -> Result<(), Stri
             return Ok(());
         }
     };
+    if bytes_of(&disk) != *image {
+        return Err("the damaged files are not as they were".to_owned());
+    }
     if rescue.searched != image.iter().map(|bytes| bytes.len() as u64).sum::<u64>() {
         return Err(format!("not all was searched: {rescue:?}"));
     }
@@ -270,7 +277,7 @@ fn of_a_whole_database_all_is_rescued_as_it_was() {
 }
 
 #[test]
-fn what_runs_by_itself_goes_on_where_it_was_or_behind_the_last_event() {
+fn followers_go_on_where_they_were_or_behind_the_last_event() {
     for header in [true, false] {
         let disk = MemoryDisk::new();
         let db = options(&disk).live(true).create(NAME).unwrap();
@@ -287,12 +294,74 @@ fn what_runs_by_itself_goes_on_where_it_was_or_behind_the_last_event() {
         }
         let found = options(&disk).rescue(NAME, OUT, &Cancel::new(), &mut |_| {}).unwrap();
         assert_eq!((found.missing, found.refusal.is_none()), (0, header), "{found:?}");
+        let lost = found.doubts.iter().filter(|doubt| doubt.contains("is lost")).count();
+        assert_eq!(lost, if header { 0 } else { 2 }, "{found:?}");
         let db = options(&disk).live(true).open(OUT).unwrap();
         wait_until("the reaction", || db.is_idle().unwrap());
         let sent: Vec<_> = super::events(&db, "Order.sent").iter().map(|sent| sent.target.clone()).collect();
         let expected = if header { vec![1, 2] } else { vec![1] };
         assert_eq!(sent, expected.into_iter().map(|order| Some(("Order", order).into())).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn a_journal_of_another_database_is_told_and_not_searched() {
+    let (own, other) = (whole(false), whole(true));
+    let disk = disk_of(&vec![own.image[0].clone(), other.image[1].clone(), other.image[2].clone()]);
+    let found = options(&disk).rescue(NAME, OUT, &Cancel::new(), &mut |_| {}).unwrap();
+    assert_eq!((found.events, found.missing), (own.events.len() as u64, 0), "{found:?}");
+    let told = found.doubts.iter().filter(|doubt| doubt.contains("is of another database")).count();
+    assert_eq!(told, 2, "{found:?}");
+}
+
+#[test]
+fn of_a_journal_alone_what_it_holds_is_given() {
+    let mut whole = whole(true);
+    whole.image[0].truncate(1);
+    let disk = disk_of(&whole.image);
+    let found = options(&disk).rescue(NAME, OUT, &Cancel::new(), &mut |_| {}).unwrap();
+    assert_eq!(found.head.0, whole.events.len() as u64);
+    assert!(found.events > 20 && found.missing > 500, "{found:?}");
+    // What was lost stays lost.
+    let again = options(&disk).rescue(OUT, "/again.bygone", &Cancel::new(), &mut |_| {}).unwrap();
+    assert_eq!((again.events, again.missing, again.gaps), (found.events, found.missing, found.gaps));
+}
+
+#[test]
+fn what_the_disk_cannot_read_is_told_and_the_rest_is_given() {
+    let memory = MemoryDisk::new();
+    let db = options(&memory).create(NAME).unwrap();
+    for n in 1..=400 {
+        db.append(super::paid(n).member("text", "a word or two, ".repeat(20))).unwrap();
+    }
+    db.close().unwrap();
+    let pages = memory.open(Path::new(NAME)).unwrap().len().unwrap() / 4096;
+    let disk = BadSectors::new(memory, NAME);
+    let mut missing = 0;
+    for page in (0..pages).step_by(3) {
+        disk.set(page * 4096..(page + 1) * 4096);
+        let out = format!("/out-{page}.bygone");
+        let options = Options::new().disk(Arc::new(disk.clone())).cache(1 << 20);
+        let found = options.rescue(NAME, &out, &Cancel::new(), &mut |_| {}).unwrap();
+        assert_eq!(found.events + found.missing, found.head.0);
+        assert!(found.doubts.iter().any(|doubt| doubt.contains("4096 bytes")), "{found:?}");
+        assert!(found.missing < 20, "{found:?}");
+        missing += found.missing;
+    }
+    assert!((80..=200).contains(&missing), "{missing}");
+}
+
+#[test]
+fn one_that_was_killed_is_in_nobodys_way() {
+    let disk = MemoryDisk::new();
+    let db = options(&disk).create(NAME).unwrap();
+    db.append(NewEvent::new("Order.paid").on(("Order", 1))).unwrap();
+    let left = TemporaryFile::name(Path::new(OUT), db.store().shared().id.0);
+    db.close().unwrap();
+    disk.create(&left).unwrap().write_at(0, &[7; 5000]).unwrap();
+    let found = options(&disk).rescue(NAME, OUT, &Cancel::new(), &mut |_| {}).unwrap();
+    assert_eq!((found.events, found.doubts), (1, Vec::<String>::new()));
+    assert!(!disk.exists(&left).unwrap());
 }
 
 #[test]
@@ -315,6 +384,8 @@ fn what_it_cannot_do_it_tells_and_leaves_nothing() {
     let other = options(&disk).create(OUT).unwrap();
     other.close().unwrap();
     assert!(told(rescue().unwrap_err()).contains("it exists already"));
+    let journal = options(&disk).rescue(NAME, FILES[1], &Cancel::new(), &mut |_| {});
+    assert!(told(journal.unwrap_err()).contains("the name of a journal"));
     let cancelled = Cancel::new();
     cancelled.cancel();
     let ended = options(&disk).rescue(NAME, "/new.bygone", &cancelled, &mut |_| {});

@@ -27,8 +27,14 @@ const AHEAD: usize = 64 << 10;
 /// A longer event nobody can have appended: 16 MiB as a caller says it, and what is added to it.
 const LONGEST: usize = 64 << 20;
 
-/// So many bytes are compared with their checksums, for each byte of a file: what is made to look like an event everywhere takes no longer.
-const TRIES: u64 = 32;
+/// So many bytes are compared with their checksums for a window of them: what is made to look like events everywhere takes no longer.
+const TRIES: u64 = 32 * WINDOW as u64;
+
+/// So many orphans are kept.
+const ORPHANS: usize = 1 << 20;
+
+/// A page of the log has no more rows than this: keys, where they end, and the least that an event takes.
+const ROWS: usize = PAGE as usize / 32;
 
 /// The length of an event, before it.
 const LENGTH: usize = size_of::<u32>();
@@ -59,12 +65,14 @@ impl Run {
 #[derive(Debug, Default)]
 pub(super) struct Carved {
     pub runs: Vec<Run>,
-    /// Events of which their checksum alone tells the position.
+    /// What has the form of an event, and a checksum that is right for some position: of damaged bytes it is any.
     pub orphans: Vec<Run>,
     /// The last position that a frame of the journal says it has.
     pub told: Position,
-    /// The search was given up before the end of a file.
-    pub given_up: bool,
+    /// How many stretches of files were not searched to their ends.
+    pub given_up: u64,
+    /// How many bytes could not be read.
+    pub unread: u64,
 }
 
 /// A file that is searched.
@@ -72,8 +80,6 @@ pub(super) struct Carver<'c> {
     file: &'c Arc<dyn File>,
     number: u8,
     is_journal: bool,
-    /// No file of this length has an event behind this position.
-    bound: Position,
     carved: &'c mut Carved,
     window: Vec<u8>,
     /// Where the window begins, and where the file ends.
@@ -83,15 +89,11 @@ pub(super) struct Carver<'c> {
     hints: Vec<(Position, u64)>,
     /// Where the next event of a run would begin, and its position.
     next: Option<(u64, Position)>,
+    /// Orphans whose next event would begin at a place that is still to come.
+    waiting: Vec<(u64, Run)>,
+    /// The upper half of the last position that was confirmed.
+    high: u32,
     tries: u64,
-}
-
-/// An event whose checksum is right for some position.
-struct Candidate {
-    length: usize,
-    position: Position,
-    /// Something else than the checksum says so, too.
-    confirmed: bool,
 }
 
 impl<'c> Carver<'c> {
@@ -99,212 +101,228 @@ impl<'c> Carver<'c> {
         file: &'c Arc<dyn File>,
         number: u8,
         is_journal: bool,
-        bound: Position,
         carved: &'c mut Carved,
     ) -> Result<Carver<'c>> {
-        let end = file.len().map_err(failed)?;
+        let end = file.len().map_err(|e| Error::io("searching for events", e))?;
         Ok(Carver {
             file,
             number,
             is_journal,
-            bound,
             carved,
             window: Vec::new(),
             base: 0,
             end,
             hints: Vec::new(),
             next: None,
-            tries: end.saturating_mul(TRIES),
+            waiting: Vec::new(),
+            high: 0,
+            tries: TRIES,
         })
     }
 
     /// Searches all of the file. It is told how far it is, now and then, and may end it.
     pub fn search(&mut self, go_on: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
-        let (mut at, mut told) = (0, 0);
+        let (mut at, mut stretch) = (0, 0);
         while at < self.end {
-            if at >= told {
+            if at >= stretch {
                 go_on(at)?;
-                told = at + WINDOW as u64;
+                stretch = at + WINDOW as u64;
+                self.tries = TRIES;
             }
-            self.look_around(at)?;
-            at = match self.event_at(at)? {
-                Some(found) => {
-                    let behind = at + found.length as u64;
-                    self.take(at, &found);
-                    self.next = Some((behind + LENGTH as u64, found.position.next()));
-                    behind
-                }
+            self.look_around(at);
+            self.waiting.retain(|(next, _)| *next >= at);
+            at = match self.event_at(at) {
+                Some(length) => at + length as u64,
                 None => at + 1,
             };
             if self.tries == 0 {
-                self.carved.given_up = true;
-                break;
+                self.carved.given_up += 1;
+                at = at.max(stretch);
             }
         }
         Ok(())
     }
 
     /// What the page or the frame that begins here says of positions.
-    fn look_around(&mut self, at: u64) -> Result<()> {
-        let bound = self.bound;
+    fn look_around(&mut self, at: u64) {
         if self.is_journal {
             if !at.is_multiple_of(journal::frame::ALIGN as u64) {
-                return Ok(());
+                return;
             }
-            let Some((first, count)) = journal::positions_at(self.bytes(at, AHEAD)?) else { return Ok(()) };
-            let count = u64::from(count);
-            let last = first.plus(count).previous();
-            if first > Position::START && last <= bound {
-                self.hints = vec![(first, count)];
-                self.carved.told = self.carved.told.max(last);
+            // The header has a checksum of its own.
+            if let Some((first, count)) = journal::positions_at(self.bytes(at, AHEAD)) {
+                self.carved.told = self.carved.told.max(first.plus(u64::from(count)).previous());
+                self.hints = vec![(first, u64::from(count))];
             }
         } else if at.is_multiple_of(PAGE) {
-            let most = MOST_IN_BLOCK as u64;
-            let keys = first_positions(self.bytes(at, AHEAD)?);
-            let keys = keys.filter(|key| *key > Position::START && *key <= bound);
-            let hints: Vec<_> = keys.map(|key| (key, most)).collect();
+            let keys = first_positions(self.bytes(at, AHEAD)).take(ROWS);
+            let keys = keys.filter(|key| *key > Position::START && *key < Position::MAX);
+            let hints: Vec<_> = keys.map(|key| (key, MOST_IN_BLOCK as u64)).collect();
             // A page that goes on has none of its own.
             if !hints.is_empty() {
                 self.hints = hints;
             }
         }
-        Ok(())
     }
 
-    /// So many bytes from a place on, or as many as the file has.
-    fn bytes(&mut self, at: u64, wanted: usize) -> Result<&[u8]> {
+    /// So many bytes from a place on, or as many as the file has. What cannot be read is zeros.
+    fn bytes(&mut self, at: u64, wanted: usize) -> &[u8] {
         let there = self.end.saturating_sub(at).min(wanted as u64) as usize; // at most what is wanted: it fits
         let is_here = at >= self.base && at + there as u64 <= self.base + self.window.len() as u64;
         if !is_here {
             let size = self.end.saturating_sub(at).min(WINDOW.max(wanted) as u64) as usize;
+            if wanted > WINDOW {
+                self.tries = self.tries.saturating_sub(size as u64);
+            }
             self.window.resize(size, 0);
             self.base = at;
-            self.file.read_at(at, &mut self.window).map_err(failed)?;
+            if self.file.read_at(at, &mut self.window).is_err() {
+                self.read_in_parts(at);
+            }
         }
         let from = (at - self.base) as usize; // within the window
-        Ok(&self.window[from..from + there])
+        &self.window[from..from + there]
     }
 
-    /// The event that begins at a place, if one does.
-    fn event_at(&mut self, at: u64) -> Result<Option<Candidate>> {
-        let end = self.end;
-        let data_end = match codec::extent(self.bytes(at, AHEAD)?) {
-            None => return Ok(None),
-            Some(Extent::Event { data_end }) => data_end,
-            // It is longer than what is at hand.
-            Some(Extent::Longer { wanted }) if wanted as u64 > (end - at).min(LONGEST as u64) => {
-                return Ok(None);
+    /// Reads the window again, page by page.
+    fn read_in_parts(&mut self, mut at: u64) {
+        for part in self.window.chunks_mut(PAGE as usize) {
+            if self.file.read_at(at, part).is_err() {
+                part.fill(0);
+                self.carved.unread += part.len() as u64;
             }
-            Some(Extent::Longer { wanted }) => match codec::extent(self.bytes(at, wanted.max(AHEAD))?) {
-                Some(Extent::Event { data_end }) => data_end,
-                // Of the header alone it was longer, too.
-                Some(Extent::Longer { wanted }) if wanted as u64 <= (end - at).min(LONGEST as u64) => wanted,
-                _ => return Ok(None),
-            },
-        };
-        let told = match at.checked_sub(LENGTH as u64) {
-            Some(before) => {
-                let length =
-                    self.bytes(before, LENGTH)?.first_chunk().map(|length| u32::from_be_bytes(*length));
-                length.map(|length| length as usize).filter(|length| (data_end..=LONGEST).contains(length))
-            }
-            None => None,
-        };
+            at += part.len() as u64;
+        }
+    }
+
+    /// Takes the event that begins at a place, if one does. Gives its length if it is one for sure.
+    fn event_at(&mut self, at: u64) -> Option<usize> {
+        let data_end = self.data_end(at)?;
+        let told = at.checked_sub(LENGTH as u64).and_then(|before| {
+            let length = u32::from_be_bytes(*self.bytes(before, LENGTH).first_chunk()?) as usize;
+            (data_end..=LONGEST).contains(&length).then_some(length)
+        });
+        let mut orphans = Vec::new();
         // As it says itself; without metadata; with.
         for which in 0..3 {
             let length = match which {
                 0 => told,
                 1 => Some(data_end).filter(|end| Some(*end) != told),
-                _ => self.metadata_end(at, data_end)?.filter(|end| Some(*end) != told),
+                _ => self.metadata_end(at, data_end).filter(|end| Some(*end) != told),
             };
-            let Some(length) = length.filter(|length| *length as u64 <= end - at) else { continue };
-            if let Some(found) = self.fitting(at, length)? {
-                return Ok(Some(found));
+            let Some(length) = length.filter(|length| *length as u64 <= self.end - at) else { continue };
+            match self.fitting(at, length) {
+                Some((position, true)) => {
+                    self.take(at, length, position);
+                    return Some(length);
+                }
+                Some((position, false)) => orphans.push(self.run(at, length, position)),
+                None => {}
             }
         }
-        Ok(None)
+        for orphan in orphans {
+            self.waiting.push((at + u64::from(orphan.length) + LENGTH as u64, orphan));
+            if self.carved.orphans.len() < ORPHANS {
+                self.carved.orphans.push(orphan);
+            }
+        }
+        None
+    }
+
+    /// Where the data ends of what begins like an event.
+    fn data_end(&mut self, at: u64) -> Option<usize> {
+        let most = (self.end - at).min(LONGEST as u64) as usize; // at most LONGEST: it fits
+        let mut ahead = AHEAD;
+        // Of its header alone it may be longer than what is at hand, and again of its data.
+        for _ in 0..3 {
+            match codec::extent(self.bytes(at, ahead))? {
+                Extent::Event { data_end } => return Some(data_end),
+                Extent::Longer { wanted } if wanted > most => return None,
+                Extent::Longer { wanted } => ahead = wanted.max(AHEAD),
+            }
+        }
+        None
     }
 
     /// Where metadata ends that begins behind the data of an event, by its own form.
-    fn metadata_end(&mut self, at: u64, data_end: usize) -> Result<Option<usize>> {
+    fn metadata_end(&mut self, at: u64, data_end: usize) -> Option<usize> {
         for ahead in [AHEAD, LONGEST] {
-            let bytes = self.bytes(at, data_end + ahead)?;
-            let Some(metadata) =
-                bytes.get(data_end..).filter(|rest| rest.first().is_some_and(|b| codec::is_map(*b)))
-            else {
-                return Ok(None);
-            };
+            let bytes = self.bytes(at, data_end + ahead);
+            let metadata = bytes.get(data_end..)?;
+            if !metadata.first().is_some_and(|first| codec::is_map(*first)) {
+                return None;
+            }
             if let Some(rest) = Raw(metadata).skip() {
-                return Ok(Some(bytes.len() - rest.len()));
+                return Some(bytes.len() - rest.len());
             }
         }
-        Ok(None)
+        None
     }
 
-    /// An event of this length, if its checksum is that of a position which it may have.
-    fn fitting(&mut self, at: u64, length: usize) -> Result<Option<Candidate>> {
+    /// The position that makes an event of this length right, and whether something else says so, too.
+    fn fitting(&mut self, at: u64, length: usize) -> Option<(Position, bool)> {
         self.tries = self.tries.saturating_sub(length as u64);
-        let expected = self.next.filter(|(next, _)| *next == at).map(|(_, position)| position);
-        let bound = self.bound;
-        let high = self.hints.first().map_or(0, |(first, _)| (first.0 >> 32) as u32); // its upper half
-        let bytes = self.bytes(at, length)?;
-        let Some((stored, rest)) = bytes.split_first_chunk() else { return Ok(None) };
+        let follows = self.next.filter(|(next, _)| *next == at).map(|(_, position)| position);
+        let waiting: Vec<Run> =
+            self.waiting.iter().filter(|(next, _)| *next == at).map(|(_, run)| *run).collect();
+        let mut highs: Vec<u32> = self.hints.iter().map(|(first, _)| (first.0 >> 32) as u32).collect();
+        highs.push(self.high);
+        highs.sort_unstable();
+        highs.dedup();
+        let bytes: Arc<[u8]> = self.bytes(at, length).into();
+        let (stored, rest) = bytes.split_first_chunk()?;
         let stored = u32::from_be_bytes(*stored);
-        let (position, confirmed) = match expected {
-            Some(position) if codec::checksum(position, rest) == stored => (position, true),
-            _ => {
-                let position = solve::position_of(stored, crc32fast::hash(rest), rest.len(), high);
-                if position == Position::START || position > bound {
-                    return Ok(None);
-                }
-                (position, false)
-            }
+        let fits = |position: &Position| {
+            codec::checksum(*position, rest) == stored && codec::decode(*position, bytes.clone()).is_ok()
         };
-        if codec::decode(position, Arc::from(bytes)).is_err() {
-            return Ok(None);
+        if let Some(position) = follows.filter(fits) {
+            return Some((position, true));
         }
-        let hinted = |(first, count): &(Position, u64)| position >= *first && position.since(*first) < *count;
-        let confirmed = confirmed || self.hints.iter().any(hinted);
-        Ok(Some(Candidate { length, position, confirmed }))
+        if let Some(orphan) = waiting.into_iter().find(|orphan| fits(&orphan.next())) {
+            // The one before has its position for sure, too.
+            self.carved.orphans.retain(|other| *other != orphan);
+            self.carved.runs.push(orphan);
+            return Some((orphan.next(), true));
+        }
+        let crc = crc32fast::hash(rest);
+        let positions = highs.into_iter().map(|high| solve::position_of(stored, crc, rest.len(), high));
+        let positions = positions.filter(|position| *position > Position::START && *position < Position::MAX);
+        let found = positions.map(|position| (position, self.is_hinted(position)));
+        let (position, hinted) = found.max_by_key(|(_, hinted)| *hinted)?;
+        codec::decode(position, bytes.clone()).ok().map(|_| (position, hinted))
     }
 
-    fn take(&mut self, at: u64, found: &Candidate) {
-        let Candidate { length, position, .. } = *found;
-        let own = Run { first: position, file: self.number, count: 1, offset: at, length: length as u32 };
-        let follows = self.next == Some((at, position));
-        if !found.confirmed {
-            self.carved.orphans.push(own);
-            return;
-        }
-        if follows {
-            // The one before has its position for sure, too.
-            let ends_here = |run: &Run| run.count == 1 && run.next() == position && run.file == self.number;
-            if self.carved.orphans.last().is_some_and(|orphan| {
-                ends_here(orphan) && orphan.offset + u64::from(orphan.length) + LENGTH as u64 == at
-            }) && let Some(orphan) = self.carved.orphans.pop()
-            {
-                self.carved.runs.push(orphan);
+    fn is_hinted(&self, position: Position) -> bool {
+        let has = |(first, count): &(Position, u64)| position >= *first && position.since(*first) < *count;
+        self.hints.iter().any(has)
+    }
+
+    fn run(&self, at: u64, length: usize, first: Position) -> Run {
+        Run { first, file: self.number, count: 1, offset: at, length: length as u32 }
+    }
+
+    /// Adds an event to the run that it follows, or begins one.
+    fn take(&mut self, at: u64, length: usize, position: Position) {
+        self.high = (position.0 >> 32) as u32; // its upper half
+        // Within a run each is found by the length before it.
+        let follows = self.next == Some((at, position)) && self.says_its_length(at, length);
+        self.next = Some((at + length as u64 + LENGTH as u64, position.next()));
+        let number = self.number;
+        let run =
+            self.carved.runs.last_mut().filter(|run| {
+                follows && run.file == number && run.next() == position && run.count < LONGEST_RUN
+            });
+        match run {
+            Some(run) => run.count += 1,
+            None => {
+                let run = self.run(at, length, position);
+                self.carved.runs.push(run);
             }
-            // Within a run each is found by the length before it.
-            if self.says_its_length(at, length)
-                && let Some(run) = self.carved.runs.last_mut()
-                && run.file == self.number
-                && run.next() == position
-                && run.count < LONGEST_RUN
-            {
-                run.count += 1;
-                return;
-            }
         }
-        self.carved.runs.push(own);
     }
 
     fn says_its_length(&mut self, at: u64, length: usize) -> bool {
-        let before = at.checked_sub(LENGTH as u64).and_then(|before| self.bytes(before, LENGTH).ok());
-        before.is_some_and(|bytes| *bytes == (length as u32).to_be_bytes())
+        let before = at.checked_sub(LENGTH as u64);
+        before.is_some_and(|before| *self.bytes(before, LENGTH) == (length as u32).to_be_bytes())
     }
-}
-
-fn failed(error: std::io::Error) -> Error {
-    Error::io("searching for events", error)
 }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::carve::{Carved, LONGEST_RUN, Run};
 use crate::entity::Position;
-use crate::error::{Error, Result};
 use crate::event::codec;
 use crate::store::disk::File;
+
+/// So many copies of one event are looked at.
+const COPIES: u32 = 64;
 
 /// An orphan is believed where chance would make one wrong in less than so many files.
 const CHANCE: u64 = 1000;
@@ -30,30 +32,44 @@ pub(super) struct Fragments {
     read: Vec<(Run, Vec<Arc<[u8]>>)>,
     /// How many bytes had the form of an event and a checksum, and were not believed.
     pub disbelieved: usize,
+    /// The last position that the journal tells of.
+    pub told: Position,
 }
 
 impl Fragments {
-    pub fn new(files: Vec<Arc<dyn File>>, carved: Carved) -> Fragments {
-        let Carved { mut runs, orphans, .. } = carved;
-        runs.sort_unstable_by_key(|run| (run.first, run.file, run.offset));
-        let mut fragments = Fragments { files, runs, read: Vec::new(), disbelieved: 0 };
-        fragments.adopt(orphans);
+    /// The events that were carved. Without `head`, the last position is that of the last event, or the last that the journal tells of.
+    pub fn new(files: Vec<Arc<dyn File>>, carved: Carved, head: Option<Position>) -> Fragments {
+        let Carved { runs, orphans, told, .. } = carved;
+        let mut fragments = Fragments { files, runs, read: Vec::new(), disbelieved: 0, told };
+        fragments.sort();
+        let last = head.unwrap_or_else(|| fragments.last().max(told));
+        fragments.adopt(orphans, last);
         fragments
     }
 
-    /// Takes in orphans at positions that are not there otherwise. Bytes that were damaged say any position: that it is just one of those is
-    /// as likely as these are many.
-    fn adopt(&mut self, mut orphans: Vec<Run>) {
-        orphans.sort_unstable_by_key(|orphan| (orphan.first, orphan.file, orphan.offset));
-        orphans.retain(|orphan| self.around(orphan.first).is_empty());
-        let last = self.last().max(orphans.last().map_or(Position::START, |orphan| orphan.first));
+    fn sort(&mut self) {
+        self.runs.sort_unstable_by_key(|run| (run.first, u16::MAX - run.count, run.file, run.offset));
+        // Copies that are made on purpose take no longer than those that are left of pages.
+        let (mut first, mut copies) = (Position::START, 0);
+        self.runs.retain(|run| {
+            copies = if run.first == first { copies + 1 } else { 0 };
+            first = run.first;
+            copies < COPIES
+        });
+    }
+
+    /// Takes in orphans at positions up to the last that are not there otherwise. Bytes that were damaged say any position: that one of them says
+    /// one of those is as likely as both are many.
+    fn adopt(&mut self, mut orphans: Vec<Run>, last: Position) {
+        let tried = orphans.len() as u64;
         let missing = last.0.saturating_sub(self.covered());
-        if missing.saturating_mul(orphans.len() as u64) > u64::from(u32::MAX) / CHANCE {
+        orphans.retain(|orphan| orphan.first <= last && self.around(orphan.first).is_empty());
+        if missing.saturating_mul(tried) > u64::from(u32::MAX) / CHANCE {
             self.disbelieved = orphans.len();
             return;
         }
         self.runs.extend(orphans);
-        self.runs.sort_unstable_by_key(|run| (run.first, run.file, run.offset));
+        self.sort();
     }
 
     /// How many positions have an event.
@@ -82,14 +98,14 @@ impl Fragments {
     }
 
     /// What is there of a position. Who asks for one after the other reads each run once.
-    pub fn get(&mut self, position: Position) -> Result<Fragment> {
+    pub fn get(&mut self, position: Position) -> Fragment {
         let runs: Vec<Run> =
             self.around(position).iter().filter(|run| position < run.next()).copied().collect();
         self.read.retain(|(run, _)| runs.contains(run));
         let mut found = Fragment::Missing;
         for run in runs {
             if !self.read.iter().any(|(read, _)| *read == run) {
-                let events = self.events_of(&run)?;
+                let events = self.events_of(&run);
                 self.read.push((run, events));
             }
             let events = self.read.iter().find(|(read, _)| *read == run).map(|(_, events)| events);
@@ -98,34 +114,35 @@ impl Fragments {
             found = match found {
                 Fragment::Missing => Fragment::Event(event.clone()),
                 Fragment::Event(other) if other == *event => Fragment::Event(other),
-                _ => return Ok(Fragment::Two),
+                _ => return Fragment::Two,
             };
         }
-        Ok(found)
+        found
     }
 
-    /// The events of a run, as far as they are what they were as it was found.
-    fn events_of(&self, run: &Run) -> Result<Vec<Arc<[u8]>>> {
-        let Some(file) = self.files.get(usize::from(run.file)) else { return Ok(Vec::new()) };
-        let failed = |e| Error::io("reading an event that was found", e);
-        let (mut at, mut length, mut events) = (run.offset, run.length, Vec::new());
+    /// The events of a run, as far as they are what they were as it was found, and can be read.
+    fn events_of(&self, run: &Run) -> Vec<Arc<[u8]>> {
+        let mut events = Vec::new();
+        let Some(file) = self.files.get(usize::from(run.file)) else { return events };
+        let (mut at, mut length, end) = (run.offset, run.length, file.len().unwrap_or(0));
         for position in run.first.onwards().take(usize::from(run.count)) {
             if !events.is_empty() {
                 let mut bytes = [0; 4];
-                file.read_at(at, &mut bytes).map_err(failed)?;
+                if file.read_at(at, &mut bytes).is_err() {
+                    break;
+                }
                 (at, length) = (at + bytes.len() as u64, u32::from_be_bytes(bytes));
             }
-            if u64::from(length) > file.len().map_err(failed)?.saturating_sub(at) {
+            if u64::from(length) > end.saturating_sub(at) {
                 break;
             }
             let mut bytes = vec![0; length as usize];
-            file.read_at(at, &mut bytes).map_err(failed)?;
-            if codec::parts(position, &bytes).is_none() {
+            if file.read_at(at, &mut bytes).is_err() || codec::parts(position, &bytes).is_none() {
                 break;
             }
             at += u64::from(length);
             events.push(bytes.into());
         }
-        Ok(events)
+        events
     }
 }
