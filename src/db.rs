@@ -25,6 +25,7 @@ use crate::store::append_request::{AppendOutcome, AppendRequest};
 use crate::store::backup::BackupRequest;
 use crate::store::verify::{self, Verification};
 use crate::store::{Backup, BackupMode, ChainHash, Compaction, Options, Recovery, Store, Submitted};
+use crate::telemetry::metrics::Metrics;
 
 pub use read::{EventIter, ReadBuilder};
 
@@ -331,7 +332,7 @@ impl Db {
         };
         let subscription =
             Subscription::new(self.store.shared().clone(), plan::SubscriptionPlan::of(pattern));
-        let subscription = subscription.on_behalf_of(self.actor.clone());
+        let subscription = subscription.counted().on_behalf_of(self.actor.clone());
         fault.into_iter().fold(subscription, Subscription::wrong)
     }
 
@@ -517,6 +518,15 @@ impl Db {
     /// ```
     pub fn wait_for_indexes(&self, timeout: Duration) -> Result<bool> {
         self.store.wait_for_indexes(timeout)
+    }
+
+    /// What the database tells of itself now: counts since it was opened, times, sizes and lags. It costs a few reads, and nobody waits
+    /// for it.
+    ///
+    /// # Errors
+    /// If the file cannot be asked for its size, or the database is closed.
+    pub fn metrics(&self) -> Result<Metrics> {
+        self.store.shared().metrics()
     }
 
     /// What opening the database found: what a crash had left.

@@ -118,6 +118,7 @@ mod position;
 mod projection;
 mod query;
 mod store;
+mod telemetry;
 pub mod testing;
 mod time;
 mod transfer;
@@ -175,12 +176,13 @@ pub mod project {
     pub use crate::projection::{Projection, ProjectionHandle};
 }
 
-/// Running a database: how it is opened, recovered and verified; import and export.
+/// Running a database: how it is opened, recovered, verified and measured; import and export.
 pub mod maintain {
     pub use crate::event::EventFormat;
     pub use crate::store::{
         Backup, BackupMode, ChainHash, Compaction, Durability, Recovery, Report, Verification,
     };
+    pub use crate::telemetry::metrics::{Metric, MetricKind, MetricSample, MetricValue, Metrics};
     pub use crate::time::Clock;
     pub use crate::transfer::{ExportOptions, ImportOptions, ImportReport};
 }

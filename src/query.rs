@@ -16,6 +16,7 @@ use crate::live::{Delivery, Subscription, ViewSubscription};
 use crate::plan::{self, BindInput, Parameters, Plan};
 use crate::store::options::MAX_STATEMENT;
 use crate::store::snapshot::Snapshot;
+use crate::telemetry::{StatementKind, StatementTimer};
 
 /// Statements that were parsed, in order.
 ///
@@ -120,6 +121,11 @@ impl Statement {
         self.tree.params.iter().map(String::as_str)
     }
 
+    /// What it is counted as.
+    fn kind(&self) -> StatementKind {
+        kind_of(&self.tree.statement)
+    }
+
     /// Whether it is there to add to the log: `EMIT`, `PERFORM`, `ATOMIC`, `DEFINE` and `DROP` are.
     ///
     /// ```
@@ -168,6 +174,37 @@ impl Statement {
     }
 }
 
+fn kind_of(statement: &lang::ast::Stmt) -> StatementKind {
+    use StatementKind as Kind;
+    use lang::ast::{ActStmt, Admin, Query, ReadStmt, Stmt, WriteStmt};
+    match statement {
+        Stmt::Explain { .. } => Kind::Explain,
+        Stmt::Write(WriteStmt::Act(ActStmt::Emit(_))) => Kind::Emit,
+        Stmt::Write(WriteStmt::Act(ActStmt::Perform(_))) => Kind::Perform,
+        Stmt::Write(WriteStmt::Atomic { .. }) => Kind::Atomic,
+        Stmt::Read(ReadStmt::History { .. }) => Kind::History,
+        Stmt::Read(ReadStmt::Query(Query::Events { .. })) => Kind::Events,
+        Stmt::Read(ReadStmt::Query(Query::Find { .. })) => Kind::Find,
+        Stmt::Read(ReadStmt::View { .. }) => Kind::Read,
+        Stmt::Read(ReadStmt::At { .. }) => Kind::At,
+        Stmt::Read(ReadStmt::Replay { .. }) => Kind::Replay,
+        Stmt::Read(ReadStmt::Diff { .. }) => Kind::Diff,
+        Stmt::Read(ReadStmt::Trace { .. }) => Kind::Trace,
+        Stmt::Read(ReadStmt::Blame { .. }) => Kind::Blame,
+        Stmt::Read(ReadStmt::Subscribe(_)) => Kind::Subscribe,
+        Stmt::Define(_) => Kind::Define,
+        Stmt::Drop { .. } => Kind::Drop,
+        Stmt::Show(_) => Kind::Show,
+        Stmt::Describe(_) => Kind::Describe,
+        Stmt::Admin(Admin::Backup { .. }) => Kind::Backup,
+        Stmt::Admin(Admin::Verify { .. }) => Kind::Verify,
+        Stmt::Admin(Admin::Compact) => Kind::Compact,
+        Stmt::Admin(Admin::Checkpoint) => Kind::Checkpoint,
+        Stmt::Admin(Admin::Retry { .. }) => Kind::Retry,
+        Stmt::Admin(Admin::Skip { .. }) => Kind::Skip,
+    }
+}
+
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.tree.statement, f)
@@ -208,8 +245,13 @@ impl Db {
     /// # Errors
     /// As for [`query`](Db::query), and [`Error::Invalid`] for a value that the text does not ask for.
     pub fn query_with(&self, text: &str, parameters: &Parameters) -> Result<QueryResult> {
-        let statement = Statement::within(text, self.store().shared().options.max_statement)?;
-        parameters.check_used(statement.parameters())?;
+        let shared = self.store().shared();
+        let parsed = Statement::within(text, shared.options.max_statement);
+        let parsed = parsed.and_then(|statement| {
+            parameters.check_used(statement.parameters())?;
+            Ok(statement)
+        });
+        let statement = parsed.inspect_err(|error| shared.counts.statement_failed(error.kind()))?;
         self.run_with(&statement, parameters)
     }
 
@@ -227,6 +269,23 @@ impl Db {
     /// # Errors
     /// What running it gives.
     pub fn run_with(&self, statement: &Statement, parameters: &Parameters) -> Result<QueryResult> {
+        let timer = StatementTimer::begin(&self.store().shared().counts, statement.kind());
+        let answered = {
+            let _within = timer.enter();
+            self.answer(statement, parameters)
+        };
+        match answered {
+            // How long it goes on says nothing of how long it takes.
+            Ok(answer) if statement.is_subscription() => Ok(answer),
+            Ok(answer) => Ok(QueryResult { rows: answer.rows.timed_by(timer), ..answer }),
+            Err(error) => {
+                timer.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn answer(&self, statement: &Statement, parameters: &Parameters) -> Result<QueryResult> {
         let cancel = &self.cancel();
         let store = self.store();
         let (length, most) = (statement.text().len(), store.shared().options.max_statement);
@@ -269,7 +328,7 @@ impl Db {
             Plan::Subscribe(subscription) => {
                 let name = subscription.name.clone();
                 let subscription =
-                    Subscription::new(store.shared().clone(), subscription).cancelled_by(cancel);
+                    Subscription::new(store.shared().clone(), subscription).counted().cancelled_by(cancel);
                 Ok(match name {
                     None => delivered(subscription),
                     Some(name) => {

@@ -38,6 +38,7 @@ pub(crate) mod log;
 pub(crate) mod log_progress;
 mod materialize;
 pub(crate) mod memtable;
+mod metrics;
 mod mutex;
 mod name;
 pub(crate) mod options;
@@ -187,6 +188,7 @@ impl Store {
             failures: Failures::default(),
             verbs: AddedVerbs::default(),
             state_caches: StateCaches::default(),
+            counts: Arc::default(),
             log_progress: LogProgress::default(),
             cursors,
             ending: Cancel::new(),

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -240,6 +241,15 @@ pub struct Live {
     /// End once nothing is left to do: what is delayed, or scheduled for later, is not waited for
     #[arg(long)]
     pub until_idle: bool,
+
+    /// Tell at http://ADDRESS/metrics what the database has done and how it is, for Prometheus; like 127.0.0.1:9184, with port 0 for any
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Reads where to listen. It is said in full: who may read it is not for a default to say.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an address and a port, like 127.0.0.1:9184".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -281,6 +281,12 @@ impl Catalog {
         self.programs.iter()
     }
 
+    /// How many definitions it holds.
+    pub fn size(&self) -> usize {
+        let Catalog { indexes, models, finders, verbs, views, programs, of_kinds: _ } = self;
+        indexes.len() + models.len() + finders.len() + verbs.len() + views.len() + programs.len()
+    }
+
     /// What bears a name already, other than what a change says anew.
     pub(super) fn taken(&self, change: &CatalogChange) -> Option<(&'static str, Position)> {
         let CatalogChange::Define(definition) = change else { return None };

@@ -14,6 +14,7 @@ use crate::event::{Event, EventFormat, write_form};
 use crate::plan::webhook::{Secret, Webhook};
 use crate::store::Shared;
 use crate::store::catalog::Program;
+use crate::telemetry::span;
 use crate::time::Timestamp;
 
 type Give = Box<dyn Fn(GivenUp) + Send + Sync>;
@@ -64,7 +65,11 @@ impl<'w> WebhookSender<'w> {
 
 impl Post for WebhookSender<'_> {
     fn attempt(&self, position: u64, attempt: u32) -> Result<(), DeliveryFailure> {
-        self.tell(position, attempt).inspect_err(|failure| {
+        let span = span::webhook(&self.program.name, position, attempt);
+        let _within = span.enter();
+        let told = self.tell(position, attempt);
+        self.shared.counts.program(self.program.kind.word()).tried(attempt, told.is_ok());
+        told.inspect_err(|failure| {
             // Once: who is told each time does not read it.
             if attempt == 1 {
                 let text = format!("{} is tried again: {}", Position(position), failure.why);
