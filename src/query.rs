@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod language;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod never_true;
 
 use std::fmt;

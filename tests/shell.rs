@@ -563,6 +563,7 @@ const SHOWN: &[(&str, usize)] = &[
     ("docs/guide/conditions.md", 2),
     ("docs/guide/durability.md", 0),
     ("docs/guide/import-export.md", 2),
+    ("docs/guide/limits.md", 0),
     ("docs/guide/measuring.md", 0),
     ("docs/guide/metrics.md", 0),
     ("docs/guide/reactions.md", 0),

@@ -143,6 +143,14 @@ pub struct OpenArgs {
     /// How many events reactions may make of one that none of them made; 10000 if not said
     #[arg(long, global = true, value_name = "COUNT")]
     pub max_brought_about: Option<u64>,
+
+    /// How many definitions may hold at a time; 20000 if not said
+    #[arg(long, global = true, value_name = "COUNT")]
+    pub max_definitions: Option<usize>,
+
+    /// How many subscriptions may have a name at a time; 10000 if not said
+    #[arg(long, global = true, value_name = "COUNT")]
+    pub max_subscriptions: Option<usize>,
 }
 
 impl OpenArgs {
@@ -161,6 +169,12 @@ impl OpenArgs {
         }
         if let Some(events) = self.max_brought_about {
             options = options.max_brought_about(events);
+        }
+        if let Some(definitions) = self.max_definitions {
+            options = options.max_definitions(definitions);
+        }
+        if let Some(subscriptions) = self.max_subscriptions {
+            options = options.max_subscriptions(subscriptions);
         }
         if let Some(bytes) = self.largest_value {
             options = options.largest_value(bytes);
