@@ -408,6 +408,29 @@ mod tests {
         assert_eq!(db.cancelled_by(&limit).query("EVENTS").unwrap().rows.count(), 1);
     }
 
+    #[test]
+    fn what_runs_is_counted() {
+        let db = Db::in_memory().unwrap();
+        let value = |name: &str| db.metrics().unwrap().value(name).unwrap();
+        db.query("DEFINE VIEW totals AS EVENTS 'Order.*' GROUP BY type SELECT count() AS n").unwrap();
+        db.query("EMIT Order.paid 1").unwrap();
+        assert_eq!((value("bygone_statements_total"), value("bygone_subscriptions_open")), (2.0, 0.0));
+        let rows = db.query("EVENTS").unwrap().rows;
+        assert_eq!(value("bygone_statements_total"), 2.0, "it goes on until its last row");
+        drop(rows);
+        assert_eq!(value("bygone_statements_total"), 3.0);
+        let view = db.query("SUBSCRIBE VIEW totals UNTIL NOW").unwrap().rows;
+        let events = db.query("SUBSCRIBE '*' FROM START").unwrap().rows;
+        assert_eq!(value("bygone_subscriptions_open"), 2.0);
+        assert_eq!(value("bygone_subscription_lag_events"), 2.0);
+        assert!(view.map(Result::unwrap).count() > 0);
+        drop(events);
+        assert_eq!((value("bygone_subscriptions_open"), value("bygone_subscription_lag_events")), (0.0, 0.0));
+        // One that is no statement is an error all the same.
+        assert!(db.query("NONSENSE").is_err() && db.query("READ nothing").is_err());
+        assert_eq!(value("bygone_statement_errors_total"), 2.0);
+    }
+
     /// The hints of a statement, joined.
     fn hinted(db: &Db, text: &str) -> String {
         let script = Script::parse(text).unwrap();
