@@ -12,10 +12,11 @@ use crate::live::Delivery;
 use crate::pattern::{MAX_ALTERNATIVE, MAX_ALTERNATIVES, MAX_PATTERN};
 use crate::query::Script;
 use crate::store::Options;
+use crate::store::append_request::AppendRequest;
 use crate::store::index::term::MAX_TERM;
 use crate::store::view::MAX_GROUP;
 use crate::transfer::ImportOptions;
-use crate::value::MAX_DEPTH;
+use crate::value::{MAX_DEPTH, Value};
 
 /// What is said when a limit is reached.
 enum Reached {
@@ -420,19 +421,33 @@ fn a_text_has_so_many_words_and_signs_unless_more_is_said() {
     assert!(error.contains(&format!("at most {most} words and signs")), "{error}");
 }
 
-/// Definitions of all kinds.
+/// Makes so many definitions of all kinds, each as a statement makes one: by its event, many in a group.
 fn define_many(db: &Db, definitions: usize) {
-    let text = |n: usize| match n % 7 {
-        0 => format!("DEFINE INDEX i{n} ON 'A{n}.*' AS data.x"),
-        1 => format!("DEFINE ENTITY E{n} ON x SET n = data.x"),
-        2 => format!("DEFINE VERB v{n} ON A EMIT b"),
-        3 => format!("DEFINE VIEW w{n} AS EVENTS 'A{n}.*' GROUP BY data.x AS x SELECT count() AS n"),
-        4 => format!("DEFINE REACTION r{n} ON 'A{n}.b' DO EMIT B{n}.c 1"),
-        5 => format!("DEFINE WEBHOOK h{n} ON 'A{n}.b' TO 'http://example.com/{n}'"),
-        _ => format!("DEFINE SCHEDULE s{n} EVERY 1d DO EMIT B{n}.c 1"),
+    const NAME: &str = "qq";
+    let scratch = Db::in_memory().unwrap();
+    for text in [
+        "DEFINE INDEX iqq ON 'Aqq.*' AS data.x",
+        "DEFINE ENTITY Eqq ON x SET n = data.x",
+        "DEFINE VERB vqq ON A EMIT b",
+        "DEFINE VIEW wqq AS EVENTS 'Aqq.*' GROUP BY data.x AS x SELECT count() AS n",
+        "DEFINE REACTION rqq ON 'Aqq.b' DO EMIT Bqq.c 1",
+        "DEFINE WEBHOOK hqq ON 'Aqq.b' TO 'http://example.com/qq'",
+        "DEFINE SCHEDULE sqq EVERY 1d DO EMIT Bqq.c 1",
+    ] {
+        scratch.query(text).unwrap();
+    }
+    let made: Vec<_> = scratch.events("$*").unwrap().map(Result::unwrap).collect();
+    assert_eq!(made.len(), 7);
+    let one = |n: usize| {
+        let (event, name) = (&made[n % made.len()], n.to_string());
+        let target = event.target.as_ref().unwrap();
+        let data: Value = event.data.to_string().replace(NAME, &name).parse().unwrap();
+        NewEvent::new(event.kind.as_str()).on((target.kind(), target.id().replace(NAME, &name))).data(&data)
     };
-    for n in 0..definitions {
-        db.query(&text(n)).unwrap();
+    let numbers: Vec<usize> = (0..definitions).collect();
+    for numbers in numbers.chunks(500) {
+        let events = numbers.iter().map(|n| one(*n)).collect();
+        db.store().append(AppendRequest { events, internal: true, ..AppendRequest::default() }).unwrap();
     }
 }
 
@@ -440,7 +455,12 @@ fn define_many(db: &Db, definitions: usize) {
 fn ten_thousand_definitions_hold_and_one_too_many_does_not() {
     const MANY: usize = 10_000;
     let disk = std::sync::Arc::new(crate::store::disk::memory::MemoryDisk::new());
-    let options = || Options::new().disk(disk.clone()).max_definitions(MANY);
+    // Nothing is built meanwhile: there are no events.
+    let options = || {
+        let mut options = Options::new().disk(disk.clone()).max_definitions(MANY);
+        options.by_hand = true;
+        options
+    };
     let db = options().create("/many.bygone").unwrap();
     define_many(&db, MANY);
     assert_eq!(db.metrics().unwrap().value("bygone_definitions"), Some(MANY as f64));
