@@ -388,6 +388,7 @@ fn delivered(deliveries: impl Iterator<Item = Result<Delivery>> + Send + 'static
 mod tests {
     use super::*;
     use crate::cancel::Cancel;
+    use crate::entity::Position;
     use crate::event::NewEvent;
 
     #[test]
@@ -406,6 +407,33 @@ mod tests {
         // A limit that is not reached changes nothing.
         let limit = Cancel::after(std::time::Duration::MAX);
         assert_eq!(db.cancelled_by(&limit).query("EVENTS").unwrap().rows.count(), 1);
+    }
+
+    #[test]
+    fn a_chain_of_causes_takes_no_more_than_a_query_may_hold() {
+        let chained = |memory: usize, effects: u64| {
+            let db = crate::store::Options::new().query_memory(memory).in_memory().unwrap();
+            db.append(NewEvent::new("A.b")).unwrap();
+            let mut cause = Position(1);
+            for _ in 0..200 {
+                let of = |_| NewEvent::new("A.b").caused_by(cause);
+                cause = db.append_all((0..effects).map(of)).unwrap()[0].position;
+            }
+            (db, cause)
+        };
+        let traced = |db: &Db, from: Position| -> Result<usize> {
+            let rows = db.query(&format!("TRACE {from}"))?.rows.collect::<Result<Vec<_>>>()?;
+            Ok(rows.len())
+        };
+        let refused = |counted: Result<usize>| counted.unwrap_err().to_string().contains("TRACE takes more");
+        // Up they are positions; down they are lists, of which a plain chain holds one.
+        let (db, last) = chained(8000, 1);
+        assert_eq!((traced(&db, last).unwrap(), traced(&db, Position(1)).unwrap()), (201, 201));
+        let (db, last) = chained(1000, 1);
+        assert!(refused(traced(&db, last)));
+        let (db, _) = chained(100_000, 2);
+        assert!(refused(traced(&db, Position(1))));
+        assert_eq!(traced(&chained(1 << 20, 2).0, Position(1)).unwrap(), 401);
     }
 
     #[test]
