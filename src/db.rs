@@ -30,6 +30,7 @@ use crate::store::rescue::{RescueRequest, rescue};
 use crate::store::snapshot::Snapshot;
 use crate::store::verify::{self, Verification};
 use crate::store::{Backup, BackupMode, ChainHash, Compaction, Options, Recovery, Rescue, Store, Submitted};
+use crate::telemetry::metrics::Metrics;
 
 pub use read::{EventIter, ReadBuilder};
 
@@ -393,7 +394,7 @@ impl Db {
         };
         let subscription =
             Subscription::new(self.store.shared().clone(), plan::SubscriptionPlan::of(pattern));
-        let subscription = subscription.on_behalf_of(self.actor.clone());
+        let subscription = subscription.counted().on_behalf_of(self.actor.clone());
         fault.into_iter().fold(subscription, Subscription::wrong)
     }
 
@@ -610,6 +611,15 @@ impl Db {
     /// ```
     pub fn wait_for_indexes(&self, timeout: Duration) -> Result<bool> {
         self.store.wait_for_indexes(timeout)
+    }
+
+    /// What the database tells of itself now: counts since it was opened, times, sizes and lags. It costs a few reads, and nobody waits
+    /// for it.
+    ///
+    /// # Errors
+    /// If the file cannot be asked for its size, or the database is closed.
+    pub fn metrics(&self) -> Result<Metrics> {
+        self.store.shared().metrics()
     }
 
     /// What opening the database found: what a crash had left.

@@ -18,6 +18,8 @@ pub use expect::{Expect, ExpectNone};
 pub use id::EventId;
 pub use json::EventFormat;
 pub(crate) use json::{is_uri_reference, qualified, read as read_line, write as write_form};
+#[cfg(test)]
+pub(crate) use new::MAX_TAGS;
 pub use new::NewEvent;
 pub use vector::VectorClock;
 

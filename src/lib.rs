@@ -121,6 +121,7 @@ mod query;
 #[cfg(feature = "signing")]
 mod signing;
 mod store;
+mod telemetry;
 pub mod testing;
 mod time;
 mod transfer;
@@ -178,7 +179,7 @@ pub mod project {
     pub use crate::projection::{Projection, ProjectionHandle};
 }
 
-/// Running a database: how it is opened, recovered and verified; import and export.
+/// Running a database: how it is opened, recovered, verified and measured; import and export.
 pub mod maintain {
     pub use crate::event::EventFormat;
     #[cfg(feature = "signing")]
@@ -187,6 +188,7 @@ pub mod maintain {
         Backup, BackupMode, ChainHash, Compaction, Durability, Proof, Recovery, Report, Rescue, TreeHash,
         Verification,
     };
+    pub use crate::telemetry::metrics::{Metric, MetricKind, MetricSample, MetricValue, Metrics};
     pub use crate::time::Clock;
     pub use crate::transfer::{ExportOptions, ImportOptions, ImportReport};
 }

@@ -27,6 +27,32 @@ pub struct Pattern {
     alternatives: Vec<Glob>,
 }
 
+/// The most bytes of a pattern, the most alternatives that it has, and the most bytes of one: no type is as long.
+pub(crate) const MAX_PATTERN: usize = 64 << 10;
+pub(crate) const MAX_ALTERNATIVES: usize = 1000;
+pub(crate) const MAX_ALTERNATIVE: usize = 1024;
+
+/// Refuses a pattern that is longer than any that is meant: each event is held to all of it.
+fn check_length(text: &str) -> Result<()> {
+    let fault = |expected: String, found: String| Err(Error::invalid("pattern", expected, found));
+    if text.len() > MAX_PATTERN {
+        return fault(format!("at most {MAX_PATTERN} bytes"), format!("{} bytes", text.len()));
+    }
+    let alternatives = text.split(',').count();
+    if alternatives > MAX_ALTERNATIVES {
+        return fault(
+            format!("at most {MAX_ALTERNATIVES} with a comma between them"),
+            alternatives.to_string(),
+        );
+    }
+    match text.split(',').map(|part| part.trim().len()).max() {
+        Some(longest) if longest > MAX_ALTERNATIVE => {
+            fault(format!("at most {MAX_ALTERNATIVE} bytes between two commas"), format!("{longest} bytes"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// One alternative.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Glob {
@@ -48,6 +74,7 @@ impl Pattern {
 
     /// Of what happened, with the kind before it or without: `paid`, `item.*`, `Order.paid`.
     pub(crate) fn of_happening(text: &str) -> Result<Pattern> {
+        check_length(text)?;
         let globs = text.split(',').map(str::trim).map(|part| {
             let named = !part.is_empty() && !part.chars().any(char::is_control);
             if named && (part.contains('*') || part.split('.').all(|name| !name.is_empty())) {
@@ -144,6 +171,7 @@ impl FromStr for Pattern {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Pattern> {
+        check_length(text)?;
         let fault = |found: &str| {
             let expected = "types or patterns like Order.paid, Order.*, *.created or *, joined by commas";
             Err(Error::invalid("pattern", expected, format!("'{}'", shorten(found))))

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod language;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod never_true;
 
 use std::fmt;
@@ -16,6 +18,7 @@ use crate::live::{Delivery, Subscription, ViewSubscription};
 use crate::plan::{self, BindInput, Parameters, Plan};
 use crate::store::options::MAX_STATEMENT;
 use crate::store::snapshot::Snapshot;
+use crate::telemetry::{StatementKind, StatementTimer};
 
 /// Statements that were parsed, in order.
 ///
@@ -120,6 +123,11 @@ impl Statement {
         self.tree.params.iter().map(String::as_str)
     }
 
+    /// What it is counted as.
+    fn kind(&self) -> StatementKind {
+        kind_of(&self.tree.statement)
+    }
+
     /// Whether it is there to add to the log: `EMIT`, `PERFORM`, `ATOMIC`, `DEFINE` and `DROP` are.
     ///
     /// ```
@@ -168,6 +176,39 @@ impl Statement {
     }
 }
 
+fn kind_of(statement: &lang::ast::Stmt) -> StatementKind {
+    use StatementKind as Kind;
+    use lang::ast::{ActStmt, Admin, Query, ReadStmt, Stmt, WriteStmt};
+    match statement {
+        Stmt::Explain { .. } => Kind::Explain,
+        Stmt::Write(WriteStmt::Act(ActStmt::Emit(_))) => Kind::Emit,
+        Stmt::Write(WriteStmt::Act(ActStmt::Perform(_))) => Kind::Perform,
+        Stmt::Write(WriteStmt::Atomic { .. }) => Kind::Atomic,
+        Stmt::Read(ReadStmt::History { .. }) => Kind::History,
+        Stmt::Read(ReadStmt::Query(Query::Events { .. })) => Kind::Events,
+        Stmt::Read(ReadStmt::Query(Query::Find { .. })) => Kind::Find,
+        Stmt::Read(ReadStmt::View { .. }) => Kind::Read,
+        Stmt::Read(ReadStmt::At { .. }) => Kind::At,
+        Stmt::Read(ReadStmt::Replay { .. }) => Kind::Replay,
+        Stmt::Read(ReadStmt::Diff { .. }) => Kind::Diff,
+        Stmt::Read(ReadStmt::Trace { .. }) => Kind::Trace,
+        Stmt::Read(ReadStmt::Blame { .. }) => Kind::Blame,
+        Stmt::Read(ReadStmt::Subscribe(_)) => Kind::Subscribe,
+        Stmt::Define(_) => Kind::Define,
+        Stmt::Drop { .. } => Kind::Drop,
+        Stmt::Show(_) => Kind::Show,
+        Stmt::Describe(_) => Kind::Describe,
+        Stmt::Admin(Admin::Backup { .. }) => Kind::Backup,
+        Stmt::Admin(Admin::Verify { .. }) => Kind::Verify,
+        Stmt::Admin(Admin::Prove { .. }) => Kind::Prove,
+        Stmt::Admin(Admin::SignHead { .. }) => Kind::Sign,
+        Stmt::Admin(Admin::Compact) => Kind::Compact,
+        Stmt::Admin(Admin::Checkpoint) => Kind::Checkpoint,
+        Stmt::Admin(Admin::Retry { .. }) => Kind::Retry,
+        Stmt::Admin(Admin::Skip { .. }) => Kind::Skip,
+    }
+}
+
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.tree.statement, f)
@@ -208,8 +249,13 @@ impl Db {
     /// # Errors
     /// As for [`query`](Db::query), and [`Error::Invalid`] for a value that the text does not ask for.
     pub fn query_with(&self, text: &str, parameters: &Parameters) -> Result<QueryResult> {
-        let statement = Statement::within(text, self.store().shared().options.max_statement)?;
-        parameters.check_used(statement.parameters())?;
+        let shared = self.store().shared();
+        let parsed = Statement::within(text, shared.options.max_statement);
+        let parsed = parsed.and_then(|statement| {
+            parameters.check_used(statement.parameters())?;
+            Ok(statement)
+        });
+        let statement = parsed.inspect_err(|error| shared.counts.statement_failed(error.kind()))?;
         self.run_with(&statement, parameters)
     }
 
@@ -227,6 +273,23 @@ impl Db {
     /// # Errors
     /// What running it gives.
     pub fn run_with(&self, statement: &Statement, parameters: &Parameters) -> Result<QueryResult> {
+        let timer = StatementTimer::begin(&self.store().shared().counts, statement.kind());
+        let answered = {
+            let _within = timer.enter();
+            self.answer(statement, parameters)
+        };
+        match answered {
+            // How long it goes on says nothing of how long it takes.
+            Ok(answer) if statement.is_subscription() => Ok(answer),
+            Ok(answer) => Ok(QueryResult { rows: answer.rows.timed_by(timer), ..answer }),
+            Err(error) => {
+                timer.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn answer(&self, statement: &Statement, parameters: &Parameters) -> Result<QueryResult> {
         let cancel = &self.cancel();
         let store = self.store();
         let (length, most) = (statement.text().len(), store.shared().options.max_statement);
@@ -269,7 +332,7 @@ impl Db {
             Plan::Subscribe(subscription) => {
                 let name = subscription.name.clone();
                 let subscription =
-                    Subscription::new(store.shared().clone(), subscription).cancelled_by(cancel);
+                    Subscription::new(store.shared().clone(), subscription).counted().cancelled_by(cancel);
                 Ok(match name {
                     None => delivered(subscription),
                     Some(name) => {
@@ -327,6 +390,7 @@ fn delivered(deliveries: impl Iterator<Item = Result<Delivery>> + Send + 'static
 mod tests {
     use super::*;
     use crate::cancel::Cancel;
+    use crate::entity::Position;
     use crate::event::NewEvent;
 
     #[test]
@@ -345,6 +409,56 @@ mod tests {
         // A limit that is not reached changes nothing.
         let limit = Cancel::after(std::time::Duration::MAX);
         assert_eq!(db.cancelled_by(&limit).query("EVENTS").unwrap().rows.count(), 1);
+    }
+
+    #[test]
+    fn a_chain_of_causes_takes_no_more_than_a_query_may_hold() {
+        let chained = |memory: usize, effects: u64| {
+            let db = crate::store::Options::new().query_memory(memory).in_memory().unwrap();
+            db.append(NewEvent::new("A.b")).unwrap();
+            let mut cause = Position(1);
+            for _ in 0..200 {
+                let of = |_| NewEvent::new("A.b").caused_by(cause);
+                cause = db.append_all((0..effects).map(of)).unwrap()[0].position;
+            }
+            (db, cause)
+        };
+        let traced = |db: &Db, from: Position| -> Result<usize> {
+            let rows = db.query(&format!("TRACE {from}"))?.rows.collect::<Result<Vec<_>>>()?;
+            Ok(rows.len())
+        };
+        let refused = |counted: Result<usize>| counted.unwrap_err().to_string().contains("TRACE takes more");
+        // Up they are positions; down they are lists, of which a plain chain holds one.
+        let (db, last) = chained(8000, 1);
+        assert_eq!((traced(&db, last).unwrap(), traced(&db, Position(1)).unwrap()), (201, 201));
+        let (db, last) = chained(1000, 1);
+        assert!(refused(traced(&db, last)));
+        let (db, _) = chained(100_000, 2);
+        assert!(refused(traced(&db, Position(1))));
+        assert_eq!(traced(&chained(1 << 20, 2).0, Position(1)).unwrap(), 401);
+    }
+
+    #[test]
+    fn what_runs_is_counted() {
+        let db = Db::in_memory().unwrap();
+        let value = |name: &str| db.metrics().unwrap().value(name).unwrap();
+        db.query("DEFINE VIEW totals AS EVENTS 'Order.*' GROUP BY type SELECT count() AS n").unwrap();
+        db.query("EMIT Order.paid 1").unwrap();
+        assert_eq!((value("bygone_statements_total"), value("bygone_subscriptions_open")), (2.0, 0.0));
+        let rows = db.query("EVENTS").unwrap().rows;
+        assert_eq!(value("bygone_statements_total"), 2.0, "it goes on until its last row");
+        drop(rows);
+        assert_eq!(value("bygone_statements_total"), 3.0);
+        let view = db.query("SUBSCRIBE VIEW totals UNTIL NOW").unwrap().rows;
+        let events = db.query("SUBSCRIBE '*' FROM START").unwrap().rows;
+        assert_eq!(value("bygone_subscriptions_open"), 2.0);
+        assert_eq!(value("bygone_subscription_lag_events"), 2.0);
+        assert!(view.map(Result::unwrap).count() > 0);
+        drop(events);
+        assert_eq!((value("bygone_subscriptions_open"), value("bygone_subscription_lag_events")), (0.0, 0.0));
+        // One that is no statement is an error all the same.
+        assert!(db.query("NONSENSE").is_err() && db.query("READ nothing").is_err());
+        assert_eq!(value("bygone_statement_errors_total"), 2.0);
     }
 
     /// The hints of a statement, joined.

@@ -12,6 +12,7 @@ mod exit;
 mod failure;
 mod input;
 mod maintain;
+mod metrics;
 mod open;
 mod render;
 mod repl;

@@ -39,6 +39,7 @@ pub(crate) mod log;
 pub(crate) mod log_progress;
 mod materialize;
 pub(crate) mod memtable;
+mod metrics;
 mod mutex;
 mod name;
 pub(crate) mod options;
@@ -192,6 +193,7 @@ impl Store {
             failures: Failures::default(),
             verbs: AddedVerbs::default(),
             state_caches: StateCaches::default(),
+            counts: Arc::default(),
             log_progress: LogProgress::default(),
             cursors,
             ending: Cancel::new(),

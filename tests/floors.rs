@@ -11,7 +11,7 @@ use sources::sources;
 
 /// The floors, from the ground up, by the first part of a module's path.
 const FLOORS: &[&[&str]] = &[
-    &["error", "value", "document", "time", "cancel", "allowance", "position", "hex"],
+    &["error", "value", "document", "time", "cancel", "allowance", "position", "hex", "telemetry"],
     &["event", "entity", "pattern", "definition"],
     &["store"],
     &["lang", "signing"],
@@ -45,7 +45,7 @@ const ROOMS: &[&[&str]] = &[
     &["apply"],
     &["read_txn"],
     // What a snapshot reads, and what waits to be committed: a condition of it reads a snapshot.
-    &["append_request condition kernel options queue snapshot state_caches"],
+    &["append_request condition kernel metrics options queue snapshot state_caches"],
     &["admission", "copy", "cursor_writer", "outdated", "view"],
     &["materialize", "verify"],
     &["commit", "proof"],

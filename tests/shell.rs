@@ -99,6 +99,7 @@ fn settled(text: &str, folder: &Path) -> String {
             (node(rest), "<node>"),
             (moment(rest), "<now>"),
             (process(rest), "process <n>"),
+            (address(rest), "127.0.0.1:<port>/metrics"),
         ];
         let (length, mark) = found.into_iter().find(|(length, _)| *length > 0).unwrap_or((0, ""));
         if length > 0 {
@@ -145,6 +146,14 @@ fn moment(text: &str) -> usize {
 fn process(text: &str) -> usize {
     let word = matches(text, "process d");
     if word == 0 { 0 } else { word + text[word..].bytes().take_while(u8::is_ascii_digit).count() }
+}
+
+/// The length of an address whose port the system chose.
+fn address(text: &str) -> usize {
+    let host = matches(text, "127.0.0.1:");
+    let port = text[host..].bytes().take_while(u8::is_ascii_digit).count();
+    let path = "/metrics";
+    if host > 0 && text[host + port..].starts_with(path) { host + port + path.len() } else { 0 }
 }
 
 fn matches(text: &str, shape: &str) -> usize {
@@ -554,7 +563,9 @@ const SHOWN: &[(&str, usize)] = &[
     ("docs/guide/conditions.md", 2),
     ("docs/guide/durability.md", 0),
     ("docs/guide/import-export.md", 2),
+    ("docs/guide/limits.md", 0),
     ("docs/guide/measuring.md", 0),
+    ("docs/guide/metrics.md", 0),
     ("docs/guide/reactions.md", 0),
     ("docs/guide/rust.md", 0),
     ("docs/guide/shell.md", 0),

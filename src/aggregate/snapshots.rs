@@ -151,6 +151,7 @@ pub(crate) fn load(
     until: FoldBound,
 ) -> Option<AggregateSnapshot> {
     let shelved = shelf.load(name, entity, until.through, until.by);
+    snapshot.counts().aggregate_cache.count(shelved.is_some());
     // What cannot be read of the file is as if it were not there: the log tells all that it could.
     let stored = |position| {
         let read = |bytes: Option<&[u8]>| {

@@ -11,6 +11,9 @@ use crate::error::{Error, Result, shorten};
 use crate::time::Timestamp;
 use crate::value::Value;
 
+/// How many index values an event has of its own: each takes more memory than its bytes.
+pub(crate) const MAX_TAGS: usize = 1 << 14;
+
 /// An event to be appended.
 ///
 /// A method that is handed something wrong remembers the first fault; appending answers with it.
@@ -223,6 +226,8 @@ impl NewEvent {
             ));
         } else if name.is_empty() || !self.is_new_tag(name) {
             self.fail(Error::invalid("index values", "each name once, not empty", format!("'{name}' again")));
+        } else if self.tags.len() >= MAX_TAGS {
+            self.fail(Error::invalid("index values", format!("at most {MAX_TAGS} of an event"), "more"));
         } else {
             self.tags.push(Tag { name: name.to_owned(), value });
         }

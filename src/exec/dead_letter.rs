@@ -15,7 +15,8 @@ use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
 /// As many are set aside at most: then it stops, since something is wrong with all of them.
-pub(crate) const MOST: usize = if cfg!(test) { 4 } else { 1000 };
+pub(crate) const MOST: usize = if cfg!(test) { 4 } else { MAX_SET_ASIDE };
+pub(crate) const MAX_SET_ASIDE: usize = 1000;
 
 /// An event that was set aside.
 #[derive(Debug, Clone, PartialEq)]

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::plan::PointInTime;
 use crate::store::SubscriptionCursor;
+use crate::telemetry::StatementTimer;
 use crate::time::Timestamp;
 use crate::value::{MEMBER, Object, Value};
 
@@ -230,11 +231,20 @@ impl Serialize for EntityState {
 }
 
 /// The rows of an answer, read as they are pulled. After an error there are no more.
-pub struct Rows(Box<dyn Iterator<Item = Result<Row>> + Send>);
+pub struct Rows {
+    rows: Box<dyn Iterator<Item = Result<Row>> + Send>,
+    /// Until they have ended.
+    timer: Option<StatementTimer>,
+}
 
 impl Rows {
     pub(crate) fn new(rows: impl Iterator<Item = Result<Row>> + Send + 'static) -> Rows {
-        Rows(Box::new(rows))
+        Rows { rows: Box::new(rows), timer: None }
+    }
+
+    /// They are what a statement takes its time for.
+    pub(crate) fn timed_by(self, timer: StatementTimer) -> Rows {
+        Rows { timer: Some(timer), ..self }
     }
 }
 
@@ -242,7 +252,16 @@ impl Iterator for Rows {
     type Item = Result<Row>;
 
     fn next(&mut self) -> Option<Result<Row>> {
-        self.0.next()
+        let Some(timer) = &self.timer else { return self.rows.next() };
+        let within = timer.enter();
+        let row = self.rows.next();
+        drop(within);
+        match &row {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => timer.failed(error),
+            None => self.timer = None,
+        }
+        row
     }
 }
 

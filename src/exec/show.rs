@@ -85,12 +85,27 @@ pub(super) fn subscriptions(snapshot: &Snapshot) -> impl Iterator<Item = Result<
 pub(super) fn stats(snapshot: &Snapshot) -> Result<Row> {
     let types = snapshot.types("")?.len() as u64;
     let checkpoint = snapshot.read(|view| Ok(view.checkpoint()))?.min(snapshot.head());
+    let metrics = snapshot.metrics()?;
+    // Counts and bytes are whole.
+    let told = |name: &str| Value::from(metrics.value(name).unwrap_or_default() as u64);
     Ok(fields([
         ("events", snapshot.head().0.into()),
         ("types", types.into()),
-        ("fileBytes", snapshot.file_bytes()?.into()),
+        ("fileBytes", told("bygone_file_bytes")),
         ("checkpoint", checkpoint.0.into()),
         ("tailEvents", snapshot.head().since(checkpoint).into()),
+        ("tailBytes", told("bygone_memtable_bytes")),
+        ("journalBytes", told("bygone_journal_bytes")),
+        ("definitions", told("bygone_definitions")),
+        ("opened", snapshot.counts().opened.to_string().into()),
+        ("appends", told("bygone_appends_total")),
+        ("commits", told("bygone_commits_total")),
+        ("syncs", told("bygone_sync_duration_seconds")),
+        ("checkpoints", told("bygone_checkpoint_duration_seconds")),
+        ("statements", told("bygone_statements_total")),
+        ("errors", told("bygone_statement_errors_total")),
+        ("subscriptions", told("bygone_subscriptions_open")),
+        ("slowest", told("bygone_subscription_lag_events")),
     ]))
 }
 

@@ -9,6 +9,7 @@ use std::iter::Peekable;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::budget::Budget;
 use super::result::{QueryResult, Row};
 use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
@@ -54,10 +55,14 @@ impl Serialize for TraceEntry {
     }
 }
 
+/// What a list of effects that is not at its end takes, about, with the page that was read of it.
+const LIST: usize = 4 << 10;
+
 /// `TRACE`.
 pub(super) fn answer(snapshot: &Snapshot, plan: &TracePlan) -> Result<QueryResult> {
     let event = event(snapshot, plan.event)?;
     // From the event up: they are told from the root down.
+    let budget = Budget::new(snapshot, "TRACE");
     let mut above = Vec::new();
     let mut of = (plan.event, event.cause.clone());
     while let (position, Some(Cause::Event(cause))) = of
@@ -69,6 +74,8 @@ pub(super) fn answer(snapshot: &Snapshot, plan: &TracePlan) -> Result<QueryResul
                 format!("{cause}, which is not before it"),
             ));
         }
+        snapshot.go_on()?;
+        budget.take(size_of::<Position>())?;
         above.push(cause);
         of = (cause, self::event(snapshot, cause)?.cause);
     }
@@ -95,13 +102,18 @@ fn event(snapshot: &Snapshot, position: Position) -> Result<Event> {
 /// The effects of an event, and theirs, each before its own.
 struct EffectIter {
     snapshot: Snapshot,
+    budget: Budget,
     /// The lists on the way down that have something left: at which depth, and of whose effects.
     lists: Vec<(i64, Position, Peekable<PostingList>)>,
 }
 
 impl EffectIter {
     fn of(snapshot: &Snapshot, event: Position) -> Result<EffectIter> {
-        let mut effects = EffectIter { snapshot: snapshot.clone(), lists: Vec::new() };
+        let mut effects = EffectIter {
+            snapshot: snapshot.clone(),
+            budget: Budget::new(snapshot, "TRACE"),
+            lists: Vec::new(),
+        };
         effects.descend(event, 1)?;
         Ok(effects)
     }
@@ -111,6 +123,7 @@ impl EffectIter {
         let term = Term::cause(&Cause::Event(position))?;
         let mut list = self.snapshot.list(term, PositionRange::ALL, ScanDirection::Ascending).peekable();
         if list.peek().is_some() {
+            self.budget.take(LIST)?;
             self.lists.push((depth, position, list));
         }
         Ok(())
@@ -127,8 +140,9 @@ impl EffectIter {
         }
         let last = list.peek().is_none();
         // A chain of any length holds one list.
-        if !last {
-            self.lists.push((depth, cause, list));
+        match last {
+            true => self.budget.give(LIST),
+            false => self.lists.push((depth, cause, list)),
         }
         self.descend(position, depth + 1)?;
         Ok(Some(TraceEntry { event: event(&self.snapshot, position)?, depth, last }))

@@ -27,6 +27,7 @@ use crate::store::index::term::Term;
 use crate::store::log_progress::WaitResult;
 use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::store::{Report, Shared};
+use crate::telemetry::span;
 use crate::time::Timestamp;
 
 /// The clock may be set, and a test's does as it likes: it is looked at so often at least.
@@ -270,15 +271,24 @@ impl Follower {
             return Ok(());
         }
         let mut attempt = 1;
+        let (counts, kind) = (self.shared.counts.clone(), self.program.kind.word());
         loop {
-            let failure = match handle(self) {
+            let span = span::program(kind, &self.program.name, trigger.0, attempt);
+            let handled = {
+                let _within = span.enter();
+                handle(self)
+            };
+            // What fails because of the end is no failure.
+            if handled.is_ok() || !self.has_ended() {
+                counts.program(kind).tried(attempt, handled.is_ok());
+            }
+            let failure = match handled {
                 Ok(()) => {
                     if attempt > 1 {
                         self.shared.cursors.set_trouble(&self.who, None);
                     }
                     return Ok(());
                 }
-                // What fails because of the end is no failure.
                 Err(_) if self.has_ended() => return Err(Ended),
                 Err(failure) => failure,
             };
@@ -326,6 +336,7 @@ impl Follower {
             attempt = attempt.saturating_add(1);
         }
         self.aside.insert(trigger.0, DeadLetterRecord { error: error.to_string(), attempts });
+        self.shared.counts.program(self.program.kind.word()).set_aside.add(1);
         self.shared.cursors.set_trouble(&self.who, None);
         let name = NameText(&self.program.name);
         let word = self.program.kind.word().to_uppercase();

@@ -25,6 +25,7 @@ use crate::pattern::Pattern;
 use crate::plan::{self, By, Parameters, SubscriptionEnd};
 use crate::store::Shared;
 use crate::store::log_progress::WaitResult;
+use crate::telemetry::OpenSubscription;
 use crate::time::Timestamp;
 
 /// What a subscription delivers.
@@ -78,6 +79,8 @@ pub struct Subscription {
     /// Where it ends, once the instant has passed until which it goes.
     last: Option<Position>,
     ended: bool,
+    /// Of those that somebody opened, as long as they are open.
+    open: Option<OpenSubscription>,
 }
 
 impl fmt::Debug for Subscription {
@@ -104,6 +107,21 @@ impl Subscription {
             seat: None,
             last: None,
             ended: false,
+            open: None,
+        }
+    }
+
+    /// One that somebody opens, and that is counted as such.
+    pub(crate) fn counted(mut self) -> Subscription {
+        self.open = Some(self.shared.counts.subscribe(self.after));
+        self
+    }
+
+    /// Everything up to here has been looked at.
+    fn is_at(&mut self, position: Position) {
+        self.after = position;
+        if let Some(open) = &self.open {
+            open.is_at(position);
         }
     }
 
@@ -136,7 +154,7 @@ impl Subscription {
             return self.wrong(Missing::from(item).into());
         }
         self.plan.from = Some(position);
-        self.after = position;
+        self.is_at(position);
         self.leg = None;
         self
     }
@@ -414,6 +432,9 @@ impl Subscription {
         let Some(leg) = &mut self.leg else { return Ok(None) };
         if let Some(stored) = leg.next(&self.shared, &self.plan)? {
             self.after = stored.position();
+            if let Some(open) = &self.open {
+                open.is_at(self.after);
+            }
             if matches!(self.plan.until, Some(SubscriptionEnd::Recorded(until)) if stored.recorded() >= until)
             {
                 self.ended = true;
@@ -425,7 +446,8 @@ impl Subscription {
             }
             return stored.to_event(&mut self.names).map(Some);
         }
-        self.after = leg.goal();
+        let goal = leg.goal();
+        self.is_at(goal);
         self.leg = None;
         if let Some(seat) = &self.seat {
             seat.place.look(self.after);

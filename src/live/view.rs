@@ -20,6 +20,7 @@ use crate::plan::{SubscriptionEnd, recorded_before};
 use crate::store::Shared;
 use crate::store::log_progress::WaitResult;
 use crate::store::snapshot::Snapshot;
+use crate::telemetry::OpenSubscription;
 use crate::value::{Object, Value};
 
 /// What a row that is no more is told with, in front of what it was known by.
@@ -48,6 +49,8 @@ pub(crate) struct ViewSubscription {
     /// Kept so that the handle can wake it while it lives.
     _wake: Arc<dyn Fn() + Send + Sync>,
     ended: bool,
+    /// It is counted as long as it is open.
+    open: OpenSubscription,
 }
 
 impl fmt::Debug for ViewSubscription {
@@ -67,6 +70,7 @@ impl ViewSubscription {
         let waked = shared.clone();
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || waked.log_progress.wake());
         cancel.on_cancel(&wake);
+        let open = shared.counts.subscribe(Position::START);
         ViewSubscription {
             shared,
             views,
@@ -82,6 +86,7 @@ impl ViewSubscription {
             cancel: cancel.clone(),
             _wake: wake,
             ended: false,
+            open,
         }
     }
 
@@ -195,6 +200,7 @@ impl ViewSubscription {
         }
         self.definition = definition;
         self.after = Some(goal);
+        self.open.is_at(goal);
         Ok(())
     }
 }

@@ -46,11 +46,17 @@ struct DeliveryFailure {
     why: String,
     /// For how long the receiver asks to be left alone.
     asked: Option<Duration>,
+    /// However often it is tried, it will not be.
+    hopeless: bool,
 }
 
 impl DeliveryFailure {
     fn of(why: String) -> DeliveryFailure {
-        DeliveryFailure { why, asked: None }
+        DeliveryFailure { why, asked: None, hopeless: false }
+    }
+
+    fn hopeless(why: String) -> DeliveryFailure {
+        DeliveryFailure { hopeless: true, ..DeliveryFailure::of(why) }
     }
 }
 

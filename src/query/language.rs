@@ -171,7 +171,7 @@ fn terse(row: Value) -> Value {
         members.shift_remove("id");
     }
     // It is a hash of the ids, too.
-    for name in ["chain", "root", "header", "bytesBefore", "bytesAfter"] {
+    for name in ["chain", "root", "header", "bytesBefore", "bytesAfter", "opened", "journalBytes"] {
         let Some(value) = members.get_mut(name) else { continue };
         *value = "…".into();
     }

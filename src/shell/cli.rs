@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -142,6 +143,14 @@ pub struct OpenArgs {
     /// How many events reactions may make of one that none of them made; 10000 if not said
     #[arg(long, global = true, value_name = "COUNT")]
     pub max_brought_about: Option<u64>,
+
+    /// How many definitions may hold at a time; 20000 if not said
+    #[arg(long, global = true, value_name = "COUNT")]
+    pub max_definitions: Option<usize>,
+
+    /// How many subscriptions may have a name at a time; 10000 if not said
+    #[arg(long, global = true, value_name = "COUNT")]
+    pub max_subscriptions: Option<usize>,
 }
 
 impl OpenArgs {
@@ -160,6 +169,12 @@ impl OpenArgs {
         }
         if let Some(events) = self.max_brought_about {
             options = options.max_brought_about(events);
+        }
+        if let Some(definitions) = self.max_definitions {
+            options = options.max_definitions(definitions);
+        }
+        if let Some(subscriptions) = self.max_subscriptions {
+            options = options.max_subscriptions(subscriptions);
         }
         if let Some(bytes) = self.largest_value {
             options = options.largest_value(bytes);
@@ -252,6 +267,15 @@ pub struct Live {
     /// End once nothing is left to do: what is delayed, or scheduled for later, is not waited for
     #[arg(long)]
     pub until_idle: bool,
+
+    /// Tell at http://ADDRESS/metrics what the database has done and how it is, for Prometheus; like 127.0.0.1:9184, with port 0 for any
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Reads where to listen. It is said in full: who may read it is not for a default to say.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an address and a port, like 127.0.0.1:9184".to_owned())
 }
 
 #[derive(Debug, Args)]

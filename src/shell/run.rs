@@ -10,6 +10,7 @@ use bygone::Db;
 use super::cli::{Format, Live, OpenArgs};
 use super::failure::{CommandFailure, Reporter};
 use super::input::{self, EofPolicy};
+use super::metrics;
 use super::open::{self, IfMissing};
 use super::session::{Scripts, Session};
 use super::signal::Signals;
@@ -34,6 +35,9 @@ pub fn run(
     signals.end_well();
     let db = open::open_live(&live.run.file, opening, IfMissing::Fail, speech)?;
     signals.opened(&db);
+    if let Some(address) = live.metrics {
+        speech.notice(&format!("metrics are at http://{}/metrics", metrics::serve(address, &db)?));
+    }
     speech.notice(&begun(&db)?);
     let mut session =
         Session::new(db.clone(), terminal, speech, signals.clone(), format, (&live.run, opening));

@@ -119,6 +119,9 @@ impl AppendOutcome {
     }
 }
 
+/// What an index value takes in memory beside its bytes.
+const TAG_COST: usize = 64;
+
 impl PreparedEvent {
     /// Checks everything that can be checked before the commit. The tables are not looked at.
     pub fn new(options: &Options, new: NewEvent, internal: bool) -> Result<PreparedEvent> {
@@ -168,7 +171,7 @@ impl PreparedEvent {
 
     /// What it takes in the queue.
     pub fn bytes(&self) -> usize {
-        self.new.size() + 256
+        self.new.size() + 256 + TAG_COST * self.new.tags.len()
     }
 
     pub fn entity_term(&self) -> Option<&Term> {

@@ -281,6 +281,20 @@ impl Catalog {
         self.programs.iter()
     }
 
+    /// How many definitions hold: of each name the newest.
+    pub fn size(&self) -> usize {
+        let is_newest = |index: &&Arc<Index>| self.newest(index).is_some_and(|it| Arc::ptr_eq(it, index));
+        let newest = self.iter().filter(is_newest).count() + self.views().count();
+        newest + self.models.len() + self.finders.len() + self.verbs.len() + self.programs.len()
+    }
+
+    /// Whether there are so many, at least. It is quick while there are fewer.
+    pub fn has_as_many_as(&self, most: usize) -> bool {
+        let Catalog { indexes, models, finders, verbs, views, programs, of_kinds: _ } = self;
+        let there = indexes.len() + models.len() + finders.len() + verbs.len() + views.len() + programs.len();
+        there >= most && self.size() >= most
+    }
+
     /// What bears a name already, other than what a change says anew.
     pub(super) fn taken(&self, change: &CatalogChange) -> Option<(&'static str, Position)> {
         let CatalogChange::Define(definition) = change else { return None };

@@ -51,13 +51,17 @@ impl Checkpointer {
     /// Moves the frozen memtable, if there is one, and lets its journal segment be used again.
     pub fn move_frozen(&self) -> Result<()> {
         let Some(frozen) = self.kernel.applied.memtables().frozen else { return Ok(()) };
+        self.kernel.counts.checkpoint(frozen.last(), || self.move_memtable(&frozen))
+    }
+
+    fn move_memtable(&self, frozen: &Arc<Memtable>) -> Result<()> {
         // Its part of the journal, which is written over then, may tell of moves that the tables do not know.
         self.cursor_writer.write()?;
         // Not longer than that: lists stay as long as somebody has the catalog that they are of.
         let limits = self.kernel.limits();
         let (kernel, paces) = (&self.kernel, &self.materializer.paces);
         let written = {
-            write(&kernel.tables, &[&frozen], JournalAfter::Kept, &kernel.applied.catalog(), paces, &limits)
+            write(&kernel.tables, &[frozen], JournalAfter::Kept, &kernel.applied.catalog(), paces, &limits)
         };
         match written {
             Ok(due) => self.kernel.snapshots_due(due),
@@ -69,7 +73,7 @@ impl Checkpointer {
                 }
             }
         }
-        self.release(&frozen);
+        self.release(frozen);
         Ok(())
     }
 

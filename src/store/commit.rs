@@ -30,6 +30,8 @@ use super::fault_injection::FaultInjection;
 use super::mutex::locked;
 use crate::entity::Position;
 use crate::error::{Error, Result};
+use crate::telemetry::CommitCounts;
+use crate::telemetry::span::{self, Span};
 
 /// Who admits, and commits.
 #[derive(Debug)]
@@ -137,6 +139,7 @@ impl Commits {
             done: false,
         };
         let answers = self.commit_batch(&duty.batch);
+        count_answers(&self.kernel.counts.commits, &answers);
         duty.done = true;
         if self.kernel.queue.hand_over() == NextLeader::Background {
             self.kernel.background.ask(|asked| asked.lead = true);
@@ -189,6 +192,8 @@ impl Commits {
         Framed { answers, again }: &mut Framed,
     ) -> Result<Appended> {
         self.make_room()?;
+        let span = span::commit(requests.len());
+        let _within = span.enter();
         let ids = committer.ids.clone();
         let mut batch = self.batch(committer);
         let first = batch.next;
@@ -218,10 +223,12 @@ impl Commits {
         }
         committer.recorded = batch.recorded;
         committer.reopened = false;
+        let (events, bytes) = (batch.staged.len() as u64, committer.frame.payload().len() as u64);
         let mut recent = locked(&self.kernel.state_caches.recent);
         batch.known.into_iter().for_each(|(entity, known)| recent.put(entity, known));
         drop(recent);
         self.apply(committer, batch.staged, batch.catalog)?;
+        count_frame(&self.kernel.counts.commits, &span, (events, bytes), first);
         Ok(Appended::Yes)
     }
 
@@ -240,7 +247,7 @@ impl Commits {
     }
 
     /// Appends the staged frame to the log and, unless told to wait, syncs it.
-    fn make_durable(&self, committer: &mut Committer, first: Position, count: usize) -> Result<Appended> {
+    fn make_durable(&self, committer: &mut Committer, first: Position, staged: usize) -> Result<Appended> {
         if self.kernel.options.read_only {
             return Err(Error::stopped("the database was opened for reading only"));
         }
@@ -251,7 +258,7 @@ impl Commits {
         self.tell_moves(committer, after, durable_through)?;
         let mut doubt = None;
         loop {
-            let (buffer, count) = (&mut committer.frame, count as u32);
+            let (buffer, count) = (&mut committer.frame, staged as u32);
             match self.kernel.log.append(FrameAppend { buffer, after, number, count, durable_through }) {
                 Ok(()) => break,
                 // The log is as it was: only this batch fails.
@@ -277,7 +284,9 @@ impl Commits {
         }
         if self.kernel.options.durability == Durability::Sync && !self.kernel.injects(FaultInjection::NoSync)
         {
-            self.kernel.log.sync().map_err(|error| self.kernel.stop(error))?;
+            let through = first.previous().plus(staged as u64);
+            let sync = || self.kernel.log.sync();
+            self.kernel.counts.sync(through, sync).map_err(|error| self.kernel.stop(error))?;
         }
         if self.kernel.log.wants_maintenance() {
             self.kernel.background.ask(|asked| asked.fill = true);
@@ -384,6 +393,29 @@ impl Commits {
             self.kernel.background.ask(|asked| asked.sync = true);
         }
         Ok(())
+    }
+}
+
+/// Counts a frame that was applied, and tells of it.
+fn count_frame(counts: &CommitCounts, span: &Span, (events, bytes): (u64, u64), first: Position) {
+    counts.frames.add(1);
+    counts.events.add(events);
+    counts.bytes.add(bytes);
+    span.record("events", events);
+    span.record("bytes", bytes);
+    span.record("position", first.previous().plus(events).0);
+}
+
+/// Counts what became of groups.
+fn count_answers(counts: &CommitCounts, answers: &[Result<AppendOutcome>]) {
+    for answer in answers {
+        let counter = match answer {
+            Ok(outcome) if outcome.repeated => &counts.repeated,
+            Ok(_) => &counts.recorded,
+            Err(error) if error.is_turned_down() => &counts.refused,
+            Err(_) => &counts.failed,
+        };
+        counter.add(1);
     }
 }
 

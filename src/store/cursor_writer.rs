@@ -62,12 +62,29 @@ impl CursorWriter {
         })?;
         let cursor = Cursor { birth: birth.max(1), ..cursor };
         let _writing = locked(&self.kernel.cursors.writing);
+        self.check_subscriptions(follower)?;
         self.kernel.name.check()?;
         self.kernel.tables.write("making a cursor", |tables| tables.put_cursor(follower, &cursor))?;
         let mut state = locked(&self.kernel.cursors.state);
         state.moved.remove(follower);
         state.cursors.insert(follower.clone(), Ok(cursor));
         Ok(())
+    }
+
+    /// Refuses one named subscription too many.
+    fn check_subscriptions(&self, follower: &CursorOwner) -> Result<()> {
+        let most = self.kernel.options.max_subscriptions;
+        let is_named = |follower: &CursorOwner| matches!(follower, CursorOwner::Subscription(_));
+        if !is_named(follower) {
+            return Ok(());
+        }
+        let state = locked(&self.kernel.cursors.state);
+        if state.cursors.keys().filter(|other| is_named(other)).count() < most {
+            return Ok(());
+        }
+        let expected = format!("at most {most} (Options::max_subscriptions, --max-subscriptions)");
+        let found = format!("{follower} beside them; DROP SUBSCRIPTION what nobody reads any more");
+        Err(Error::invalid("the subscriptions that have a name", expected, found))
     }
 
     /// Drops a cursor. When this returns that is durable. Says whether there was one.

@@ -247,6 +247,11 @@ impl Journal {
         space.left().saturating_sub(2 * MARK as u64)
     }
 
+    /// How many bytes its files have.
+    pub fn bytes(&self) -> u64 {
+        self.state().spaces.iter().map(|space| space.filled).sum()
+    }
+
     /// Whether [`Journal::fill_ahead`] has something to do.
     pub fn wants_fill(&self) -> bool {
         let state = self.state();

@@ -28,6 +28,7 @@ use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
+use crate::telemetry::Counts;
 
 /// What all rooms of an open database stand on.
 #[derive(Debug)]
@@ -55,6 +56,8 @@ pub(crate) struct Kernel {
     pub verbs: AddedVerbs,
     /// What is remembered of states, to spare work.
     pub state_caches: StateCaches,
+    /// What it has done so far.
+    pub counts: Arc<Counts>,
     /// Ends what is being evaluated for nobody who asked: states, views and indexes that are kept.
     pub ending: Cancel,
     /// What each evaluation may take that belongs to an append: nobody ends those.
@@ -109,7 +112,7 @@ impl Kernel {
     pub fn sync_log(&self) -> Result<()> {
         let head = self.applied.head();
         if self.log_progress.synced() < head {
-            self.log.sync().map_err(|error| self.stop(error))?;
+            self.counts.sync(head, || self.log.sync()).map_err(|error| self.stop(error))?;
             self.log_progress.set_synced(head);
         }
         Ok(())

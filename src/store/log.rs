@@ -74,6 +74,11 @@ pub(crate) trait Log: Debug + Send + Sync {
     /// Does what makes later appends faster. For a background thread; whoever needs what failed of it gets the error.
     fn maintain(&self) {}
 
+    /// How many bytes it has on the disk of this database, beside the file.
+    fn bytes(&self) -> u64 {
+        0
+    }
+
     /// Ends the session. `settle` moves everything that is applied into the tables, in one transaction that also notes what became of
     /// the journal.
     fn close(&self, settle: &dyn Fn(JournalAfter) -> Result<()>) -> Result<()>;

@@ -1,5 +1,7 @@
 //! How a database is opened.
 
+mod limits;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use crate::allowance::LARGEST;
 use crate::error::{Error, Result};
 use crate::event::EventId;
 use crate::time::Clock;
+pub(crate) use limits::MAX_STATEMENT;
 
 /// In which steps the journal is filled ahead: bytes.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +63,8 @@ pub struct Options {
     pub(crate) frame_bytes: usize,
     pub(crate) max_event: usize,
     pub(crate) max_group: usize,
+    pub(crate) max_definitions: usize,
+    pub(crate) max_subscriptions: usize,
     fill_steps: FillSteps,
     pub(crate) durability: Durability,
     pub(crate) clock: Clock,
@@ -115,6 +120,8 @@ pub(crate) struct Delivering {
     pub connect: Duration,
     /// In all.
     pub timeout: Duration,
+    /// The most bytes of a body.
+    pub max_body: usize,
 }
 
 #[cfg(feature = "webhooks")]
@@ -126,6 +133,7 @@ impl Default for Delivering {
             longest_pause: Duration::from_secs(300),
             connect: Duration::from_secs(5),
             timeout: Duration::from_secs(15),
+            max_body: 32 << 20,
         }
     }
 }
@@ -134,12 +142,6 @@ pub(crate) type IdFn = Arc<dyn Fn() -> Result<EventId> + Send + Sync>;
 
 /// More are rarely worth what they take from the program that this is a part of.
 const MOST_THREADS: usize = 4;
-
-/// How long a statement is at most, unless somebody says otherwise.
-pub(crate) const MAX_STATEMENT: usize = 16 << 20;
-
-/// What may be said of that at most.
-const LARGEST_STATEMENT: usize = 1 << 30;
 
 impl Default for Options {
     fn default() -> Options {
@@ -161,6 +163,8 @@ impl Default for Options {
             frame_bytes: 4 << 20,
             max_event: 16 << 20,
             max_group: 32 << 20,
+            max_definitions: 20_000,
+            max_subscriptions: 10_000,
             fill_steps: FillSteps { first: 256 << 10, largest: 8 << 20 },
             durability: Durability::Sync,
             clock: Clock::system(),
@@ -254,70 +258,6 @@ impl Options {
     /// The most bytes that wait to be committed (64 MiB by default); more callers wait for room.
     pub fn queue(mut self, bytes: usize) -> Options {
         self.queue_bytes = bytes;
-        self
-    }
-
-    /// The most bytes that one query holds to sort, to group and to count what is different (256 MiB by default); one that needs
-    /// more ends with an error. Rows that are pulled one by one take none of it.
-    ///
-    /// ```
-    /// use bygone::{NewEvent, Options};
-    /// let db = Options::new().query_memory(1000).in_memory()?;
-    /// db.append_all((0..100).map(|n| NewEvent::new("Order.paid").on(("Order", n))))?;
-    /// let count = |text: &str| Ok::<_, bygone::Error>(db.query(text)?.rows.count());
-    /// assert_eq!(count("EVENTS ORDER BY target.id LIMIT 5")?, 5);
-    /// assert!(count("EVENTS ORDER BY target.id").is_err());
-    /// # Ok::<(), bygone::Error>(())
-    /// ```
-    pub fn query_memory(mut self, bytes: usize) -> Options {
-        self.query_memory = bytes;
-        self
-    }
-
-    /// The longest statement, in bytes (16 MiB by default, and 1 GiB at most). For each 32 bytes of that it may have one word or sign,
-    /// and 1,000 always, since each takes more memory than its text: parsing takes six times this limit at most. A longer one is refused with
-    /// [`Error::Invalid`] before anything is made of it; a definition that is in the log already holds, however long.
-    ///
-    /// ```
-    /// use bygone::{Options, Parameters};
-    /// let db = Options::new().max_statement(100).in_memory()?;
-    /// let text = format!("EMIT Note.made 1 {{text: '{}'}}", "x".repeat(100));
-    /// assert!(db.query(&text).is_err());
-    /// db.query_with("EMIT Note.made 1 {text: $text}", &Parameters::new().set("text", "x".repeat(100)))?;
-    /// # Ok::<(), bygone::Error>(())
-    /// ```
-    pub fn max_statement(mut self, bytes: usize) -> Options {
-        self.max_statement = bytes.min(LARGEST_STATEMENT);
-        self
-    }
-
-    /// How many events reactions may make of one event that none of them made (10,000 by default): what it sets off, what that
-    /// sets off, and so on, are counted together. A reaction that would make more makes nothing; that event is set aside, with an
-    /// error that says why.
-    ///
-    /// ```
-    /// use bygone::Options;
-    /// let careful = Options::new().live(true).max_brought_about(100);
-    /// # drop(careful);
-    /// ```
-    pub fn max_brought_about(mut self, events: u64) -> Options {
-        self.max_brought_about = events.max(1);
-        self
-    }
-
-    /// The most bytes of memory that one evaluation makes, and that a state takes (16 MiB by default): of an expression for a row, of a
-    /// definition for an event. What would take more is an error, as any other that an evaluation ends with: a query ends, an
-    /// append is refused, an entity has no state from that event on. Work is bounded with it.
-    pub fn largest_value(mut self, bytes: usize) -> Options {
-        self.largest_value = bytes;
-        self
-    }
-
-    /// The largest event and the largest atomic group, in bytes (16 and 32 MiB by default and at most).
-    pub fn limits(mut self, event: usize, group: usize) -> Options {
-        let default = Options::default();
-        self.max_event = event.min(default.max_event);
-        self.max_group = group.min(default.max_group);
         self
     }
 

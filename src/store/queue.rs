@@ -214,6 +214,11 @@ impl Queue {
         lead
     }
 
+    /// How many bytes wait.
+    pub fn bytes(&self) -> usize {
+        locked(&self.state).bytes
+    }
+
     /// Whether nobody waits and nobody leads.
     pub fn is_idle(&self) -> bool {
         let state = locked(&self.state);

@@ -29,6 +29,8 @@ use crate::entity::{Entity, Position, PositionRange, Version};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
 use crate::event::{Event, EventId, codec};
+use crate::telemetry::Counts;
+use crate::telemetry::metrics::Metrics;
 
 pub(crate) use super::read_txn::{ReadTxn, ScanDirection};
 pub(crate) use entity::FoldBound;
@@ -112,6 +114,16 @@ impl Snapshot {
     /// All verbs that the program added, in the order of their names.
     pub fn added_verbs(&self) -> Vec<(String, Arc<dyn VerbHandler>)> {
         self.kernel.verbs.all()
+    }
+
+    /// What the database has done so far.
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.kernel.counts
+    }
+
+    /// What it tells of itself now.
+    pub fn metrics(&self) -> Result<Metrics> {
+        self.kernel.metrics()
     }
 
     pub fn options(&self) -> &Options {
@@ -312,12 +324,6 @@ impl Snapshot {
     /// If one does not fit.
     pub fn check_pages(&self) -> Result<()> {
         self.kernel.tables.check_pages(&self.cancel)
-    }
-
-    /// How many bytes the file has.
-    pub fn file_bytes(&self) -> Result<u64> {
-        let file = self.kernel.disk.open(&self.kernel.path);
-        file.and_then(|file| file.len()).map_err(|e| Error::io("asking for the size of the file", e))
     }
 
     /// The types in use, with the prefix given, in order.

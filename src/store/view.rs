@@ -19,7 +19,8 @@ use crate::event::record::Record;
 pub(crate) use super::catalog::{GroupDelta, Keeps, ViewGroups, ViewMaterializer};
 
 /// A group takes no more bytes than this; one that would is not kept, and nor is what is read of its view.
-pub(super) const LARGEST: usize = if cfg!(test) { 256 } else { 64 << 10 };
+pub(super) const LARGEST: usize = if cfg!(test) { 256 } else { MAX_GROUP };
+pub(crate) const MAX_GROUP: usize = 64 << 10;
 
 /// Brings the groups of a view up to a stretch of the log; they were kept up to its beginning.
 pub(super) fn bring_up(

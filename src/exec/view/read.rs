@@ -166,6 +166,7 @@ fn wanted<T>(
         std::mem::drop(remembered);
         return take(&told(work.begun(&groups.of))?);
     }
+    snapshot.counts().view_cache.count(remembered.it.is_some());
     // One that is brought up only in part is not remembered.
     let whole = match remembered.it.take() {
         Some(known) => told(work.brought_up(known, &groups.of))?,

@@ -70,7 +70,11 @@ impl Client {
         let mut said = Vec::new();
         // Read to the end, the connection can be used again; if that fails, the status still stands.
         let _ = answer.into_body().into_reader().take(READ).read_to_end(&mut said);
-        if status.is_success() { Ok(()) } else { Err(DeliveryFailure { why: refusal(status, &said), asked }) }
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(DeliveryFailure { asked, ..DeliveryFailure::of(refusal(status, &said)) })
+        }
     }
 }
 

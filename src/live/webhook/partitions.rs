@@ -241,8 +241,8 @@ impl Partitions {
         loop {
             attempt += 1;
             let Err(failure) = post.attempt(position, attempt) else { return Ok(true) };
-            let DeliveryFailure { why, asked } = failure;
-            if attempt >= self.rules.attempts {
+            let DeliveryFailure { why, asked, hopeless } = failure;
+            if hopeless || attempt >= self.rules.attempts {
                 post.set_aside(position, attempt, &why)?;
                 return Ok(true);
             }

@@ -8,12 +8,13 @@ use super::partitions::Post;
 use super::signature::SigningKey;
 use super::{DeliveryFailure, GivenUp};
 use crate::entity::Position;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, size};
 
 use crate::event::{Event, EventFormat, write_form};
 use crate::plan::webhook::{Secret, Webhook};
 use crate::store::Shared;
 use crate::store::catalog::Program;
+use crate::telemetry::span;
 use crate::time::Timestamp;
 
 type Give = Box<dyn Fn(GivenUp) + Send + Sync>;
@@ -57,6 +58,7 @@ impl<'w> WebhookSender<'w> {
         let now = self.shared.options.clock.now();
         let key = self.webhook.secret.as_ref().map(key).transpose()?;
         let body = body(&event, self.webhook.form, &self.source).map_err(told)?;
+        check_body(body.len(), self.shared.options.delivery.max_body)?;
         let request = request(&event, self.webhook, body, attempt, key.as_ref(), now);
         self.client.send(self.webhook.to.as_str(), &request, now)
     }
@@ -64,9 +66,13 @@ impl<'w> WebhookSender<'w> {
 
 impl Post for WebhookSender<'_> {
     fn attempt(&self, position: u64, attempt: u32) -> Result<(), DeliveryFailure> {
-        self.tell(position, attempt).inspect_err(|failure| {
+        let span = span::webhook(&self.program.name, position, attempt);
+        let _within = span.enter();
+        let told = self.tell(position, attempt);
+        self.shared.counts.program(self.program.kind.word()).tried(attempt, told.is_ok());
+        told.inspect_err(|failure| {
             // Once: who is told each time does not read it.
-            if attempt == 1 {
+            if attempt == 1 && !failure.hopeless {
                 let text = format!("{} is tried again: {}", Position(position), failure.why);
                 crate::live::follower::report(&self.shared, &self.program, Some(Position(position)), text);
             }
@@ -90,6 +96,16 @@ fn key(place: &Secret) -> Result<SigningKey, DeliveryFailure> {
         }
         None => Err(DeliveryFailure::of(format!("SECRET: the environment has no variable {name}"))),
     }
+}
+
+/// Refuses what is too much to be sent: it does not become less.
+fn check_body(bytes: usize, most: usize) -> Result<(), DeliveryFailure> {
+    if bytes <= most {
+        return Ok(());
+    }
+    let (expected, found) = (size(most as u64), size(bytes as u64));
+    let why = format!("its body: expected at most {expected} (Options::max_webhook_body), found {found}");
+    Err(DeliveryFailure::hopeless(why))
 }
 
 fn body(event: &Event, form: EventFormat, source: &str) -> Result<Vec<u8>> {

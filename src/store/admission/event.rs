@@ -179,8 +179,24 @@ impl Admission<'_> {
             let what = format!("the name {}", NameText(name));
             return Err(Error::conflict(what, "one that nothing else has", found));
         }
+        self.check_definitions(batch, &change)?;
         batch.catalog = Arc::new(batch.catalog.changed(batch.next, change));
         Ok(())
+    }
+}
+
+impl Admission<'_> {
+    /// Refuses one definition too many. What takes the place of another is none.
+    fn check_definitions(self, batch: &AdmissionBatch, change: &CatalogChange) -> Result<()> {
+        let most = self.kernel.options.max_definitions;
+        let CatalogChange::Define(definition) = change else { return Ok(()) };
+        let (kind, name) = (definition.kind(), definition.name());
+        if batch.catalog.defined(kind, name).is_some() || !batch.catalog.has_as_many_as(most) {
+            return Ok(());
+        }
+        let expected = format!("at most {most} (Options::max_definitions, --max-definitions)");
+        let found = format!("the {} {} beside them; DROP what is of no use", kind.word(), NameText(name));
+        Err(Error::invalid("the definitions", expected, found))
     }
 }
 

@@ -75,6 +75,10 @@ impl<T: DefinitionEntry> DefinitionSet<T> {
         self.by_position.is_empty()
     }
 
+    pub fn len(&self) -> usize {
+        self.by_position.len()
+    }
+
     /// How many were taken away so far.
     pub fn ended(&self) -> u64 {
         self.ended

@@ -105,6 +105,10 @@ fn without_first<T: Clone>(link: &Link<T>) -> Option<(T, Link<T>)> {
 }
 
 impl<T: Clone> PersistentTree<T> {
+    pub fn len(&self) -> usize {
+        size(&self.root)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.root.is_none()
     }

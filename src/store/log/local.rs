@@ -220,6 +220,10 @@ impl Log for LocalLog {
         }
     }
 
+    fn bytes(&self) -> u64 {
+        self.journal.get().map_or(0, Journal::bytes)
+    }
+
     /// Moves everything into the tables, and removes the journal.
     fn close(&self, settle: &dyn Fn(JournalAfter) -> Result<()>) -> Result<()> {
         let name = &self.name;

@@ -15,6 +15,7 @@ impl Snapshot {
     pub fn remember(&self, entity: &Entity) -> Result<()> {
         let definition = self.indexes().model(entity.kind()).map(|model| model.position);
         let before = locked(&self.kernel.state_caches.recent).get(entity, definition);
+        self.kernel.counts.state_cache.count(before.is_some());
         let known = match before {
             Some(mut known) if known.through < self.head() => {
                 known.follow(self, &self.kernel.applied.memtables(), entity).map(|()| known)

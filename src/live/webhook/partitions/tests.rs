@@ -33,7 +33,8 @@ impl Post for Fake {
         let fails = self.failures.get(&position).copied().unwrap_or(0);
         if self.shut.load(Ordering::SeqCst) || *made <= fails {
             assert!(attempt >= 1);
-            return Err(DeliveryFailure { why: format!("no to #{position}"), asked: self.asked });
+            let failure = DeliveryFailure::of(format!("no to #{position}"));
+            return Err(DeliveryFailure { asked: self.asked, ..failure });
         }
         self.told.lock().unwrap().push(position);
         Ok(())
