@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::super::load::{COPIES, Promise, READER};
+use super::super::load::{COPIES, Promise, READER, query};
 use super::super::{PATH, all_events, paid};
 use super::run::{Run, log_of};
 use crate::append::Cause;
@@ -182,8 +182,12 @@ fn copy_is_whole(run: &Run, image: &SimulatedDisk, path: &Path, promised: Option
 
 /// Opened live, everything that runs by itself comes to its one end.
 fn programs_end(run: &Run, image: &SimulatedDisk, before: usize) -> Held {
-    let options: Options = run.options.clone().disk(Arc::new(image.clone())).live(true);
-    let db = options.open(PATH).map_err(failed("opening live"))?;
+    let options: Options = run.options.clone().disk(Arc::new(image.clone()));
+    // The files of before tell somebody who is not there: that never ends.
+    let db = options.clone().open(PATH).map_err(failed("opening for the programs"))?;
+    let _ = query(&db, "DROP WEBHOOK notify");
+    db.close().map_err(failed("closing for the programs"))?;
+    let db = options.live(true).open(PATH).map_err(failed("opening live"))?;
     let until = Instant::now() + Duration::from_secs(60);
     while !db.is_idle().map_err(failed("asking whether it is idle"))? {
         if Instant::now() > until {

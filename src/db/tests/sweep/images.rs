@@ -26,6 +26,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 const AGAIN: u64 = 40;
 const CRASHES: u64 = 6;
 
+/// So many runs a sweep has at least, of each sort one; and so many images are taken at a point, about.
+const RUNS: u64 = 8;
+const IMAGES: u64 = 6;
+
 /// How far a sweep is.
 pub(super) struct Sweep {
     most: u64,
@@ -99,29 +103,22 @@ impl Sweep {
         })
     }
 
-    /// Tries points of a run, each with each fate.
-    pub fn walk(
-        &self,
-        run: &Run,
-        trace: &Trace,
-        seen: &Seen,
-        points: std::ops::Range<usize>,
-        seeds: std::ops::Range<u64>,
-    ) {
-        let turn = AtomicUsize::new(points.start);
+    /// Tries points of a run, in order, each with each fate. Where points are left out, all may be lost at each.
+    pub fn walk(&self, run: &Run, trace: &Trace, seen: &Seen, points: &[usize], seeds: std::ops::Range<u64>) {
+        let turn = AtomicUsize::new(0);
+        let is_sampled = points.len() <= trace.len();
         thread::scope(|scope| {
             for _ in 0..THREADS {
                 scope.spawn(|| {
                     let mut crashes = trace.crashes();
-                    loop {
-                        let point = turn.fetch_add(1, Ordering::Relaxed);
-                        if point >= points.end || self.is_over() || !crashes.advance_to(point) {
+                    while let Some(&point) = points.get(turn.fetch_add(1, Ordering::Relaxed)) {
+                        if self.is_over() || !crashes.advance_to(point) {
                             return;
                         }
                         self.points.fetch_add(1, Ordering::Relaxed);
                         let before = point.checked_sub(1).map(|before| &trace.operations()[before]);
                         let promised = promised(&run.promises, crashes.notes());
-                        for (fate, seed) in fates(before, seeds.clone()) {
+                        for (fate, seed) in fates(before, is_sampled, seeds.clone()) {
                             let image = crashes.image(fate, seed);
                             let what = || format!("{:?}, point {point}, {fate:?}, seed {seed}", run.plan);
                             self.look(run, seen, image, promised, &what);
@@ -224,9 +221,11 @@ fn keep(image: &SimulatedDisk) -> Option<PathBuf> {
 }
 
 /// What is lost when all is lost changes only with a sync; chance is asked once for each seed.
-fn fates(before: Option<&Operation>, seeds: std::ops::Range<u64>) -> Vec<(Fate, u64)> {
+fn fates(before: Option<&Operation>, is_sampled: bool, seeds: std::ops::Range<u64>) -> Vec<(Fate, u64)> {
     let mut fates = vec![(Fate::KeepAll, 0)];
-    if matches!(before, Some(Operation::Sync { .. } | Operation::SyncFolder { .. } | Operation::Note(_))) {
+    let changes =
+        matches!(before, Some(Operation::Sync { .. } | Operation::SyncFolder { .. } | Operation::Note(_)));
+    if changes || is_sampled {
         fates.push((Fate::LoseAll, 0));
     }
     for seed in seeds {
@@ -253,13 +252,20 @@ fn planned(nth: u64) -> (Plan, Origin) {
 fn whatever_was_going_on_a_crash_at_any_point_breaks_no_promise() {
     let sweep = Sweep::new(number("BYGONE_IMAGES", 40_000), 5);
     let first = number("BYGONE_SEED", 0);
-    let mut distinct = 0;
+    let (mut distinct, mut runs) = (0, 0);
     sweep.telling(|| {
         for nth in first.. {
             let (plan, origin) = planned(nth);
             let (run, seen) = (Run::of(plan, origin), Arc::new(Seen::default()));
-            sweep.walk(&run, &run.trace, &seen, 0..run.trace.len() + 1, 0..2);
+            // A few of the points of several runs, or all of those of many.
+            let step = (run.trace.len() as u64 * IMAGES).div_ceil(sweep.most / RUNS + 1).max(1);
+            let points: Vec<usize> = (nth % step..=run.trace.len() as u64)
+                .step_by(step as usize)
+                .map(|point| point as usize)
+                .collect();
+            sweep.walk(&run, &run.trace, &seen, &points, 0..2);
             distinct += seen.distinct();
+            runs += 1;
             if sweep.is_over() {
                 break;
             }
@@ -269,4 +275,5 @@ fn whatever_was_going_on_a_crash_at_any_point_breaks_no_promise() {
     let faults = sweep.faults.lock().unwrap();
     assert!(faults.is_empty(), "{} faults: {faults:#?}", faults.len());
     assert_eq!(distinct as u64, sweep.counts().1);
+    assert!(runs >= RUNS || sweep.most < 10_000, "{runs} runs");
 }

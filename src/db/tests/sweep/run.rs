@@ -12,7 +12,7 @@ use crate::store::disk::simulated::{Fate, Kind, SimulatedDisk, Trace};
 use crate::store::snapshot::ScanDirection;
 
 use super::super::PATH;
-use super::super::load::{Load, Plan, Promise};
+use super::super::load::{Load, Plan, Promise, query};
 
 /// What a run left behind.
 pub(super) struct Run {
@@ -100,6 +100,9 @@ impl Run {
             let db = db.unwrap_or_else(|e| panic!("{plan:?}, session {session}: {e}"));
             load.learn(&db);
             if session == 0 {
+                if origin != Origin::Nothing {
+                    query(&db, "DROP WEBHOOK notify").unwrap();
+                }
                 load.begin(&db).unwrap();
             }
             for step in 0..steps {
