@@ -421,6 +421,13 @@ impl Shared {
         self.commits.prune();
         self.materializer.keep_defined()
     }
+
+    /// Does all that is to be done for it.
+    #[cfg(test)]
+    pub(crate) fn settle(&self) -> Result<()> {
+        while self.keep_defined()? == BackfillStep::Worked {}
+        Ok(())
+    }
 }
 
 #[cfg(test)]

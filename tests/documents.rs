@@ -100,7 +100,7 @@ fn sources_of_tests() -> String {
         }
     }
     let mut text = String::new();
-    ["src", "tests"].into_iter().for_each(|folder| gather(&root().join(folder), &mut text));
+    ["src", "tests", "schedules"].into_iter().for_each(|folder| gather(&root().join(folder), &mut text));
     text
 }
 

@@ -4,6 +4,9 @@
 //! must have been refusable at some place between the head before it was asked and the head after it was answered; and whoever
 //! comes with a known key gets the first outcome. The controls show that the model notices what is not so.
 
+#[path = "histories/everything.rs"]
+mod everything;
+
 use std::collections::BTreeMap;
 use std::sync::Barrier;
 use std::thread;
@@ -193,14 +196,23 @@ struct Fact {
     by: u64,
 }
 
+/// Whose an event is that no request made: a definition, or a note.
+const NOBODY: u64 = u64::MAX;
+
 fn facts(db: &Db) -> Vec<Fact> {
     let number = |entity: Option<&Entity>| entity.unwrap().id().parse().unwrap();
-    let fact = |event: Event| Fact {
-        of: number(event.target.as_ref()),
-        coupon: event.data.get("coupon").and_then(|coupon: Value| coupon.as_i64()).unwrap() as u64,
-        by: number(event.actor.as_ref()),
+    let fact = |position: u64| {
+        let event: Event = db.event(Position(position)).unwrap().unwrap();
+        if event.kind.as_str() != "Account.used" {
+            return Fact { of: NOBODY, coupon: NOBODY, by: NOBODY };
+        }
+        Fact {
+            of: number(event.target.as_ref()),
+            coupon: event.data.get("coupon").and_then(|coupon: Value| coupon.as_i64()).unwrap() as u64,
+            by: number(event.actor.as_ref()),
+        }
     };
-    db.events(bygone::Pattern::all()).unwrap().map(|event| fact(event.unwrap())).collect()
+    (1..=db.head().0).map(fact).collect()
 }
 
 impl Rule {
@@ -223,7 +235,7 @@ fn faults(history: &[Entry], log: &[Fact]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut written: BTreeMap<u64, &Request> = BTreeMap::new();
     let mut keys: BTreeMap<u64, (u64, &Request)> = BTreeMap::new();
-    let mut of_log = vec![0; log.len()];
+    let mut of_log = vec![0_u64; log.len()];
     for Entry { request, answer, .. } in history {
         let Ok(positions) = answer else { continue };
         let first = positions[0];
@@ -252,7 +264,8 @@ fn faults(history: &[Entry], log: &[Fact]) -> Vec<String> {
             faults.push(format!("#{first} was appended, against {broken:?}"));
         }
     }
-    if let Some(at) = of_log.iter().position(|times| *times != 1) {
+    let is_wrong = |(times, fact): (&u64, &Fact)| *times != u64::from(fact.of != NOBODY);
+    if let Some(at) = of_log.iter().zip(log).position(is_wrong) {
         faults.push(format!("#{} belongs to {} requests", at + 1, of_log[at]));
     }
     for Entry { request, from, through, answer } in history {

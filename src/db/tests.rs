@@ -4,18 +4,26 @@ mod backup;
 mod clocks;
 mod compact;
 mod crash;
+mod faults;
+mod kill;
+mod load;
 mod outcomes;
 mod proof;
 mod rescue;
 mod running;
 mod shared;
+mod sweep;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::entity::PositionRange;
+use crate::event::codec;
+use crate::maintain::Clock;
 use crate::store::disk::simulated::SimulatedDisk;
-use crate::{Db, Event, NewEvent, Options, Row};
+use crate::store::snapshot::ScanDirection;
+use crate::{Db, Event, NewEvent, Options, Row, Timestamp};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -23,6 +31,28 @@ const PATH: &str = "/shop.bygone";
 
 fn on(disk: &SimulatedDisk) -> Options {
     Options::new().disk(Arc::new(disk.clone())).cache(256 << 10)
+}
+
+/// A clock in microseconds that goes on by one with each look: what is recorded at an instant is due a little later.
+fn ticking(now: &Arc<AtomicI64>) -> Clock {
+    let now = now.clone();
+    Clock::new(move || {
+        let micros = now.fetch_add(1, Ordering::SeqCst);
+        let part = Duration::from_micros((micros % 1000).unsigned_abs());
+        Timestamp::from_millis(micros / 1000).saturating_add(part)
+    })
+}
+
+/// How far a test goes: as far as a variable says, or so far.
+fn number(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|number| number.parse().ok()).unwrap_or(otherwise)
+}
+
+/// Says what a test went through, of a run that passes too.
+fn report(what: std::fmt::Arguments) {
+    use std::io::Write;
+    // A closed standard error is no fault of the database.
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 #[track_caller]
@@ -34,6 +64,13 @@ fn run(db: &Db, text: &str) -> Vec<Row> {
 fn events(db: &Db, pattern: &str) -> Vec<Event> {
     let found = db.events(pattern).unwrap();
     found.map(|event| event.unwrap()).collect()
+}
+
+/// Every event, those of definitions too.
+fn all_events(db: &Db) -> crate::Result<Vec<Event>> {
+    let snapshot = db.store().snapshot();
+    let rows = snapshot.log(PositionRange::ALL, ScanDirection::Ascending);
+    rows.map(|row| row.and_then(|(position, bytes)| codec::decode(position, bytes))).collect()
 }
 
 fn paid(order: u64) -> NewEvent {

@@ -3,10 +3,10 @@
 //!
 //! One lock, held for a look or a change; nothing else is taken while it is held.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::mutex::locked;
+use super::mutex::{Condvar, Mutex, MutexGuard, locked};
 use crate::error::{Error, Result};
 
 /// How long until it is looked again whether something is done, where that may have been missed.

@@ -21,7 +21,7 @@ use super::kernel::Kernel;
 use super::log::{AppendError, FrameAppend, LogPlace};
 use super::materialize::Materializer;
 use super::memtable::Staged;
-use super::queue::{NextLeader, Pending, Turn};
+use super::queue::Pending;
 use catch_up::Behind;
 
 use super::chain;
@@ -109,21 +109,12 @@ impl Commits {
 
     /// Commits a group and waits for it; leads if nobody does.
     pub fn commit(&self, request: Prepared) -> Result<AppendOutcome> {
-        let pending = Pending::new(request);
-        if self.kernel.queue.push(&pending)? {
-            self.lead();
-        }
-        self.wait(&pending)
+        self.kernel.queue.commit(&Pending::new(request), || self.lead())
     }
 
     /// Waits for the answer to a request, leading when asked to.
     pub fn wait(&self, pending: &Pending) -> Result<AppendOutcome> {
-        loop {
-            match self.kernel.queue.wait(pending) {
-                Turn::Answered(answer) => return answer,
-                Turn::Lead => self.lead(),
-            }
-        }
+        self.kernel.queue.answer(pending, || self.lead())
     }
 
     /// Waits until those are through who are committing now. What is recorded from then on is recorded later.
@@ -133,20 +124,14 @@ impl Commits {
 
     /// Commits one batch, hands leadership on, then answers.
     pub fn lead(&self) {
-        let mut duty = Duty {
-            kernel: &self.kernel,
-            batch: self.kernel.queue.take(self.kernel.options.frame_bytes),
-            done: false,
+        let Kernel { queue, options, background, counts, .. } = &*self.kernel;
+        let find = || background.ask(|asked| asked.lead = true);
+        let commit = |batch: &[Arc<Pending>]| {
+            let answers = self.commit_batch(batch);
+            count_answers(&counts.commits, &answers);
+            answers
         };
-        let answers = self.commit_batch(&duty.batch);
-        count_answers(&self.kernel.counts.commits, &answers);
-        duty.done = true;
-        if self.kernel.queue.hand_over() == NextLeader::Background {
-            self.kernel.background.ask(|asked| asked.lead = true);
-        }
-        for (pending, answer) in duty.batch.iter().zip(answers) {
-            pending.answer(answer);
-        }
+        queue.lead(options.frame_bytes, commit, find);
     }
 
     fn commit_batch(&self, pending: &[Arc<Pending>]) -> Vec<Result<AppendOutcome>> {
@@ -447,28 +432,5 @@ struct Doubt {
 impl Doubt {
     fn new(longest: Duration) -> Doubt {
         Doubt { until: Instant::now() + longest, pause: Duration::from_millis(1) }
-    }
-}
-
-/// A leader at work. One that unwinds fails its batch and closes the queue, so that nobody waits for ever.
-struct Duty<'s> {
-    kernel: &'s Kernel,
-    batch: Vec<Arc<Pending>>,
-    done: bool,
-}
-
-impl Drop for Duty<'_> {
-    fn drop(&mut self) {
-        if self.done {
-            return;
-        }
-        let error =
-            Error::stopped("a commit was interrupted by a panic; close and open the database again to go on");
-        let rest = self.kernel.queue.close(error.clone());
-        for pending in self.batch.iter().chain(&rest) {
-            pending.answer(Err(error.clone()));
-        }
-        // Whoever closes the database waits until nobody leads.
-        self.kernel.queue.hand_over();
     }
 }

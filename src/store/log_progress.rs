@@ -3,11 +3,10 @@
 //! One lock, whether it is closed, which is what waiters sleep on. Whoever waits looks at atomics under it, and asks its own closure,
 //! which must not take this lock.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
-use super::mutex::locked;
+use super::mutex::atomic::{AtomicU64, AtomicUsize, Ordering};
+use super::mutex::{Condvar, Mutex, locked};
 use crate::entity::{AtomicPosition, Position};
 
 #[derive(Debug, Default)]

@@ -1,6 +1,12 @@
-//! How the store takes its mutexes.
+//! How the store takes its mutexes, and which they are: those of the system, or of a scheduler that tries their orders (`schedules/`).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+
+#[cfg(not(bygone_schedules))]
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic};
+
+#[cfg(bygone_schedules)]
+pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, atomic};
 
 /// Takes a mutex, whatever happened to who held it before.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -127,13 +127,17 @@ fn check_file(disk: &dyn Disk, path: &Path) -> Result<()> {
     };
     let file =
         disk.open(path).map_err(|e| Error::unopenable(path, e, "check the path and its permissions"))?;
-    let length = file.len().map_err(|e| Error::unopenable(path, e, "check the path"))?;
+    let unread = |e| Error::unopenable(path, e, "check the disk, then open it again");
+    let length = file.len().map_err(unread)?;
     if length == 0 {
         return Err(unopenable("it is empty".to_owned()));
     }
-    let mut start = [0; 4];
-    if length < 4096 || file.read_at(0, &mut start).is_err() || start != MAGIC {
-        return Err(unopenable("it is not a Bygone database".to_owned()));
+    let not_one = || unopenable("it is not a Bygone database".to_owned());
+    if length < 4096 {
+        return Err(not_one());
     }
-    Ok(())
+    let mut start = [0; 4];
+    // A disk that fails says nothing of the file.
+    file.read_at(0, &mut start).map_err(unread)?;
+    if start == MAGIC { Ok(()) } else { Err(not_one()) }
 }

@@ -5,10 +5,11 @@
 //! waits on is led by a background thread.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use super::append_request::{AppendOutcome, Prepared};
+use super::mutex::{Condvar, Mutex, locked};
 use crate::error::{Error, Result};
 
 /// A request in the queue, and then its answer.
@@ -47,24 +48,20 @@ struct QueueState {
 }
 
 /// What a waiting thread is to do.
-pub(crate) enum Turn {
+enum Turn {
     Answered(Result<AppendOutcome>),
     Lead,
 }
 
 /// Who was asked to lead next.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum NextLeader {
+enum NextLeader {
     /// Nobody waits.
     Nobody,
     /// A thread that waits.
     Waiter,
     /// Requests wait, but no thread does: somebody has to be found.
     Background,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Pending {
@@ -137,8 +134,45 @@ impl Queue {
         Ok(alone)
     }
 
+    /// Queues a request and waits for its answer; calls back to lead, where nobody does and when asked to.
+    pub fn commit(&self, pending: &Arc<Pending>, lead: impl Fn()) -> Result<AppendOutcome> {
+        if self.push(pending)? {
+            lead();
+        }
+        self.answer(pending, lead)
+    }
+
+    /// Waits for the answer to a request; calls back to lead when asked to.
+    pub fn answer(&self, pending: &Pending, lead: impl Fn()) -> Result<AppendOutcome> {
+        loop {
+            match self.wait(pending) {
+                Turn::Answered(answer) => return answer,
+                Turn::Lead => lead(),
+            }
+        }
+    }
+
+    /// Commits one batch of so many bytes at most, hands leadership on, then answers. Where nobody waits who could lead next, somebody
+    /// has to be found.
+    pub fn lead(
+        &self,
+        most: usize,
+        commit: impl FnOnce(&[Arc<Pending>]) -> Vec<Result<AppendOutcome>>,
+        find: impl FnOnce(),
+    ) {
+        let mut duty = Duty { queue: self, batch: self.take(most), done: false };
+        let answers = commit(&duty.batch);
+        duty.done = true;
+        if self.hand_over() == NextLeader::Background {
+            find();
+        }
+        for (pending, answer) in duty.batch.iter().zip(answers) {
+            pending.answer(answer);
+        }
+    }
+
     /// Sleeps until the request is answered or its thread is asked to lead.
-    pub fn wait(&self, pending: &Pending) -> Turn {
+    fn wait(&self, pending: &Pending) -> Turn {
         let mut slot = locked(&pending.slot);
         loop {
             if slot.lead {
@@ -158,7 +192,7 @@ impl Queue {
     }
 
     /// Takes requests up to some bytes, and one at least. For the leader.
-    pub fn take(&self, most: usize) -> Vec<Arc<Pending>> {
+    fn take(&self, most: usize) -> Vec<Arc<Pending>> {
         let mut state = locked(&self.state);
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -176,7 +210,7 @@ impl Queue {
     }
 
     /// Ends one's leadership by handing it to the first thread that waits.
-    pub fn hand_over(&self) -> NextLeader {
+    fn hand_over(&self) -> NextLeader {
         let mut state = locked(&self.state);
         if state.waiting.is_empty() {
             state.led = false;
@@ -223,5 +257,28 @@ impl Queue {
     pub fn is_idle(&self) -> bool {
         let state = locked(&self.state);
         state.waiting.is_empty() && !state.led
+    }
+}
+
+/// A leader at work. One that unwinds fails its batch and closes the queue, so that nobody waits for ever.
+struct Duty<'q> {
+    queue: &'q Queue,
+    batch: Vec<Arc<Pending>>,
+    done: bool,
+}
+
+impl Drop for Duty<'_> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        let error =
+            Error::stopped("a commit was interrupted by a panic; close and open the database again to go on");
+        let rest = self.queue.close(error.clone());
+        for pending in self.batch.iter().chain(&rest) {
+            pending.answer(Err(error.clone()));
+        }
+        // Whoever closes the database waits until nobody leads.
+        self.queue.hand_over();
     }
 }

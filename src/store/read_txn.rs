@@ -18,6 +18,10 @@ use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventId, codec};
 
+/// How often a read is begun again that the failure of another has ended. Checkpoints, what is kept and places are written by threads of
+/// their own: on a disk that is full each fails again and again, and ends whatever is read then.
+const TRIES: usize = 40;
+
 /// Which way along the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ScanDirection {
@@ -69,14 +73,14 @@ impl<'s> ReadTxn<'s> {
         Ok(ReadTxn { memtables, checkpoint, read, cancel })
     }
 
-    /// Reads within a view. Where another's failure comes between, which redb then tells to all, it reads once more.
+    /// Reads within a view. Where the failure of another comes between, which redb then tells to all, it reads once more.
     pub(super) fn read<T>(
         source: ReadSource,
         head: Position,
         cancel: Option<&Cancel>,
         mut read: impl FnMut(&ReadTxn) -> Result<T>,
     ) -> Result<T> {
-        let mut again = 0..3;
+        let mut again = 0..TRIES;
         loop {
             match ReadTxn::open(source, head, cancel).and_then(|view| read(&view)) {
                 Err(error) if was_interrupted(&error) && again.next().is_some() => {}

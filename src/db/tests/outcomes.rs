@@ -10,24 +10,17 @@ use std::thread;
 use std::time::Duration;
 
 use super::crash::{POINTS, crash};
-use super::{PATH, events, on, paid, run, wait_until};
+use super::{PATH, events, on, paid, run, ticking, wait_until};
 use crate::append::Cause;
-use crate::maintain::{Clock, Durability};
+use crate::maintain::Durability;
 use crate::store::disk::simulated::random::Random;
 use crate::store::disk::simulated::{SimulatedDisk, Trace};
 use crate::{Db, Event, Options, Position, Timestamp, Value};
 
 const MINUTE: i64 = 60_000;
 
-/// Its clock is in microseconds, and goes on by one with each look: what is recorded at an instant is due a little later.
 fn live(disk: &SimulatedDisk, durability: Durability, now: &Arc<AtomicI64>) -> Options {
-    let now = now.clone();
-    let look = move || {
-        let micros = now.fetch_add(1, Ordering::SeqCst);
-        let part = Duration::from_micros((micros % 1000).unsigned_abs());
-        Timestamp::from_millis(micros / 1000).saturating_add(part)
-    };
-    on(disk).live(true).durability(durability).retries(1, Duration::from_millis(1)).clock(Clock::new(look))
+    on(disk).live(true).durability(durability).retries(1, Duration::from_millis(1)).clock(ticking(now))
 }
 
 fn number(event: &Event, member: &str) -> i64 {

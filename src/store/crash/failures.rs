@@ -237,6 +237,26 @@ fn opening_on_a_disk_that_fails_can_be_tried_again() {
     }
 }
 
+/// What cannot be read is not called something else: whoever believed that would put another file in its place.
+#[test]
+fn a_disk_that_cannot_be_read_says_nothing_of_the_file() {
+    let disk = SimulatedDisk::new();
+    Store::create(path(), tiny(&disk)).unwrap().close().unwrap();
+    let mut refused = 0;
+    for kind in [Kind::Read, Kind::Look] {
+        for nth in 1..50 {
+            disk.faults().fail_after(nth, Failure::of(kind));
+            if let Err(error) = Store::open(path(), tiny(&disk)) {
+                refused += 1;
+                assert!(error.to_string().contains("simulated failure"), "{kind:?} {nth}: {error}");
+            }
+            disk.faults().clear();
+        }
+    }
+    assert!(refused > 10, "{refused}");
+    assert!(Store::open(path(), tiny(&disk)).is_ok());
+}
+
 #[test]
 fn a_creation_that_fails_leaves_no_database_or_a_whole_one() {
     for n in 1..60 {

@@ -38,6 +38,13 @@ impl Pages {
         self.pages.get(index)?.as_deref()
     }
 
+    /// Calls back with each page that somebody wrote.
+    #[cfg(test)]
+    pub(super) fn each_page(&self, mut page: impl FnMut(usize, &PageBytes)) {
+        let written = self.pages.iter().enumerate();
+        written.for_each(|(index, bytes)| bytes.iter().for_each(|bytes| page(index, bytes)));
+    }
+
     /// Fills `out`; `ErrorKind::UnexpectedEof` where the file is shorter.
     pub(super) fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         self.check_readable(offset, out.len())?;

@@ -94,9 +94,22 @@ impl SimulatedDisk {
     }
 
     /// Calls a closure before each operation from now on, with the name it is about (of a rename or link the old
-    /// one, of a file the one it was opened by). It may wait, and may use the disk; it replaces the one before.
+    /// one, of a file the one it was opened by), but those of kinds `Look` and `Lock`. It may wait, and may use the disk; it replaces
+    /// the one before.
     pub fn on_operation(&self, hook: impl Fn(Kind, &Path) + Send + Sync + 'static) {
         *self.shared.hook.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));
+    }
+
+    /// What tells this disk from others by what is on it: the names that are of interest, and the bytes under each.
+    #[cfg(test)]
+    pub(crate) fn fingerprint(&self, concerns: impl Fn(&Path) -> bool) -> u128 {
+        self.shared.state().fingerprint(concerns)
+    }
+
+    /// Each name.
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> Vec<PathBuf> {
+        self.shared.state().names()
     }
 
     fn file(&self, id: FileId, path: PathBuf) -> Arc<dyn File> {
@@ -150,11 +163,11 @@ impl Disk for SimulatedDisk {
     }
 
     fn identity(&self, path: &Path) -> io::Result<Identity> {
-        self.shared.state().find(&rooted(path)).map(identity)
+        self.shared.state().identify(&rooted(path)).map(identity)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        Ok(self.shared.state().exists(&rooted(path)))
+        self.shared.state().look(&rooted(path))
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -183,7 +196,7 @@ impl Disk for SimulatedDisk {
 
     fn lock(&self, path: &Path, mode: LockMode) -> Result<Box<dyn Lock>, LockError> {
         let path = rooted(path);
-        let file = self.shared.state().find(&path).map_err(LockError::Io)?;
+        let file = self.shared.state().to_lock(&path).map_err(LockError::Io)?;
         self.shared.locks.take(mode, identity(file), &path)
     }
 
@@ -214,7 +227,9 @@ impl fmt::Debug for SimulatedFile {
 
 impl File for SimulatedFile {
     fn len(&self) -> io::Result<u64> {
-        self.shared.state().len(self.id)
+        let state = self.shared.state();
+        state.check_look(self.id, &self.path)?;
+        state.len(self.id)
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -234,10 +249,13 @@ impl File for SimulatedFile {
     }
 
     fn identity(&self) -> io::Result<Identity> {
+        self.shared.state().check_look(self.id, &self.path)?;
         Ok(identity(self.id))
     }
 
     fn names(&self) -> io::Result<Option<u64>> {
-        Ok(Some(self.shared.state().names_of(self.id)))
+        let state = self.shared.state();
+        state.check_look(self.id, &self.path)?;
+        Ok(Some(state.names_of(self.id)))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! An event's length stands before it and the next event behind it, in rows of the log as in frames of the journal. So events lie in *runs*,
 //! and a run goes on as long as each checksum is that of the position after the last. Where one begins, its position is told by the keys of
-//! the page, or by the header of the frame; and where those are damaged, by the checksum itself ([`solve`](super::solve)): that is an
+//! the page, or by the header of the frame; and where those are damaged, by the checksum itself ([`solve`]): that is an
 //! *orphan*, until an event follows it that has the next position.
 //!
 //! Where a length is damaged the parts of the event tell where it ends.

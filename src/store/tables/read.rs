@@ -166,8 +166,9 @@ impl TablesRead<'_> {
         match self.meta_value("format").map(|f| f.map(u64::from_be_bytes)) {
             Ok(Some(FORMAT)) => {}
             Ok(Some(format)) => return Err(other(format!("its format is {format}"))),
-            Err(error @ Error::Corrupt { .. }) => return Err(error),
-            Ok(None) | Err(_) => return Err(other("it is a redb file without Bygone's format".to_owned())),
+            Ok(None) => return Err(other("it is a redb file without Bygone's format".to_owned())),
+            // What cannot be read is not called something else.
+            Err(error) => return Err(error),
         }
         self.check_names()?;
         let id = self.meta_value("database")?.ok_or_else(|| Error::corrupt("meta.database", "nothing"))?;

@@ -31,12 +31,16 @@ pub enum Kind {
     Remove,
     /// The names in a folder are synced.
     SyncFolder,
+    /// It is asked what there is: whether a name exists, which file it is, how long that is, how many names it has.
+    Look,
+    /// A lock is taken.
+    Lock,
 }
 
 impl Kind {
     /// Whether it changes the disk, or makes changes durable.
     fn changes(self) -> bool {
-        !matches!(self, Kind::Open | Kind::Read)
+        !matches!(self, Kind::Open | Kind::Read | Kind::Look | Kind::Lock)
     }
 }
 
@@ -47,12 +51,22 @@ pub struct Failure {
     suffix: String,
     error: io::ErrorKind,
     forever: bool,
+    /// With how many going well between two that fail; those after the first, where it is not once.
+    between: u64,
+    partly: bool,
 }
 
 impl Failure {
     /// Any operation that changes something or makes it durable; once, with `ErrorKind::Other`.
     pub fn any() -> Failure {
-        Failure { kind: None, suffix: String::new(), error: io::ErrorKind::Other, forever: false }
+        Failure {
+            kind: None,
+            suffix: String::new(),
+            error: io::ErrorKind::Other,
+            forever: false,
+            between: 0,
+            partly: false,
+        }
     }
 
     /// Operations of one kind.
@@ -73,6 +87,16 @@ impl Failure {
     /// Every one of them from then on, until the faults are cleared.
     pub fn forever(self) -> Failure {
         Failure { forever: true, ..self }
+    }
+
+    /// Every so manieth of them from then on, until the faults are cleared.
+    pub fn each(self, nth: u64) -> Failure {
+        Failure { between: nth.saturating_sub(1), ..self.forever() }
+    }
+
+    /// A write that fails has written the first half of its bytes.
+    pub fn partly(self) -> Failure {
+        Failure { partly: true, ..self }
     }
 
     fn concerns(&self, kind: Kind, names: &OperationNames<'_>) -> bool {
@@ -145,7 +169,16 @@ impl Faults {
 
     /// The error of this operation, if it is to fail. It counts towards every failure that concerns it.
     pub(super) fn check(&self, kind: Kind, names: &OperationNames<'_>) -> io::Result<()> {
-        let mut error = None;
+        self.check_whole(kind, names).map_err(|(error, _)| error)
+    }
+
+    /// The same, and whether a part of it is done all the same.
+    pub(super) fn check_whole(
+        &self,
+        kind: Kind,
+        names: &OperationNames<'_>,
+    ) -> Result<(), (io::Error, bool)> {
+        let mut failed = None;
         self.armed().failures.retain_mut(|(failure, before)| {
             if !failure.concerns(kind, names) {
                 return true;
@@ -154,13 +187,14 @@ impl Faults {
                 *before -= 1;
                 return true;
             }
-            error = Some(failure.error);
+            failed = Some((failure.error, failure.partly));
+            *before = failure.between;
             failure.forever
         });
-        match error {
-            Some(error) => Err(io::Error::new(error, format!("simulated failure: {kind:?} of {names}"))),
-            None => Ok(()),
-        }
+        let failed = failed.map(|(error, partly)| {
+            (io::Error::new(error, format!("simulated failure: {kind:?} of {names}")), partly)
+        });
+        failed.map_or(Ok(()), Err)
     }
 
     pub(super) fn capacity(&self) -> Option<u64> {

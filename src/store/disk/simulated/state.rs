@@ -70,8 +70,31 @@ impl DiskState {
 
     // Names.
 
-    pub(super) fn exists(&self, path: &Path) -> bool {
+    fn exists(&self, path: &Path) -> bool {
         self.names.contains_key(path)
+    }
+
+    /// Whether it exists, for whoever asks.
+    pub(super) fn look(&self, path: &Path) -> io::Result<bool> {
+        self.faults.check(Kind::Look, &OperationNames(vec![path]))?;
+        Ok(self.exists(path))
+    }
+
+    /// Which file has this name, for whoever asks.
+    pub(super) fn identify(&self, path: &Path) -> io::Result<FileId> {
+        self.faults.check(Kind::Look, &OperationNames(vec![path]))?;
+        self.find(path)
+    }
+
+    /// Something that is asked of an open file.
+    pub(super) fn check_look(&self, file: FileId, opened: &Path) -> io::Result<()> {
+        self.faults.check(Kind::Look, &self.named(file, opened))
+    }
+
+    /// The file that is to be locked.
+    pub(super) fn to_lock(&self, path: &Path) -> io::Result<FileId> {
+        self.faults.check(Kind::Lock, &OperationNames(vec![path]))?;
+        self.find(path)
     }
 
     pub(super) fn open(&self, path: &Path) -> io::Result<FileId> {
@@ -133,6 +156,26 @@ impl DiskState {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(super) fn names(&self) -> Vec<PathBuf> {
+        self.names.keys().cloned().collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn fingerprint(&self, concerns: impl Fn(&Path) -> bool) -> u128 {
+        let mut hasher = twox_hash::XxHash3_128::new();
+        for (path, file) in self.names.iter().filter(|(path, _)| concerns(path)) {
+            hasher.write(path.to_string_lossy().as_bytes());
+            let Some(node) = self.files.get(file) else { continue };
+            hasher.write(&node.bytes.len().to_le_bytes());
+            node.bytes.each_page(|index, page| {
+                hasher.write(&(index as u64).to_le_bytes());
+                hasher.write(page);
+            });
+        }
+        hasher.finish_128()
+    }
+
     /// How many names a file has.
     pub(super) fn names_of(&self, file: FileId) -> u64 {
         self.names.values().filter(|id| **id == file).count() as u64
@@ -159,7 +202,10 @@ impl DiskState {
     }
 
     pub(super) fn write(&mut self, file: FileId, opened: &Path, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.faults.check(Kind::Write, &self.named(file, opened))?;
+        if let Err((error, partly)) = self.faults.check_whole(Kind::Write, &self.named(file, opened)) {
+            self.put(file, offset, &data[..if partly { data.len() / 2 } else { 0 }])?;
+            return Err(error);
+        }
         let end = end_of(offset, data.len())?;
         let reachable = self.len(file)?.saturating_add(self.room());
         if data.is_empty() || end <= reachable {

@@ -442,3 +442,31 @@ fn threads_write_side_by_side() {
     let image = disk.crash(Fate::KeepAll, 0);
     assert!((0..4).all(|thread| content(&image, &format!("/{thread}")).unwrap().len() == 400));
 }
+
+#[test]
+fn every_so_manieth_operation_fails_and_what_is_looked_at_too() {
+    let disk = SimulatedDisk::new();
+    let file = disk.create(Path::new("/a")).unwrap();
+    disk.faults().fail_after(2, Failure::of(Kind::Write).each(3));
+    let failed: Vec<bool> = (0..9).map(|n| file.write_at(n, b"x").is_err()).collect();
+    let failing = [1, 4, 7];
+    assert_eq!(failed, (0..9).map(|n| failing.contains(&n)).collect::<Vec<_>>());
+    disk.faults().clear();
+    disk.faults().fail_after(1, Failure::of(Kind::Look).forever());
+    disk.faults().fail_after(1, Failure::of(Kind::Lock).forever());
+    assert!(file.len().is_err() && file.names().is_err() && disk.exists(Path::new("/a")).is_err());
+    assert!(matches!(disk.lock(Path::new("/a"), LockMode::Shared), Err(LockError::Io(_))));
+    disk.faults().clear();
+    assert_eq!(file.len().unwrap(), 9);
+}
+
+#[test]
+fn a_write_may_fail_with_a_part_of_it_done() {
+    let disk = SimulatedDisk::new();
+    let file = disk.create(Path::new("/a")).unwrap();
+    disk.faults().fail_after(1, Failure::of(Kind::Write).partly());
+    assert!(file.write_at(0, b"half of it").is_err());
+    let mut bytes = [0; 5];
+    file.read_at(0, &mut bytes).unwrap();
+    assert_eq!((&bytes, file.len().unwrap()), (b"half ", 5));
+}

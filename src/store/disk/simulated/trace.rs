@@ -183,6 +183,13 @@ impl Trace {
         &self.operations
     }
 
+    /// The same, had some operations not been done.
+    #[cfg(test)]
+    pub(crate) fn without(&self, left_out: &[usize]) -> Trace {
+        let others = self.operations.iter().enumerate().filter(|(at, _)| !left_out.contains(at));
+        Trace { start: Arc::clone(&self.start), operations: others.map(|(_, kept)| kept.clone()).collect() }
+    }
+
     /// The marks made before a point, in order.
     pub fn notes_before(&self, point: usize) -> impl Iterator<Item = u64> + '_ {
         self.operations.iter().take(point).filter_map(|operation| match operation {
