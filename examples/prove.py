@@ -2,9 +2,10 @@
 """Checks a proof of Bygone: that an event is in a log, without any of the log.
 
     bygone shop.bygone "PROVE #42" > proof.json
-    python3 prove.py proof.json                       # prints the event, and the root that it leads to
-    python3 prove.py proof.json ROOT                  # the root that was noted
-    python3 prove.py proof.json head.txt PUBLIC_KEY   # a head that was signed (SIGN HEAD), and the key of whoever did
+    python3 prove.py proof.json SIZE ROOT             # how many events the log had, and the root that was noted of them
+    python3 prove.py proof.json head.txt PUBLIC_KEY   # a head that was signed (the note of SIGN HEAD), and the key of whoever did
+
+A head of 1204 events goes with the proof that PROVE #42 AS OF #1204 gives.
 
 Nothing but Python is needed, 3.8 or later. BLAKE3 and Ed25519 are here as their papers define them, short and slow:
 https://github.com/BLAKE3-team/BLAKE3-specs, https://www.rfc-editor.org/rfc/rfc8032. The tree is that of RFC 6962 with BLAKE3,
@@ -71,10 +72,20 @@ def blake3(data):
 
 # The tree.
 
-def root_of(proof):
-    """The root that a proof leads to (RFC 9162, section 2.1.3.2)."""
+def is_map(stored):
+    if not stored:
+        return False
+    found, end = value(stored, 0)
+    return isinstance(found, dict) and end == len(stored)
+
+
+def root_of(proof, size):
+    """The root that a proof leads to in a log of that size (RFC 9162, section 2.1.3.2)."""
     header, data, metadata = (bytes.fromhex(proof[name]) for name in ("header", "data", "metadata"))
-    index, last = proof["position"] - 1, proof["size"] - 1
+    # Both are hashed one behind the other: so they are parted in one place only.
+    if not is_map(data) or metadata and (not is_map(metadata) or metadata == b"\x80"):
+        raise SystemExit("no proof: the event is not whole")
+    index, last = proof["position"] - 1, size - 1
     if not 0 <= index <= last:
         raise SystemExit("no proof: the event is not within the log")
     found = blake3(b"\0" + header + blake3(data + metadata))
@@ -96,6 +107,17 @@ def root_of(proof):
 # The event, as it is stored: MessagePack.
 
 def value(stored, at):
+    """A value, and where it ends."""
+    try:
+        found, end = value_of(stored, at)
+    except (IndexError, struct.error, UnicodeDecodeError, TypeError):
+        raise SystemExit("no proof: the event is not whole") from None
+    if end > len(stored):
+        raise SystemExit("no proof: the event is not whole")
+    return found, end
+
+
+def value_of(stored, at):
     first = stored[at]
     at += 1
     if first < 0x80:
@@ -205,37 +227,50 @@ def is_signed(public, message, signature):
 
 
 def signed_head(note, public):
-    """The size and the root that a note says, if the key has signed it."""
+    """The log, the size and the root that a note says, if the key has signed it."""
+    wrong = SystemExit("no proof: this key has not signed that head")
+    # Eight times a key that anybody can sign for is nothing.
+    try:
+        weak = times(8, decompress(public))
+    except ValueError:
+        raise wrong from None
     text, _, signatures = note.partition("\n\n")
     text += "\n"
-    log, size, root = text.splitlines()[:3]
+    lines = text.split("\n")
+    if len(public) != 32 or weak[0] % P == 0 or len(lines) < 4 or not signatures.endswith("\n") or not lines[1].isdecimal():
+        raise wrong
+    log, size, root = lines[:3]
     own = hashlib.sha256(log.encode() + b"\n\x01" + public).digest()[:4]
-    for line in signatures.splitlines():
-        dash, name, signature = line.split(" ")
-        signature = base64.b64decode(signature)
-        if (dash, name) == ("—", log) and signature[:4] == own and is_signed(public, text.encode(), signature[4:]):
-            return log, int(size), base64.b64decode(root).hex()
-    raise SystemExit("no proof: this key has not signed that head")
+    signed = False
+    for line in signatures[:-1].split("\n"):
+        try:
+            dash, name, signature = line.split(" ")
+            signature = base64.b64decode(signature, validate=True)
+        except ValueError:
+            raise wrong from None
+        good = (dash, name) == ("—", log) and signature[:4] == own
+        signed |= good and is_signed(public, text.encode(), signature[4:])
+    if not signed:
+        raise wrong
+    return log, int(size), base64.b64decode(root, validate=True).hex()
 
 
 def main(arguments):
-    if not 1 <= len(arguments) <= 3:
+    if len(arguments) != 3:
         raise SystemExit(__doc__)
     with open(arguments[0], encoding="utf-8") as file:
         proof = json.load(file)
-    found = root_of(proof)
-    if found != proof["root"]:
-        raise SystemExit("no proof: it does not lead to the root that it names")
-    log = "the log"
-    if len(arguments) == 2 and found != arguments[1]:
-        raise SystemExit("no proof: it leads to another root")
-    if len(arguments) == 3:
+    if arguments[1].isdecimal():
+        log, size, root = "the log", int(arguments[1]), arguments[2]
+    else:
         with open(arguments[1], encoding="utf-8") as file:
             log, size, root = signed_head(file.read(), bytes.fromhex(arguments[2]))
-        if (size, root) != (proof["size"], found):
-            raise SystemExit(f"no proof: the head that was signed has {size} events and another root")
+    if proof["size"] != size:
+        raise SystemExit(f"no proof: it is of a log of {proof['size']} events, and the head of one of {size} (PROVE ... AS OF #{size})")
+    if root_of(proof, size) != root:
+        raise SystemExit("no proof: it leads to another root")
     print(json.dumps(event_of(proof), ensure_ascii=False))
-    print(f"#{proof['position']} is one of the {proof['size']} events of {log} whose root is {found}")
+    print(f"#{proof['position']} is one of the {size} events of {log} whose root is {root}")
 
 
 main(sys.argv[1:])

@@ -506,7 +506,7 @@ impl Db {
     /// # Errors
     /// [`Error::Missing`] for a position that is not in the log yet.
     pub fn root(&self, as_of: Option<Position>) -> Result<TreeHash> {
-        proof::root(&self.log_of(as_of)?)
+        proof::root_and_chain(&self.log_of(as_of)?).map(|(root, _)| root)
     }
 
     fn log_of(&self, as_of: Option<Position>) -> Result<Snapshot> {

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
 use crate::entity::Position;
@@ -78,6 +78,8 @@ impl FromStr for HeadPublicKey {
     /// Reads 64 hexadecimal digits.
     fn from_str(text: &str) -> Result<HeadPublicKey> {
         let key = from_hex(text.trim()).and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
+        // Of a weak one anybody can sign.
+        let key = key.filter(|key| !key.is_weak());
         let wrong = || {
             let expected = "the 64 hexadecimal digits that SIGN HEAD gave as `key`";
             Error::invalid("a public key", expected, format!("'{}'", shorten(text)))
@@ -151,21 +153,28 @@ impl LogHead {
         if note.len() > LONGEST {
             return Err(wrong("a longer text"));
         }
+        // Mail may end lines otherwise.
+        let note = note.replace("\r\n", "\n");
         let (text, signatures) =
             note.split_once("\n\n").ok_or_else(|| wrong("a text without a signature"))?;
         let text = format!("{text}\n");
         let head = LogHead::of_text(&text).ok_or_else(|| wrong("a text that says something else"))?;
-        let signed = signatures.lines().any(|line| {
-            let signature = line.strip_prefix("— ").and_then(|line| line.strip_prefix(head.log.as_str()));
-            let signature = signature.and_then(|rest| BASE64.decode(rest.strip_prefix(' ')?).ok());
-            let parts = signature.as_ref().and_then(|bytes| bytes.split_first_chunk::<4>());
-            parts.is_some_and(|(id, signature)| {
-                let signature = Signature::from_slice(signature);
-                *id == key.id(&head.log)
-                    && signature.is_ok_and(|signature| key.0.verify(text.as_bytes(), &signature).is_ok())
-            })
-        });
+        let signatures = signatures.strip_suffix('\n').ok_or_else(|| wrong("a text that was cut off"))?;
+        let mut signed = false;
+        for line in signatures.split('\n') {
+            let parts = line.strip_prefix("— ").and_then(|line| line.rsplit_once(' '));
+            let parts = parts.and_then(|(name, signature)| Some((name, BASE64.decode(signature).ok()?)));
+            let Some((name, signature)) = parts else { return Err(wrong("a line that is no signature")) };
+            signed |= name == head.log && head.is_signed(&text, &signature, key);
+        }
         if signed { Ok(head) } else { Err(wrong("a text that this key has not signed")) }
+    }
+
+    fn is_signed(&self, text: &str, signed: &[u8], key: &HeadPublicKey) -> bool {
+        let Some((id, signature)) = signed.split_first_chunk::<4>() else { return false };
+        let signature = Signature::from_slice(signature);
+        *id == key.id(&self.log)
+            && signature.is_ok_and(|signature| key.0.verify_strict(text.as_bytes(), &signature).is_ok())
     }
 
     fn of_text(text: &str) -> Option<LogHead> {
@@ -198,11 +207,17 @@ mod tests {
             let mut other = note.clone().into_bytes();
             other[at] ^= 1;
             if let Ok(other) = String::from_utf8(other) {
-                // A newline at the end says nothing.
-                let read = LogHead::read(&other, &key.public());
-                assert!(read.is_err() || at == note.len() - 1, "{at}: {other}");
+                assert!(LogHead::read(&other, &key.public()).is_err(), "{at}: {other}");
             }
         }
+        assert_eq!(LogHead::read(&note.replace('\n', "\r\n"), &key.public()).unwrap(), head());
+        for more in ["hello\n", "\n", "— a\n", "— a b c!\n"] {
+            assert!(LogHead::read(&format!("{note}{more}"), &key.public()).is_err(), "{more}");
+        }
+        let other = head().note(&HeadKey::new([8; 32]));
+        let both = format!("{note}{}", &other[other.find('—').unwrap()..]);
+        assert_eq!(LogHead::read(&both, &key.public()).unwrap(), head());
+        assert!(format!("01{}", "0".repeat(62)).parse::<HeadPublicKey>().is_err());
         for wrong in ["", "\n\n", "a\n1\nb\n\n— a b\n", &note.repeat(1000)] {
             assert!(LogHead::read(wrong, &key.public()).is_err(), "{wrong}");
         }

@@ -168,7 +168,9 @@ pub(super) fn signed_head(snapshot: &Snapshot, secret: &Secret) -> Result<Row> {
 /// What a key signs.
 #[cfg(feature = "signing")]
 pub(crate) fn sign(snapshot: &Snapshot) -> Result<LogHead> {
-    let (root, chain) = (proof::root(snapshot)?, ChainHash(verify::chain(snapshot)?));
+    // What a power cut may take back is not to be signed.
+    let snapshot = snapshot.durable()?;
+    let (root, chain) = proof::root_and_chain(&snapshot)?;
     Ok(LogHead::new(snapshot.urn(), snapshot.head(), root, chain))
 }
 

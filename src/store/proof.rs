@@ -12,10 +12,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::chain::{ChainHash, link};
 use super::snapshot::{ScanDirection, Snapshot};
 use super::verify;
+use crate::document::Raw;
 use crate::entity::{Position, PositionRange};
-use crate::error::{Error, Result, shorten};
+use crate::error::{Error, Missing, MissingItem, Result, shorten};
+use crate::event::codec;
 use crate::event::record::Record;
 use crate::hex::{from_hex, hex};
 
@@ -61,8 +64,7 @@ impl FromStr for TreeHash {
 /// }
 /// let proof = db.prove(Position(2), None)?;
 /// assert_eq!((proof.size, proof.path.len()), (Position(5), 3));
-/// assert!(proof.holds());
-/// assert_eq!(proof.root, db.root(None)?);
+/// assert!(proof.holds_in(db.root(None)?, Position(5)));
 /// # Ok::<(), bygone::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,15 +87,16 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// Whether the event leads to the root. Whoever trusts the root, because it was signed or noted, knows then that the event was in the log.
+    /// Whether it proves that the event is in the log of a size that has a root. Whoever trusts these two, because they were noted or signed
+    /// ([`LogHead`](crate::maintain::LogHead)), knows then that the event stands at its position. What the proof itself says of them is no reason to.
     ///
     /// The steps are those of [RFC 9162, section 2.1.3.2](https://www.rfc-editor.org/rfc/rfc9162#section-2.1.3.2).
-    pub fn holds(&self) -> bool {
-        let (Some(mut index), Some(mut last)) = (self.position.0.checked_sub(1), self.size.0.checked_sub(1))
+    pub fn holds_in(&self, root: TreeHash, size: Position) -> bool {
+        let (Some(mut index), Some(mut last)) = (self.position.0.checked_sub(1), size.0.checked_sub(1))
         else {
             return false;
         };
-        if index > last {
+        if index > last || !self.is_in_form() {
             return false;
         }
         let mut hash = leaf(&self.header, &self.data, &self.metadata);
@@ -111,18 +114,36 @@ impl Proof {
             }
             (index, last) = (index >> 1, last >> 1);
         }
-        last == 0 && hash == self.root.0
+        last == 0 && hash == root.0
+    }
+
+    /// Whether `data` is one map, and `metadata` nothing or one that has members. What is hashed are both, one behind the other: so they are parted in
+    /// one place only.
+    fn is_in_form(&self) -> bool {
+        let is_map = |bytes: &[u8]| {
+            bytes.first().is_some_and(|first| codec::is_map(*first))
+                && Raw(bytes).skip().is_some_and(<[u8]>::is_empty)
+        };
+        is_map(&self.data)
+            && (self.metadata.is_empty() || (is_map(&self.metadata) && self.metadata[0] != 0x80))
     }
 }
 
-/// The root of the tree of the events that a snapshot shows; of none it is the hash of nothing.
-pub(crate) fn root(snapshot: &Snapshot) -> Result<TreeHash> {
-    let mut tree = TreeBuilder::default();
-    leaves(snapshot, |_, record| {
+/// The root of the tree of the events that a snapshot shows, of none the hash of nothing; and the chain hash, of the same events.
+///
+/// # Errors
+/// [`Error::Corrupt`] where the chain is not the one that was noted as they were written.
+pub(crate) fn root_and_chain(snapshot: &Snapshot) -> Result<(TreeHash, ChainHash)> {
+    let (mut tree, mut chain) = (TreeBuilder::default(), [0; 32]);
+    leaves(snapshot, |position, bytes, record| {
+        chain = link(chain, position, bytes)?;
         tree.push(leaf(record.header(), record.data().0, record.metadata().0), false);
         Ok(())
     })?;
-    Ok(tree.root())
+    if chain != verify::chain(snapshot)? {
+        return Err(Error::corrupt("the log", "events that are not those of its chain"));
+    }
+    Ok((tree.root(), ChainHash(chain)))
 }
 
 /// Proves that an event is in the log that a snapshot shows.
@@ -132,11 +153,13 @@ pub(crate) fn root(snapshot: &Snapshot) -> Result<TreeHash> {
 pub(crate) fn prove(snapshot: &Snapshot, position: Position) -> Result<Proof> {
     let size = snapshot.head();
     if position == Position::START || position > size {
-        return Err(verify::beyond(position, size));
+        let item = MissingItem::Position { asked: position, head: size };
+        let message = format!("{position} is not among the events up to {size}");
+        return Err(Error::Missing(Box::new(Missing { item, message, fault: None })));
     }
     let mut tree = TreeBuilder::default();
     let (mut header, mut data, mut metadata) = (Vec::new(), Vec::new(), Vec::new());
-    leaves(snapshot, |at, record| {
+    leaves(snapshot, |at, _, record| {
         let parts = (record.header(), record.data().0, record.metadata().0);
         if at == position {
             (header, data, metadata) = (parts.0.to_vec(), parts.1.to_vec(), parts.2.to_vec());
@@ -149,14 +172,14 @@ pub(crate) fn prove(snapshot: &Snapshot, position: Position) -> Result<Proof> {
 }
 
 /// Hands over each event, in order and without a gap.
-fn leaves(snapshot: &Snapshot, mut each: impl FnMut(Position, &Record) -> Result<()>) -> Result<()> {
+fn leaves(snapshot: &Snapshot, mut each: impl FnMut(Position, &[u8], &Record) -> Result<()>) -> Result<()> {
     let mut next = Position::FIRST;
     for row in snapshot.log(PositionRange::through(snapshot.head()), ScanDirection::Ascending) {
         let (position, bytes) = row?;
         if position != next {
             return Err(Error::corrupt("the log", format!("no event at {next}")));
         }
-        each(position, &Record::open(position, &bytes)?)?;
+        each(position, &bytes, &Record::open(position, &bytes)?)?;
         next = next.next();
     }
     Ok(())
@@ -258,7 +281,8 @@ mod tests {
     }
 
     fn proof(index: usize, size: usize) -> (Proof, Vec<Hash>) {
-        let parts = |at: usize| (vec![at as u8, 1], vec![at as u8, 2], vec![3]);
+        let parts =
+            |at: usize| (vec![at as u8, 1], vec![0x81, 0xa1, b'n', at as u8], vec![0x81, 0xa1, b'm', 3]);
         let leaves: Vec<Hash> = (0..size).map(parts).map(|(a, b, c)| leaf(&a, &b, &c)).collect();
         let mut tree = TreeBuilder::default();
         leaves.iter().enumerate().for_each(|(at, hash)| tree.push(*hash, at == index));
@@ -275,20 +299,26 @@ mod tests {
                 assert_eq!(proof.root.0, root_of(&leaves));
                 let path: Vec<Hash> = proof.path.iter().map(|hash| hash.0).collect();
                 assert_eq!(path, path_of(index, &leaves), "{index} of {size}");
-                assert!(proof.holds(), "{index} of {size}");
+                let whole = Position(size as u64);
+                let holds = |proof: &Proof| proof.holds_in(TreeHash(root_of(&leaves)), whole);
+                assert!(holds(&proof), "{index} of {size}");
                 // Another place, another event, another way.
                 for position in (0..=size as u64 + 1).map(Position).filter(|other| *other != proof.position) {
-                    assert!(!Proof { position, ..proof.clone() }.holds(), "{position} for {index} of {size}");
+                    assert!(!holds(&Proof { position, ..proof.clone() }), "{position} for {index} of {size}");
                 }
                 let longer = [proof.path.as_slice(), &[TreeHash([7; 32])]].concat();
                 let shorter = proof.path[..proof.path.len().saturating_sub(1)].to_vec();
                 for path in [longer, shorter].into_iter().filter(|path| *path != proof.path) {
-                    assert!(!Proof { path, ..proof.clone() }.holds());
+                    assert!(!holds(&Proof { path, ..proof.clone() }));
                 }
-                assert!(!Proof { data: vec![9], ..proof.clone() }.holds());
-                assert!(!Proof { root: TreeHash([0; 32]), ..proof.clone() }.holds());
-                for size in [0, size as u64 * 2 + 1] {
-                    assert!(!Proof { size: Position(size), ..proof.clone() }.holds(), "{index} of {size}");
+                assert!(!holds(&Proof { data: vec![0x80], ..proof.clone() }));
+                assert!(!proof.holds_in(TreeHash([0; 32]), whole));
+                // The same bytes, parted elsewhere.
+                let payload = [proof.data.as_slice(), &proof.metadata].concat();
+                for at in (0..=payload.len()).filter(|at| *at != proof.data.len()) {
+                    let (data, metadata) = payload.split_at(at);
+                    let (data, metadata) = (data.to_vec(), metadata.to_vec());
+                    assert!(!holds(&Proof { data, metadata, ..proof.clone() }), "{at} of {index} of {size}");
                 }
             }
         }

@@ -43,6 +43,9 @@ const TOLD: usize = 1000;
 /// No stored event is shorter than this, with its length before it.
 const SHORTEST: u64 = 32;
 
+/// Where more events than this are missing, what tells of them is not believed.
+const MOST_MISSING: u64 = 1 << 28;
+
 /// How far a rescue has come, or what came of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -140,6 +143,10 @@ pub(crate) fn rescue(request: RescueRequest, options: &Options) -> Result<Rescue
             reason,
             "see whether it is a Bygone database, or put a copy back",
         ));
+    }
+    if original.is_none() && fragments.missing(last) > MOST_MISSING {
+        let reason = format!("it says that it goes up to {last}, and almost nothing of that is there");
+        return Err(Error::unopenable(from, reason, "put a copy back"));
     }
     recover::create_with(&*writing.disk_to_use(), to, &writing, id, |tables| {
         let limits = Limits::new(options.largest_value, cancel);

@@ -190,6 +190,13 @@ impl Snapshot {
         Ok(Version(self.read(|view| view.count(&term))?.count))
     }
 
+    /// The same, once all that it shows is durable.
+    #[cfg(feature = "signing")]
+    pub fn durable(&self) -> Result<Snapshot> {
+        self.kernel.sync_log()?;
+        Ok(self.until(self.head().min(self.kernel.log_progress.synced())))
+    }
+
     /// The name of the database: `urn:uuid:` and its id.
     #[cfg(feature = "signing")]
     pub fn urn(&self) -> String {

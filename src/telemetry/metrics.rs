@@ -194,7 +194,10 @@ impl Metrics {
         );
         self.counter(("bygone_events_total", "Events that were recorded."), commits.events.get());
         self.counter(("bygone_commits_total", "Frames that were written to the log."), commits.frames.get());
-        self.counter(("bygone_commit_bytes_total", "Bytes of those frames."), commits.bytes.get());
+        self.counter(
+            ("bygone_commit_bytes_total", "Bytes of the events in those frames."),
+            commits.bytes.get(),
+        );
         self.histogram(
             ("bygone_sync_duration_seconds", "How long it took to make the log durable."),
             &commits.syncs,

@@ -49,11 +49,17 @@ def main():
             shown = json.loads(lines[0])
             same = ("position", "type", "data", "metadata", "id", "version")
             assert {name: shown.get(name) for name in same} == {name: event.get(name) for name in same}, (shown, event)
-            assert proved(path, head["root"])[0]
+            assert proved(path, "14", head["root"])[0]
             # Another head, another key, another root; and an event, a place or a way that was changed.
             assert not proved(path, other, head["key"])[0]
             assert not proved(path, note, "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511b")[0]
-            assert not proved(path, "0" * 64)[0]
+            assert not proved(path, "14", "0" * 64)[0] and not proved(path, "13", head["root"])[0]
+            assert not proved(path, note, "01" + "0" * 62)[0]
+            # The same bytes, parted elsewhere.
+            payload = proof["data"] + proof["metadata"]
+            for at in {0, 2, len(proof["data"]) - 8, len(payload)} - {len(proof["data"])}:
+                parted = {**proof, "data": payload[:at], "metadata": payload[at:]}
+                assert not proved(write(folder, "parted.json", json.dumps(parted)), "14", head["root"])[0], (position, at)
             changed = (
                 {"data": "80" + proof["data"][2:-2] + "7f"},
                 {"position": position % 14 + 1},
@@ -61,7 +67,10 @@ def main():
                 {"path": [*proof["path"], "0" * 64]},
             )
             for change in changed:
-                assert not proved(write(folder, "wrong.json", json.dumps({**proof, **change})))[0], (position, change)
+                wrong = write(folder, "wrong.json", json.dumps({**proof, **change}))
+                assert not proved(wrong, "14", head["root"])[0], (position, change)
+            [early] = bygone(file, f"PROVE #{position} AS OF #{position}")
+            assert proved(write(folder, "early.json", json.dumps(early)), str(position), early["root"])[0]
             [late] = bygone(file, f"PROVE #{position}")
             assert not proved(write(folder, "late.json", json.dumps(late)), note, head["key"])[0]
     print("proofs: events proved, heads that were signed believed, and nothing else")

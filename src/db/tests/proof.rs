@@ -45,7 +45,7 @@ fn each_event_is_proved_in_each_log_that_has_it_and_in_no_other() {
         for position in (1..=size.0).map(Position) {
             let proof = db.prove(position, Some(size)).unwrap();
             assert_eq!((proof.position, proof.size, proof.root), (position, size, root));
-            assert!(proof.holds(), "{position} in {size}");
+            assert!(proof.holds_in(root, size), "{position} in {size}");
         }
         for beyond in [Position::START, size.next()] {
             assert!(matches!(db.prove(beyond, Some(size)), Err(Error::Missing(_))));

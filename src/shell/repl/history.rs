@@ -41,8 +41,8 @@ impl History {
 }
 
 /// What a secret is called, in a statement, an object, a parameter or a URL.
-const SECRETS: [&str; 8] =
-    ["secret", "passw", "token", "api_key", "apikey", "api-key", "credential", "authorization"];
+const SECRETS: [&str; 9] =
+    ["sign head", "secret", "passw", "token", "api_key", "apikey", "api-key", "credential", "authorization"];
 
 /// Whether it says a secret: something that is called so, or the user of a URL. One too many is typed again, one too few is told.
 fn has_secret(entry: &str) -> bool {

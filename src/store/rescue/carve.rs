@@ -1,12 +1,13 @@
 //! Carving: stored events are found by their form and their checksum, wherever they lie in a file.
 //!
-//! An event's length stands before it and the next event behind it, in rows of the log as in frames of the journal. So events lie in *runs*,
-//! and a run goes on as long as each checksum is that of the position after the last. Where one begins, its position is told by the keys of
+//! An event's length stands before it and the next event behind it, in rows of the log as in frames of the journal. So events lie in *fragments*,
+//! and a fragment goes on as long as each checksum is that of the position after the last. Where one begins, its position is told by the keys of
 //! the page, or by the header of the frame; and where those are damaged, by the checksum itself ([`solve`]): that is an
 //! *orphan*, until an event follows it that has the next position.
 //!
 //! Where a length is damaged the parts of the event tell where it ends.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::solve;
@@ -39,12 +40,12 @@ const ROWS: usize = PAGE as usize / 32;
 /// The length of an event, before it.
 const LENGTH: usize = size_of::<u32>();
 
-/// A run has so many events at most: whoever wants one of them passes over those before it.
-pub(super) const LONGEST_RUN: u16 = 64;
+/// A fragment has so many events at most: whoever wants one of them passes over those before it.
+pub(super) const LONGEST_FRAGMENT: u16 = 64;
 
 /// Events at consecutive positions, one behind the other, each with its length before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Run {
+pub(super) struct Fragment {
     pub first: Position,
     /// Which of the files.
     pub file: u8,
@@ -55,7 +56,7 @@ pub(super) struct Run {
     pub length: u32,
 }
 
-impl Run {
+impl Fragment {
     pub fn next(&self) -> Position {
         self.first.plus(u64::from(self.count))
     }
@@ -64,15 +65,15 @@ impl Run {
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Carved {
-    pub runs: Vec<Run>,
+    pub fragments: Vec<Fragment>,
     /// What has the form of an event, and a checksum that is right for some position: of damaged bytes it is any.
-    pub orphans: Vec<Run>,
+    pub orphans: Vec<Fragment>,
     /// The last position that a frame of the journal says it has.
     pub told: Position,
     /// How many stretches of files were not searched to their ends.
     pub given_up: u64,
-    /// How many bytes could not be read.
-    pub unread: u64,
+    /// The pages that could not be read, of each file.
+    pub unread: BTreeSet<(u8, u64)>,
 }
 
 /// A file that is searched.
@@ -87,10 +88,10 @@ pub(super) struct Carver<'c> {
     end: u64,
     /// Where positions begin by what stands around, and how many each may be.
     hints: Vec<(Position, u64)>,
-    /// Where the next event of a run would begin, and its position.
+    /// Where the next event of a fragment would begin, and its position.
     next: Option<(u64, Position)>,
     /// Orphans whose next event would begin at a place that is still to come.
-    waiting: Vec<(u64, Run)>,
+    waiting: Vec<(u64, Fragment)>,
     /// The upper half of the last position that was confirmed.
     high: u32,
     tries: u64,
@@ -170,14 +171,14 @@ impl<'c> Carver<'c> {
         let there = self.end.saturating_sub(at).min(wanted as u64) as usize; // at most what is wanted: it fits
         let is_here = at >= self.base && at + there as u64 <= self.base + self.window.len() as u64;
         if !is_here {
-            let size = self.end.saturating_sub(at).min(WINDOW.max(wanted) as u64) as usize;
-            if wanted > WINDOW {
-                self.tries = self.tries.saturating_sub(size as u64);
-            }
+            // The length before it is asked for soon.
+            self.base = at.saturating_sub(LENGTH as u64);
+            let size = (WINDOW.max(wanted) + LENGTH) as u64;
+            let size = self.end.saturating_sub(self.base).min(size) as usize; // at most that: it fits
+            self.tries = self.tries.saturating_sub(size as u64);
             self.window.resize(size, 0);
-            self.base = at;
-            if self.file.read_at(at, &mut self.window).is_err() {
-                self.read_in_parts(at);
+            if self.file.read_at(self.base, &mut self.window).is_err() {
+                self.read_in_parts();
             }
         }
         let from = (at - self.base) as usize; // within the window
@@ -185,13 +186,17 @@ impl<'c> Carver<'c> {
     }
 
     /// Reads the window again, page by page.
-    fn read_in_parts(&mut self, mut at: u64) {
-        for part in self.window.chunks_mut(PAGE as usize) {
+    fn read_in_parts(&mut self) {
+        let (mut at, mut rest) = (self.base, self.window.as_mut_slice());
+        while !rest.is_empty() {
+            let to_page = (PAGE - at % PAGE) as usize; // a page at most
+            let (part, others) = rest.split_at_mut(to_page.min(rest.len()));
             if self.file.read_at(at, part).is_err() {
                 part.fill(0);
-                self.carved.unread += part.len() as u64;
+                self.carved.unread.insert((self.number, at / PAGE));
             }
             at += part.len() as u64;
+            rest = others;
         }
     }
 
@@ -216,7 +221,7 @@ impl<'c> Carver<'c> {
                     self.take(at, length, position);
                     return Some(length);
                 }
-                Some((position, false)) => orphans.push(self.run(at, length, position)),
+                Some((position, false)) => orphans.push(self.fragment(at, length, position)),
                 None => {}
             }
         }
@@ -263,8 +268,8 @@ impl<'c> Carver<'c> {
     fn fitting(&mut self, at: u64, length: usize) -> Option<(Position, bool)> {
         self.tries = self.tries.saturating_sub(length as u64);
         let follows = self.next.filter(|(next, _)| *next == at).map(|(_, position)| position);
-        let waiting: Vec<Run> =
-            self.waiting.iter().filter(|(next, _)| *next == at).map(|(_, run)| *run).collect();
+        let waiting: Vec<Fragment> =
+            self.waiting.iter().filter(|(next, _)| *next == at).map(|(_, fragment)| *fragment).collect();
         let mut highs: Vec<u32> = self.hints.iter().map(|(first, _)| (first.0 >> 32) as u32).collect();
         highs.push(self.high);
         highs.sort_unstable();
@@ -281,7 +286,7 @@ impl<'c> Carver<'c> {
         if let Some(orphan) = waiting.into_iter().find(|orphan| fits(&orphan.next())) {
             // The one before has its position for sure, too.
             self.carved.orphans.retain(|other| *other != orphan);
-            self.carved.runs.push(orphan);
+            self.carved.fragments.push(orphan);
             return Some((orphan.next(), true));
         }
         let crc = crc32fast::hash(rest);
@@ -297,26 +302,28 @@ impl<'c> Carver<'c> {
         self.hints.iter().any(has)
     }
 
-    fn run(&self, at: u64, length: usize, first: Position) -> Run {
-        Run { first, file: self.number, count: 1, offset: at, length: length as u32 }
+    fn fragment(&self, at: u64, length: usize, first: Position) -> Fragment {
+        Fragment { first, file: self.number, count: 1, offset: at, length: length as u32 }
     }
 
-    /// Adds an event to the run that it follows, or begins one.
+    /// Adds an event to the fragment that it follows, or begins one.
     fn take(&mut self, at: u64, length: usize, position: Position) {
         self.high = (position.0 >> 32) as u32; // its upper half
-        // Within a run each is found by the length before it.
+        // Within a fragment each is found by the length before it.
         let follows = self.next == Some((at, position)) && self.says_its_length(at, length);
         self.next = Some((at + length as u64 + LENGTH as u64, position.next()));
         let number = self.number;
-        let run =
-            self.carved.runs.last_mut().filter(|run| {
-                follows && run.file == number && run.next() == position && run.count < LONGEST_RUN
-            });
-        match run {
-            Some(run) => run.count += 1,
+        let fragment = self.carved.fragments.last_mut().filter(|fragment| {
+            follows
+                && fragment.file == number
+                && fragment.next() == position
+                && fragment.count < LONGEST_FRAGMENT
+        });
+        match fragment {
+            Some(fragment) => fragment.count += 1,
             None => {
-                let run = self.run(at, length, position);
-                self.carved.runs.push(run);
+                let fragment = self.fragment(at, length, position);
+                self.carved.fragments.push(fragment);
             }
         }
     }

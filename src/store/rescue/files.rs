@@ -77,8 +77,8 @@ impl DamagedFiles {
             })?;
             found.searched = before + file.len().map_err(|e| Error::io("searching for events", e))?;
         }
-        if carved.unread > 0 {
-            found.doubt(format!("the disk could not read {} bytes", carved.unread));
+        if !carved.unread.is_empty() {
+            found.doubt(format!("the disk could not read {} pages of 4096 bytes", carved.unread.len()));
         }
         if carved.given_up > 0 {
             let count = carved.given_up;

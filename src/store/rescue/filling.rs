@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Rescue;
-use super::fragments::{Fragment, Fragments};
-use super::original::Original;
+use super::fragments::{Fragments, Lookup};
+use super::original::{LogEvent, Original};
 use crate::cancel::Cancel;
 use crate::entity::{EventType, Position, Version};
 use crate::error::{Error, Result};
@@ -43,25 +43,26 @@ impl Filling<'_> {
         let mut next = Position::FIRST;
         if let Some(original) = original {
             let mut chain =
-                ChainWatch { original, zones: original.zones(Position::FIRST), hash: Some([0; 32]) };
-            original.each(&mut |position, bytes| {
+                ChainWatch { original, zones: VecDeque::new(), hash: Some([0; 32]), blind: false };
+            chain.refill(Position::FIRST, self.found);
+            original.each(&mut |position, log| {
                 self.cancel.check()?;
                 next = position.next();
-                match bytes {
-                    Some(bytes) if self.take(position, bytes)? => {
+                let until = match log {
+                    LogEvent::Read(bytes) if self.take(position, bytes, None)? => {
                         chain.event(position, Some(bytes), self.found);
-                        Ok(())
+                        return Ok(());
                     }
-                    _ => {
-                        let taken = self.take_fragment(position, fragments)?;
-                        chain.event(position, taken.as_deref(), self.found);
-                        Ok(())
-                    }
-                }
+                    LogEvent::Read(_) => None,
+                    LogEvent::Unread { until } => until,
+                };
+                let taken = self.take_fragment(position, fragments, until)?;
+                chain.event(position, taken.as_deref(), self.found);
+                Ok(())
             })?;
         }
         while next <= self.head {
-            self.take_fragment(next, fragments)?;
+            self.take_fragment(next, fragments, None)?;
             next = next.next();
         }
         self.fill_gap(Timestamp::MIN)?;
@@ -70,15 +71,20 @@ impl Filling<'_> {
     }
 
     /// Takes what was carved for a position. Gives its bytes.
-    fn take_fragment(&mut self, position: Position, fragments: &mut Fragments) -> Result<Option<Arc<[u8]>>> {
+    fn take_fragment(
+        &mut self,
+        position: Position,
+        fragments: &mut Fragments,
+        until: Option<Timestamp>,
+    ) -> Result<Option<Arc<[u8]>>> {
         self.cancel.check()?;
         self.patched = true;
         match fragments.get(position) {
-            Fragment::Event(bytes) if self.take(position, &bytes)? => return Ok(Some(bytes)),
-            Fragment::Two => self
+            Lookup::Event(bytes) if self.take(position, &bytes, until)? => return Ok(Some(bytes)),
+            Lookup::Two => self
                 .found
                 .doubt(format!("{position}: two events that are not the same are there; neither was taken")),
-            Fragment::Event(_) | Fragment::Missing => {}
+            Lookup::Event(_) | Lookup::Missing => {}
         }
         self.gap += 1;
         self.found.miss(position);
@@ -86,11 +92,16 @@ impl Filling<'_> {
     }
 
     /// Takes an event, if it is one and fits behind those before it.
-    fn take(&mut self, position: Position, bytes: &[u8]) -> Result<bool> {
+    fn take(&mut self, position: Position, bytes: &[u8], until: Option<Timestamp>) -> Result<bool> {
         let bytes: Arc<[u8]> = bytes.into();
         let Ok(event) = codec::decode(position, bytes.clone()) else { return Ok(false) };
         if self.recorded.is_some_and(|before| event.recorded < before) {
             self.found.doubt(format!("{position} was recorded before the event before it; it was not taken"));
+            return Ok(false);
+        }
+        if until.is_some_and(|until| event.recorded > until) {
+            self.found
+                .doubt(format!("{position} was recorded after an event that follows it; it was not taken"));
             return Ok(false);
         }
         self.fill_gap(event.recorded)?;
@@ -157,11 +168,23 @@ struct ChainWatch<'o> {
     original: &'o Original,
     /// Some that end here or later.
     zones: VecDeque<Zone>,
-    /// The hash so far; none behind an event that is missing, until a zone ends.
+    /// The hash so far; none after an event that is missing, until a zone ends.
     hash: Option<[u8; 32]>,
+    /// Zones could not be read.
+    blind: bool,
 }
 
 impl ChainWatch<'_> {
+    fn refill(&mut self, from: Position, found: &mut Rescue) {
+        match self.original.zones(from) {
+            Ok(zones) => self.zones = zones,
+            Err(_) => {
+                self.blind = true;
+                found.doubt(format!("the events from {from} on could not be compared with their chain"));
+            }
+        }
+    }
+
     fn event(&mut self, position: Position, bytes: Option<&[u8]>, found: &mut Rescue) {
         self.hash = self.hash.zip(bytes).and_then(|(hash, bytes)| link(hash, position, bytes).ok());
         while self.zones.front().is_some_and(|zone| zone.last < position) {
@@ -175,8 +198,8 @@ impl ChainWatch<'_> {
             found.doubt(format!("the events up to {position} are not those of the chain"));
         }
         self.hash = Some(zone.chain);
-        if self.zones.is_empty() {
-            self.zones = self.original.zones(position.next());
+        if self.zones.is_empty() && !self.blind && position < self.original.head {
+            self.refill(position.next(), found);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::{Rescue, SHORTEST};
 use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
+use crate::event::record::Record;
 use crate::store::copy::Places;
 use crate::store::disk::Lock;
 use crate::store::journal::{DatabaseId, Side};
@@ -13,12 +14,22 @@ use crate::store::name;
 use crate::store::options::Options;
 use crate::store::recover::{self, Recovered};
 use crate::store::tables::{Tables, TablesRead, Zone};
+use crate::time::Timestamp;
 
 /// How many zones are read at a time.
 const ZONES: usize = 256;
 
-/// Takes the event at a position, if it can be read.
-pub(super) type EventSink<'s> = dyn FnMut(Position, Option<&[u8]>) -> Result<()> + 's;
+/// What the log has at a position.
+pub(super) enum LogEvent<'b> {
+    Read(&'b [u8]),
+    /// It cannot be read; nor was it recorded later than this.
+    Unread {
+        until: Option<Timestamp>,
+    },
+}
+
+/// Takes what the log has at a position.
+pub(super) type EventSink<'s> = dyn FnMut(Position, LogEvent) -> Result<()> + 's;
 
 /// The database that is rescued, as far as it opens. What recovery would write is kept in memory.
 pub(super) struct Original {
@@ -76,15 +87,22 @@ impl Original {
             let readable = read.log().ok().and_then(|log| log.readable_after(next, last));
             drop(read);
             let to = readable.filter(|to| *to > next).unwrap_or(last.next());
+            let until = self.recorded(to);
             for position in next.onwards().take_while(|position| *position < to) {
-                event(position, None)?;
+                event(position, LogEvent::Unread { until })?;
             }
             next = to;
         }
         for position in next.onwards().take_while(|position| *position <= self.head) {
-            event(position, None)?;
+            event(position, LogEvent::Unread { until: None })?;
         }
         Ok(())
+    }
+
+    /// When an event was recorded, if it can be read.
+    fn recorded(&self, position: Position) -> Option<Timestamp> {
+        let bytes = self.tables.read().and_then(|read| read.log()?.get(position)).ok()??;
+        Record::open(position, &bytes).ok().map(|record| record.recorded())
     }
 
     /// Reads the log on, up to where it cannot be read. Whether that is its end.
@@ -92,7 +110,7 @@ impl Original {
         let Ok(log) = read.log() else { return Ok(false) };
         let mut failed = Ok(());
         let scanned = log.scan(PositionRange::new(*next, self.head), false, |position, bytes| {
-            failed = event(position, Some(bytes));
+            failed = event(position, LogEvent::Read(bytes));
             *next = position.next();
             Ok(failed.is_ok())
         });
@@ -102,9 +120,9 @@ impl Original {
     }
 
     /// Some zones from a position on, by where they end, as far as they can be read.
-    pub fn zones(&self, from: Position) -> VecDeque<Zone> {
-        let zones = self.tables.read().and_then(|read| read.zones_from(from, false, ZONES));
-        zones.unwrap_or_default().into_iter().map(|(_, zone)| zone).collect()
+    pub fn zones(&self, from: Position) -> Result<VecDeque<Zone>> {
+        let zones = self.tables.read().and_then(|read| read.zones_from(from, false, ZONES))?;
+        Ok(zones.into_iter().map(|(_, zone)| zone).collect())
     }
 
     /// Where followers are; none where that cannot be read.
