@@ -147,11 +147,12 @@ fn endure(plan: Plan, kind: Option<Kind>, fault: &Fault, disk: &SimulatedDisk) -
             }
             stop |= error.kind() == "stopped";
         }
-        if stop && let Some(open) = db.take() {
-            if let Err(error) = open.close() {
-                is_clear(&error)?;
-                errors.push(format!("step {step}, closing: {error}"));
-            }
+        if stop
+            && let Some(open) = db.take()
+            && let Err(error) = open.close()
+        {
+            is_clear(&error)?;
+            errors.push(format!("step {step}, closing: {error}"));
         }
     }
     let _ = db.map(|db| db.close());

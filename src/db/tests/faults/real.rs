@@ -71,7 +71,7 @@ fn a_file_system_that_is_full_refuses_what_needs_room_and_loses_nothing() {
             .write(true)
             .open(&ballast)
             .unwrap()
-            .set_len(taken.saturating_sub(round * 12 << 10))
+            .set_len(taken.saturating_sub((round * 12) << 10))
             .unwrap();
         for _ in 0..40 {
             let Err(error) = load.step(&db, &small.path()) else { continue };
