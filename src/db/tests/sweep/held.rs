@@ -95,7 +95,8 @@ pub(super) fn whole(
     }
     db.close().map_err(failed("closing"))?;
     // What was cut may have another name by now; what was whole is gone.
-    let is_journal = |name: &PathBuf| name.to_string_lossy().ends_with(['a', 'b']);
+    let is_journal =
+        |name: &PathBuf| ["-journal-a", "-journal-b"].iter().any(|end| name.to_string_lossy().ends_with(end));
     if let Some(left) = image.names().into_iter().find(is_journal) {
         return Err(format!("{} is still there", left.display()));
     }
