@@ -3,13 +3,19 @@
 //!
 //! A body panics where what it holds does not hold. It is given arbitrary bytes, and must take any.
 
+mod definitions;
+mod file;
 mod naive;
+mod operations;
 mod query;
 mod record;
 mod roundtrip;
 #[cfg(test)]
 mod tests;
 
+pub use definitions::definitions;
+pub use file::file;
+pub use operations::operations;
 pub use query::query;
 pub use record::record;
 pub use roundtrip::roundtrip;

@@ -30,6 +30,12 @@ static SMALL: LazyLock<Small> = LazyLock::new(|| {
     // A disk that is given: a backup is written to it, too.
     let options = Options::new().clock(Clock::new(move || start)).disk(Arc::new(MemoryDisk::new()));
     let db = options.create("/fuzz.bygone").expect("a database in memory");
+    let events = filled(&db);
+    Small { db, events }
+});
+
+/// Defines and appends what is asked for; the events.
+pub(super) fn filled(db: &Db) -> Vec<Event> {
     let ask = |text: &str| {
         let answer = db.query(text).unwrap_or_else(|e| panic!("{text}\n{e}"));
         answer.rows.collect::<Result<Vec<_>, _>>().unwrap_or_else(|e| panic!("{text}\n{e}"))
@@ -63,9 +69,8 @@ static SMALL: LazyLock<Small> = LazyLock::new(|| {
         Row::Event { event, .. } => Some(event),
         _ => None,
     });
-    let events = events.collect();
-    Small { db, events }
-});
+    events.collect()
+}
 
 /// The states of orders are kept, and those of others are not.
 const DEFINITIONS: [&str; 4] = [
@@ -271,9 +276,9 @@ fn find(choices: &mut Bytes<'_>) -> String {
 }
 
 /// What an expression names, and what of that may be a text.
-struct Names {
-    fields: &'static [&'static str],
-    texts: &'static [&'static str],
+pub(super) struct Names {
+    pub fields: &'static [&'static str],
+    pub texts: &'static [&'static str],
 }
 
 const OF_EVENTS: Names = Names { fields: &FIELDS, texts: &["type", "data.name", "data.total"] };
@@ -312,7 +317,7 @@ const FIELDS: [&str; 13] = [
 ];
 
 /// An expression that has any worth.
-fn value(choices: &mut Bytes<'_>, names: &Names, depth: usize) -> String {
+pub(super) fn value(choices: &mut Bytes<'_>, names: &Names, depth: usize) -> String {
     let most = if depth == 0 { 2 } else { 7 };
     match choices.below(most) {
         0 => (*choices.pick(names.fields)).to_owned(),
@@ -337,7 +342,7 @@ fn value(choices: &mut Bytes<'_>, names: &Names, depth: usize) -> String {
 }
 
 /// An expression that is true, false or null.
-fn condition(choices: &mut Bytes<'_>, names: &Names, depth: usize) -> String {
+pub(super) fn condition(choices: &mut Bytes<'_>, names: &Names, depth: usize) -> String {
     let most = if depth == 0 { 2 } else { 9 };
     let not = |choices: &mut Bytes<'_>| if choices.below(2) == 0 { "" } else { "NOT " };
     match choices.below(most) {

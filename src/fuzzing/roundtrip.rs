@@ -7,7 +7,7 @@ use crate::lang;
 use crate::lang::generator::{Bytes, Choices, Deriver};
 use crate::lang::grammar::Grammar;
 
-static GRAMMAR: LazyLock<Grammar> = LazyLock::new(Grammar::read);
+pub(super) static GRAMMAR: LazyLock<Grammar> = LazyLock::new(Grammar::read);
 
 /// The bytes choose a sentence of the grammar, with odd texts, names and numbers in it. It parses; its tree prints as a text that
 /// parses to the same tree, and that text is canonical: it prints as itself.

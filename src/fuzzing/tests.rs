@@ -58,6 +58,9 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             forms.chain(errors).map(|text| text.as_bytes().to_vec()).collect()
         }
         "roundtrip" | "query" => (0..200).map(|_| bytes(200)).collect(),
+        "operations" => (0..40).map(|_| bytes(160)).collect(),
+        "definitions" => (0..60).map(|_| bytes(160)).collect(),
+        "file" => super::file::seeds(),
         _ => super::record::seeds(),
     }
 }
@@ -77,7 +80,7 @@ fn the_seeds_hold() {
 #[test]
 #[ignore = "it writes into fuzz/corpus"]
 fn write_the_seeds() {
-    for target in ["parse", "roundtrip", "record", "query"] {
+    for target in ["parse", "roundtrip", "record", "query", "operations", "file", "definitions"] {
         for seed in seeds(target) {
             let name = &blake3::hash(&seed).to_hex()[..12];
             fs::write(folder("corpus").join(target).join(name), seed).unwrap();
@@ -108,6 +111,68 @@ fn the_dictionary_is_that_of_the_grammar() {
     }
     assert_eq!(fs::read_to_string(path).unwrap(), dictionary());
 }
+
+#[test]
+fn the_corpus_of_operations_holds() {
+    replay("operations", 30, |bytes| {
+        operations(bytes);
+    });
+}
+
+#[test]
+fn the_corpus_of_file_holds() {
+    replay("file", 40, |bytes| {
+        file(bytes);
+    });
+}
+
+#[test]
+fn the_corpus_of_definitions_holds() {
+    replay("definitions", 40, |bytes| {
+        definitions(bytes);
+    });
+}
+
+/// The disk crashes now and then, files are opened though they are changed, and definitions are accepted: what the targets hold, they
+/// hold of something.
+#[test]
+fn most_seeds_of_a_database_reach_something() {
+    let seeds = |target| seeds(target).into_iter().step_by(4);
+    let crashes: usize = seeds("operations").map(|bytes| operations(&bytes)).sum();
+    assert!(crashes >= 10, "{crashes} crashes");
+    let opened = seeds("file").filter(|bytes| file(bytes)).count();
+    assert!(opened >= 3 && opened < seeds("file").count(), "{opened} are opened");
+    let accepted: usize = seeds("definitions").map(|bytes| definitions(&bytes)).sum();
+    assert!(accepted >= 15, "{accepted} definitions are accepted");
+}
+
+/// As long as `BYGONE_FUZZ_SECONDS` says, each of the three that have a database of their own, from `BYGONE_FUZZ_SEED` on.
+#[test]
+fn random_bytes_are_taken_by_databases() {
+    let number = |name, otherwise| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise);
+    let seconds = std::time::Duration::from_secs(number("BYGONE_FUZZ_SECONDS", 2));
+    for (target, run) in TARGETS {
+        let (begun, mut seed) = (std::time::Instant::now(), number("BYGONE_FUZZ_SEED", 1));
+        let first = seed;
+        while begun.elapsed() < seconds {
+            let mut random = Random::new(seed.wrapping_mul(0x9e37_79b9));
+            let bytes: Vec<u8> = (0..random.below(200)).map(|_| random.below(256) as u8).collect();
+            if std::panic::catch_unwind(|| run(&bytes)).is_err() {
+                panic!("{target}: BYGONE_FUZZ_SEED={seed}, {bytes:?}");
+            }
+            seed += 1;
+        }
+        println!("{target}: {} inputs in {seconds:?}", seed - first);
+    }
+}
+
+/// The targets that have a database of their own.
+type Target = (&'static str, fn(&[u8]));
+const TARGETS: [Target; 3] = [
+    ("operations", |bytes| _ = operations(bytes)),
+    ("file", |bytes| _ = file(bytes)),
+    ("definitions", |bytes| _ = definitions(bytes)),
+];
 
 /// A fuzzer on foot: it reaches little, but in every run of the tests.
 #[test]
