@@ -8,7 +8,7 @@ use super::cursor::{Cursor, CursorOwner};
 use super::disk::Disk;
 use super::kernel::Kernel;
 use super::tables::copy::{CopyWatch, MetaRows};
-use super::tables::{Tables, TablesRead};
+use super::tables::{Tables, TablesRead, was_interrupted};
 use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -58,7 +58,12 @@ impl<'c> TableCopier<'c> {
     ) -> Result<CopyProgress> {
         let to = Tables::open_or_make(disk, path, CACHE)?;
         let cancel = self.cancel;
-        let copied = self.copy(&to, meta, cursors).and_then(|copied| {
+        // redb reads nothing more of a file that somebody else could not write, until it is opened again.
+        let copied = self.copy(&to, meta, cursors).map_err(|error| match was_interrupted(&error) {
+            true => Error::stopped("the disk of the database failed while it was copied; try it again"),
+            false => error,
+        });
+        let copied = copied.and_then(|copied| {
             to.shrink()?;
             to.check_pages(cancel)?;
             Ok(copied)

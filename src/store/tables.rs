@@ -198,7 +198,7 @@ impl Tables {
         });
         // Whoever reads from now on sees it.
         handle.forget_committed();
-        written
+        written.map_err(|error| handle.told(doing, error))
     }
 
     /// Compares each page that the tables reach with its checksum, which redb does not do as it reads.

@@ -246,7 +246,7 @@ impl Load {
         let text = match self.below(16) {
             0 | 1 => format!(
                 "DEFINE ENTITY Bill INITIAL {{sum: {n}}} SNAPSHOT EVERY {every} \
-                 ON placed, paid SET sum = state.sum + data.total ON noted MERGE"
+                 ON placed SET sum = state.sum + data.total ON paid SET sum = state.sum + data.total ON noted MERGE"
             ),
             2 => format!("DEFINE ENTITY Wallet SNAPSHOT EVERY {every} ON deposited MERGE"),
             3 | 4 => format!("DEFINE INDEX amounts ON 'Bill.*' AS data.total + {n}"),
@@ -263,6 +263,7 @@ impl Load {
             14 => "DROP VIEW rich".to_owned(),
             _ => "DROP INDEX sums".to_owned(),
         };
+        assert!(crate::lang::parse_one(&text).is_ok(), "{text}");
         match query(db, &text) {
             // It stands on a definition that is not there, or is to be dropped and is not there.
             Err(error) if matches!(error.class(), ErrorClass::Usage | ErrorClass::Refused) => Ok(()),

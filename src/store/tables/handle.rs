@@ -10,7 +10,7 @@ use redb::{Database, ReadableDatabase, StorageBackend};
 use super::super::disk::{Disk, File, Identity};
 use super::checksums::{BRANCH, Checksums, count};
 use super::read::Committed;
-use super::{failed, guard};
+use super::{failed, guard, was_interrupted};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 
@@ -32,11 +32,26 @@ pub(super) struct Handle {
     pub file: Arc<dyn File>,
     /// An operation of its file failed: redb refuses all that follow.
     pub latched: Arc<AtomicBool>,
+    failure: DiskFailure,
     /// Why this is open for reading alone, if it is.
     pub read_only: Option<Error>,
 }
 
+/// Why an operation of a file failed first.
+type DiskFailure = Arc<Mutex<Option<(ErrorKind, String)>>>;
+
 impl Handle {
+    /// An error for what redb refused since an operation had failed before: the reason is that one's.
+    pub fn told(&self, doing: &str, error: Error) -> Error {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*failure {
+            Some((kind, message)) if was_interrupted(&error) => {
+                Error::io(doing, io::Error::new(*kind, message.clone()))
+            }
+            _ => error,
+        }
+    }
+
     pub fn database(&self) -> Result<&Database> {
         self.database.as_ref().ok_or_else(closed)
     }
@@ -127,7 +142,13 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, cache: usize, only: Option<Iden
     }
     let latched = Arc::<AtomicBool>::default();
     let checksums = Some(Checksums::new(cache));
-    let backend = Backend { latched: latched.clone(), checksums, ..Backend::new(file.clone()) };
+    let failure = DiskFailure::default();
+    let backend = Backend {
+        latched: latched.clone(),
+        failure: failure.clone(),
+        checksums,
+        ..Backend::new(file.clone())
+    };
     guard::silence();
     // A damaged page can make redb panic where it would rather not check: that is this file's fault, and told so.
     let opened = guard::quietly(|| redb::Builder::new().set_cache_size(cache).create_with_backend(backend));
@@ -141,7 +162,7 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, cache: usize, only: Option<Iden
     match opened {
         Some(Ok(database)) => {
             let (committed, database) = (Mutex::default(), Some(database));
-            Ok(Handle { committed, database, identity, file, latched, read_only: None })
+            Ok(Handle { committed, database, identity, file, latched, failure, read_only: None })
         }
         Some(Err(redb::DatabaseError::Storage(redb::StorageError::Io(io))))
             if io.kind() != ErrorKind::InvalidData && io.kind() != ErrorKind::UnexpectedEof =>
@@ -158,6 +179,7 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, cache: usize, only: Option<Iden
 pub(super) struct Backend {
     file: Arc<dyn File>,
     latched: Arc<AtomicBool>,
+    failure: DiskFailure,
     until: Option<Cancel>,
     /// None where redb is to compare them itself.
     checksums: Option<Checksums>,
@@ -165,7 +187,7 @@ pub(super) struct Backend {
 
 impl Backend {
     pub fn new(file: Arc<dyn File>) -> Backend {
-        Backend { file, latched: Arc::default(), until: None, checksums: None }
+        Backend { file, latched: Arc::default(), failure: Arc::default(), until: None, checksums: None }
     }
 
     /// One that can be read only until somebody cancels.
@@ -174,7 +196,9 @@ impl Backend {
     }
 
     fn noting<T>(&self, result: io::Result<T>) -> io::Result<T> {
-        if result.is_err() {
+        if let Err(error) = &result {
+            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            failure.get_or_insert_with(|| (error.kind(), error.to_string()));
             self.latched.store(true, Ordering::Release);
         }
         result
