@@ -27,12 +27,13 @@ type Hash = [u8; 32];
 /// A hash of the Merkle tree of a log: of all of it, its root, or of a part.
 ///
 /// ```
+/// use bygone::maintain::TreeHash;
 /// use bygone::{Db, NewEvent};
 /// let db = Db::in_memory()?;
 /// let empty = db.root(None)?;
 /// db.append(NewEvent::new("Order.paid").on(("Order", 1)))?;
 /// assert_ne!(db.root(None)?, empty);
-/// assert_eq!(empty.to_string().parse(), Ok(empty));
+/// assert_eq!(empty.to_string().parse::<TreeHash>()?, empty);
 /// # Ok::<(), bygone::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
