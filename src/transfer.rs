@@ -184,12 +184,8 @@ impl Db {
         for program in snapshot.indexes().programs() {
             let follower = CursorOwner::of(program);
             if shared.cursors.get(&follower)?.is_none() {
-                let head = snapshot.head();
-                let position = match program.kind.goes_by_time() {
-                    true => Position(u64::try_from(shared.options.clock.now().as_millis()).unwrap_or(0)),
-                    false => head,
-                };
-                shared.cursor_writer.create(&follower, Cursor::new(position, head, String::new()))?;
+                let begin = Cursor::begin(program, snapshot.head(), shared.options.clock.now());
+                shared.cursor_writer.create(&follower, begin)?;
             }
         }
         Ok(())

@@ -134,7 +134,7 @@ impl Target {
         let (disk, failed) = (&*self.disk, self.failed());
         let temporary = TemporaryFile::name(&self.path, kernel.id.0);
         self.check_no_journal()?;
-        self.remove_interrupted(&temporary)?;
+        name::remove_interrupted(disk, &temporary, &self.path)?;
         let file = match disk.exists(&kernel.path).map_err(&failed)? {
             true => disk.create_like(&temporary, &kernel.path),
             false => disk.create(&temporary),
@@ -169,15 +169,6 @@ impl Target {
             }
         }
         Ok(())
-    }
-
-    /// Removes what a backup left behind that was interrupted. One that is under way has its lock.
-    fn remove_interrupted(&self, temporary: &Path) -> Result<()> {
-        if !self.disk.exists(temporary).map_err(self.failed())? {
-            return Ok(());
-        }
-        let _lock = name::take_lock(&*self.disk, temporary, false)?;
-        self.disk.remove(temporary).map_err(self.failed())
     }
 
     /// Appends what came since to an earlier backup.

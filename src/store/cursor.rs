@@ -18,10 +18,22 @@ use super::mutex::locked;
 pub(crate) use super::tables::cursors::{Cursor, CursorOwner};
 use crate::entity::Position;
 use crate::error::Result;
+use crate::time::Timestamp;
 
 impl CursorOwner {
     pub fn of(program: &Program) -> CursorOwner {
         CursorOwner::Program(program.origin)
+    }
+}
+
+impl Cursor {
+    /// Where a program begins of which no place is known: behind the head, or now.
+    pub fn begin(program: &Program, head: Position, now: Timestamp) -> Cursor {
+        let position = match program.kind.goes_by_time() {
+            true => Position(u64::try_from(now.as_millis()).unwrap_or(0)),
+            false => head,
+        };
+        Cursor::new(position, head, String::new())
     }
 }
 

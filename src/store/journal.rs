@@ -47,6 +47,7 @@ pub use space::Sizes;
 
 use crate::entity::Position;
 use crate::error::{Error, Result};
+use crate::hex::hex;
 use crate::store::disk::Disk;
 use frame::Stamp;
 use mark::MARK;
@@ -88,7 +89,7 @@ impl DatabaseId {
 
     /// What the database is called in vector clocks: the first eight digits of its id.
     pub fn node(self) -> String {
-        self.0.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.0[..4])
     }
 }
 

@@ -110,6 +110,16 @@ pub(super) fn open_locked(
     Ok((lock, tables))
 }
 
+/// Removes what somebody left under a temporary name, on the way to a path, who was interrupted. Whoever is still at it has its lock.
+pub(super) fn remove_interrupted(disk: &dyn Disk, temporary: &Path, path: &Path) -> Result<()> {
+    let failed = |e: std::io::Error| Error::unopenable(path, e, "check the path and its permissions");
+    if !disk.exists(temporary).map_err(failed)? {
+        return Ok(());
+    }
+    let _lock = take_lock(disk, temporary, false)?;
+    disk.remove(temporary).map_err(failed)
+}
+
 pub(super) fn not_locked(path: &Path, error: LockError) -> Error {
     let held = |process, by_name| Error::Held { path: path.to_owned(), process, by_name };
     match error {

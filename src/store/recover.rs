@@ -59,13 +59,10 @@ pub(super) fn create_with(
     fill: impl FnOnce(&Tables) -> Result<()>,
 ) -> Result<()> {
     let failed = |e: std::io::Error| Error::unopenable(path, e, "check the path and its permissions");
+    let said = path;
     let path = free_name(disk, path)?;
     let temporary = TemporaryFile::name(&path, id.0);
-    // Left by one who crashed; whoever is at it has its lock.
-    if disk.exists(&temporary).map_err(failed)? {
-        let _lock = name::take_lock(disk, &temporary, false)?;
-        disk.remove(&temporary).map_err(failed)?;
-    }
+    name::remove_interrupted(disk, &temporary, said)?;
     let file = disk.create(&temporary).map_err(failed)?;
     // Its work is done, or it failed, with a panic even: either way the temporary name goes.
     let made = TemporaryFile::new(disk, &temporary, &*file);

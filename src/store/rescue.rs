@@ -200,9 +200,7 @@ fn put_places(
             }
             let name = NameText(&program.name);
             found.doubt(format!("where {name} was is lost: it begins behind {head}"));
-            let now = u64::try_from(options.clock.now().as_millis()).unwrap_or(0);
-            let position = if program.kind.goes_by_time() { Position(now) } else { head };
-            tables.put_cursor(&owner, &Cursor::new(position, head, String::new()))?;
+            tables.put_cursor(&owner, &Cursor::begin(program, head, options.clock.now()))?;
         }
         Ok(())
     })

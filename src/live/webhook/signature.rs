@@ -71,6 +71,7 @@ mod tests {
     use sha2::Digest;
 
     use super::*;
+    use crate::hex::hex;
 
     /// HMAC as RFC 2104 has it, made of SHA-256 alone.
     fn independent(key: &[u8], message: &[u8]) -> [u8; 32] {
@@ -82,10 +83,6 @@ mod tests {
         }
         let inner = Sha256::new().chain_update(block.map(|b| b ^ 0x36)).chain_update(message).finalize();
         Sha256::new().chain_update(block.map(|b| b ^ 0x5c)).chain_update(inner).finalize().into()
-    }
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     #[test]
