@@ -418,7 +418,7 @@ impl Shared {
 
     /// Does a slice of what is to be done for what is defined.
     pub(super) fn keep_defined(&self) -> Result<BackfillStep> {
-        self.commits.prune();
+        self.materializer.through_errors(|| self.commits.prune())?;
         self.materializer.keep_defined()
     }
 

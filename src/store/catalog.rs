@@ -153,6 +153,32 @@ pub(crate) struct Catalog {
     programs: DefinitionSet<Program>,
 }
 
+/// Definitions that newer ones of their names have made useless.
+pub(super) struct Useless {
+    views: Vec<Arc<DefinedView>>,
+    indexes: Vec<Arc<Index>>,
+}
+
+impl Useless {
+    pub fn is_empty(&self) -> bool {
+        self.views.is_empty() && self.indexes.is_empty()
+    }
+
+    /// Where those are defined whose indexes hold all that they are to hold. The tables are to say that they do no more before they
+    /// are left out: what replaced them may turn out to be incomplete after all, when nobody has kept them up.
+    pub fn complete(&self) -> impl Iterator<Item = Position> {
+        let of_views = self.views.iter().filter_map(|view| view.index.as_ref());
+        let complete = self.indexes.iter().chain(of_views).filter(|index| index.is_complete());
+        complete.map(|index| index.position)
+    }
+
+    /// Leaves those to the catalog that are complete.
+    fn leave_complete(&mut self) {
+        self.views.retain(|view| view.index.as_ref().is_none_or(|index| !index.is_complete()));
+        self.indexes.retain(|index| !index.is_complete());
+    }
+}
+
 /// The sort of what has only one, and of an index that is defined as such, not by a view.
 const PLAIN: u8 = 0;
 
@@ -383,7 +409,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// The catalog after a change. One that is replaced stays as long as it is of use: [`Catalog::pruned`] leaves it out.
+    /// The catalog after a change. One that is replaced stays as long as it is of use: [`Catalog::pruned`] leaves it out then.
     pub(super) fn changed(&self, position: Position, change: CatalogChange) -> Catalog {
         let mut next = self.clone();
         next.change(position, change);
@@ -477,23 +503,24 @@ impl Catalog {
         self.views.remove(view);
     }
 
-    /// The catalog without what a newer definition replaces: of each name the newest stays, and before it the newest that is complete.
-    /// None if nothing is to be left out.
-    ///
-    /// Only whoever completes indexes may ask: one that is left out holds nothing of what comes after, so it must not be
-    /// completed any more.
-    pub(super) fn pruned(&self) -> Option<Catalog> {
+    /// What newer definitions have made useless: of each name the newest stays, and before it the newest that is complete.
+    pub(super) fn useless(&self) -> Useless {
         let views = self.views.of_no_use(|view| view.is_complete());
         let mut indexes = self.indexes.of_no_use(|index| index.is_complete());
         // That of a view stays as long as the view.
         indexes.retain(|index| !index.is_of_view());
-        if views.is_empty() && indexes.is_empty() {
-            return None;
-        }
+        Useless { views, indexes }
+    }
+
+    /// The catalog without what is useless.
+    ///
+    /// Only whoever completes indexes may ask: one that is left out holds nothing of what comes after, so it must not be completed any
+    /// more, nor be [found complete](Useless::complete) when the file is opened again.
+    pub(super) fn pruned(&self, useless: &Useless) -> Catalog {
         let mut pruned = self.clone();
-        views.iter().for_each(|view| pruned.end_view(view));
-        indexes.iter().for_each(|index| pruned.indexes.remove(index));
-        Some(pruned)
+        useless.views.iter().for_each(|view| pruned.end_view(view));
+        useless.indexes.iter().for_each(|index| pruned.indexes.remove(index));
+        pruned
     }
 
     /// The indexes of this catalog that another one does not have.
@@ -522,7 +549,9 @@ impl Catalog {
         for view in self.views.iter() {
             view.look(read, &self)?;
         }
-        Ok(self.pruned().unwrap_or(self))
+        let mut useless = self.useless();
+        useless.leave_complete();
+        Ok(if useless.is_empty() { self } else { self.pruned(&useless) })
     }
 
     /// Whether something that is kept in the background is defined at a position.

@@ -84,18 +84,27 @@ impl Commits {
         }
     }
 
-    /// Leaves out of the catalog what a newer definition replaces. Only whoever completes indexes does.
-    pub(super) fn prune(&self) {
-        if self.kernel.applied.catalog().pruned().is_none() {
-            return;
+    /// Leaves out of the catalog what newer definitions have made useless. Only whoever completes indexes does.
+    pub(super) fn prune(&self) -> Result<()> {
+        let useless = self.kernel.applied.catalog().useless();
+        if useless.is_empty() {
+            return Ok(());
+        }
+        if useless.complete().next().is_some() {
+            // A definition that a crash takes away has replaced nothing.
+            self.kernel.sync_log()?;
+            self.kernel.tables.write("giving up what is replaced", |tables| {
+                useless.complete().try_for_each(|definition| tables.set_invalid(definition))
+            })?;
         }
         // A leader brings the catalog that it began with.
         let _committer = locked(&self.committer);
         let before = self.kernel.applied.memtables();
-        let Some(pruned) = before.catalog.pruned().map(Arc::new) else { return };
+        let pruned = Arc::new(before.catalog.pruned(&useless));
         self.materializer.retire(&before.catalog, &pruned, before.head);
         self.kernel.applied.replace_catalog(pruned);
         self.kernel.log_progress.set_swapped();
+        Ok(())
     }
 
     /// Appends a group and waits until it is durable.

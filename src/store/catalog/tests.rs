@@ -610,6 +610,30 @@ fn a_definition_that_is_lost_with_the_journal_leaves_no_lists_to_another() {
 }
 
 #[test]
+fn an_index_that_is_replaced_stays_so_whatever_becomes_of_what_replaced_it() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), by_hand(&disk)).unwrap();
+    append(&store, paid("red"));
+    store.append(defined("by", "*", "colour")).unwrap();
+    settle(&store).unwrap();
+    // Somebody has the catalog, so that the lists stay.
+    let reader = store.snapshot();
+    store.append(defined("by", "*", "size")).unwrap();
+    settle(&store).unwrap();
+    let replacement = store.snapshot().indexes().get("by").unwrap().position;
+    // One that nobody keeps up any more.
+    append(&store, paid("red"));
+    store.checkpoint().unwrap();
+    store.shared().tables.write("a test", |tables| tables.set_invalid(replacement)).unwrap();
+    drop(reader);
+    store.close().unwrap();
+    let store = Store::open(path(), by_hand(&disk)).unwrap();
+    assert!(store.snapshot().indexes().usable("by").is_none());
+    settle(&store).unwrap();
+    assert!(store.shared().stale().unwrap().is_empty());
+}
+
+#[test]
 fn a_failing_disk_holds_a_build_back_and_no_more() {
     use crate::store::disk::simulated::{Failure, Kind};
     let disk = SimulatedDisk::new();

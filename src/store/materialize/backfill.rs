@@ -116,7 +116,7 @@ impl Materializer {
     }
 
     /// redb takes nothing more after an error of its disk, until it is opened again.
-    fn through_errors<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(in crate::store) fn through_errors<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         work().or_else(|error| {
             locked(&self.progress).forget();
             if matches!(error, Error::Io { .. }) {

@@ -295,6 +295,23 @@ fn nothing_is_kept_of_a_view_that_another_has_replaced() {
     play(&ops, &[0], Durability::Sync).unwrap();
 }
 
+#[test]
+fn nothing_is_kept_of_a_view_that_another_has_replaced_and_whose_entity_came_back() {
+    let define = |query: &str| Op::Define(2, query.to_owned());
+    let paid = Said { kind: 0, id: 0, name: 0, n: 0, c: 0, minute: 0, actor: None, tag: 0 };
+    let ops = [
+        define("EVENTS 'Order.*'"),
+        Op::Slice(1),
+        define("FIND Order"),
+        Op::NoModel,
+        Op::Reopen,
+        Op::Model(0),
+        Op::Append(vec![paid]),
+        Op::Reopen,
+    ];
+    play(&ops, &[0], Durability::Sync).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
