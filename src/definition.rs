@@ -9,6 +9,8 @@ pub(crate) enum DefinitionKind {
     Verb,
     Index,
     View,
+    /// Which fields of events are about a person, and whose they are.
+    Private,
     Program(ProgramKind),
 }
 
@@ -44,11 +46,12 @@ macro_rules! names {
 
 impl DefinitionKind {
     /// All of them, as messages name them.
-    pub const ALL: [DefinitionKind; 7] = [
+    pub const ALL: [DefinitionKind; 8] = [
         DefinitionKind::Entity,
         DefinitionKind::Verb,
         DefinitionKind::Index,
         DefinitionKind::View,
+        DefinitionKind::Private,
         DefinitionKind::Program(ProgramKind::Reaction),
         DefinitionKind::Program(ProgramKind::Webhook),
         DefinitionKind::Program(ProgramKind::Schedule),
@@ -60,6 +63,7 @@ impl DefinitionKind {
             DefinitionKind::Verb => names!("verb"),
             DefinitionKind::Index => names!("index"),
             DefinitionKind::View => names!("view"),
+            DefinitionKind::Private => names!("private"),
             DefinitionKind::Program(ProgramKind::Reaction) => names!("reaction"),
             DefinitionKind::Program(ProgramKind::Webhook) => names!("webhook"),
             DefinitionKind::Program(ProgramKind::Schedule) => names!("schedule"),
@@ -88,7 +92,7 @@ impl DefinitionKind {
 
     /// Whether its names are to be told from those of the other kinds: what is named in a statement could be either.
     pub fn has_names_of_its_own(self) -> bool {
-        self != DefinitionKind::Index
+        !matches!(self, DefinitionKind::Index | DefinitionKind::Private)
     }
 
     /// What runs by itself, if it is such a kind.

@@ -8,6 +8,7 @@ pub(crate) mod expect;
 pub(crate) mod id;
 mod json;
 mod new;
+pub(crate) mod private;
 pub(crate) mod record;
 mod vector;
 
@@ -21,6 +22,7 @@ pub(crate) use json::{is_uri_reference, qualified, read as read_line, write as w
 #[cfg(test)]
 pub(crate) use new::MAX_TAGS;
 pub use new::NewEvent;
+pub use private::ForgottenFields;
 pub use vector::VectorClock;
 
 use crate::document::Document;
@@ -31,6 +33,10 @@ use crate::value::{Object, Value};
 
 /// The type of what stands where an event was that a rescue could not read.
 pub(crate) const LOST: &str = "$event.lost";
+
+/// The type of what says that a subject is forgotten, and the kind of what it is about.
+pub(crate) const FORGOTTEN: &str = "$subject.forgotten";
+pub(crate) const SUBJECT: &str = "$subject";
 
 /// An event in the log.
 ///
@@ -73,6 +79,8 @@ pub struct Event {
     pub data: Document,
     /// What is to be known of how it came here.
     pub metadata: Document,
+    /// The fields that are null because their subject was forgotten; none of nearly all events.
+    pub forgotten: Option<ForgottenFields>,
 }
 
 impl From<&Event> for Witness {

@@ -24,6 +24,7 @@ mod index;
 mod model;
 mod parallel_scan;
 mod path;
+mod private;
 pub(crate) mod program;
 mod project;
 pub(crate) mod reaction;

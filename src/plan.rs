@@ -50,8 +50,9 @@ pub(crate) use access_path::{
 #[cfg(test)]
 pub(crate) use access_path::{FORCED, Forced};
 pub(crate) use bind::{
-    BindInput, compares_instants, entity_definition, index_expression, program_definition,
-    reaction_definition, row_key, schedule_definition, verb_definition, view_definition, webhook_definition,
+    BindInput, compares_instants, entity_definition, index_expression, private_definition,
+    program_definition, reaction_definition, row_key, schedule_definition, verb_definition, view_definition,
+    webhook_definition,
 };
 pub(crate) use by::By;
 pub(crate) use expr::Predicate;
@@ -63,8 +64,8 @@ pub(crate) use shape::Shape;
 pub(crate) use subscription::{SubscriptionEnd, SubscriptionPlan};
 pub(crate) use window::{LogWindow, RowLimit};
 pub(crate) use write::{
-    Append, AppendAction, Define, Defined, Drop, DropTarget, EmitPlan, EventOwner, OccurredAt, PerformPlan,
-    Settle, WritePlan,
+    Append, AppendAction, Define, Defined, Drop, DropTarget, EmitPlan, EventOwner, Forget, OccurredAt,
+    PerformPlan, Settle, WritePlan,
 };
 
 use bind::Names;

@@ -139,7 +139,7 @@ impl Statement {
     /// ```
     pub fn is_write(&self) -> bool {
         use lang::ast::Stmt;
-        matches!(self.tree.statement, Stmt::Write(_) | Stmt::Define(_) | Stmt::Drop { .. })
+        matches!(self.tree.statement, Stmt::Write(_) | Stmt::Define(_) | Stmt::Forget(_) | Stmt::Drop { .. })
     }
 
     /// Whether it only reads: it leaves the log as it is, and ends by itself.
@@ -158,7 +158,7 @@ impl Statement {
             Stmt::Explain { .. } | Stmt::Show(_) | Stmt::Describe(_) | Stmt::Admin(Admin::Verify { .. }) => {
                 true
             }
-            Stmt::Write(_) | Stmt::Define(_) | Stmt::Drop { .. } | Stmt::Admin(_) => false,
+            Stmt::Write(_) | Stmt::Define(_) | Stmt::Forget(_) | Stmt::Drop { .. } | Stmt::Admin(_) => false,
         }
     }
 
@@ -195,6 +195,7 @@ fn kind_of(statement: &lang::ast::Stmt) -> StatementKind {
         Stmt::Read(ReadStmt::Blame { .. }) => Kind::Blame,
         Stmt::Read(ReadStmt::Subscribe(_)) => Kind::Subscribe,
         Stmt::Define(_) => Kind::Define,
+        Stmt::Forget(_) => Kind::Forget,
         Stmt::Drop { .. } => Kind::Drop,
         Stmt::Show(_) => Kind::Show,
         Stmt::Describe(_) => Kind::Describe,

@@ -32,9 +32,11 @@ pub mod disk;
 mod durability;
 mod failures;
 pub(crate) mod fault_injection;
+pub(crate) mod forget;
 pub(crate) mod index;
 pub(crate) mod journal;
 pub(crate) mod kernel;
+pub(crate) mod keyring;
 pub(crate) mod log;
 pub(crate) mod log_progress;
 mod materialize;
@@ -104,6 +106,7 @@ use cursor_writer::CursorWriter;
 use disk::Lock;
 use failures::Failures;
 use kernel::Kernel;
+use keyring::Keyring;
 use log::LogPlace;
 use log::local::LocalLog;
 use log_progress::LogProgress;
@@ -185,6 +188,7 @@ impl Store {
                 options.local_log(),
             )?),
         };
+        let keyring = Keyring::of(&tables.read()?)?;
         let kernel = Arc::new(Kernel {
             queue: Queue::new(options.queue_bytes),
             name,
@@ -199,6 +203,7 @@ impl Store {
             cursors,
             ending: Cancel::new(),
             own_limits: Limits::new(options.largest_value, &Cancel::new()),
+            keyring,
             applied,
             options,
             disk,
@@ -214,6 +219,10 @@ impl Store {
         let store = Store { shared, open: Mutex::new(Some(Open { threads, locks: vec![lock] })), recovery };
         // Where it cannot, it is closed again.
         store.shared.commits.catch_up()?;
+        // What was under way as it was closed, or crashed.
+        if !store.shared.options.read_only && store.shared.tables.read()?.keys_to_erase()? {
+            store.forget_rest(&Cancel::new())?;
+        }
         Ok(store)
     }
 
@@ -332,6 +341,28 @@ impl Store {
             open.locks.push(lock);
         }
         Ok(compaction)
+    }
+
+    /// Refuses to forget where nothing is written, or others have the log, too.
+    pub fn check_forgettable(&self) -> Result<()> {
+        self.check_open()?;
+        if self.shared.options.read_only {
+            return Err(Error::stopped("the database was opened for reading only"));
+        }
+        if self.shared.log.is_shared() {
+            return Err(Error::stopped(
+                "a subject is not forgotten on a log that is shared: each node has a file of its own",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Does what is left to do for subjects that are forgotten.
+    pub fn forget_rest(&self, cancel: &Cancel) -> Result<()> {
+        let Shared { kernel, checkpointer, .. } = &*self.shared;
+        let Some(through) = forget::forget_kept(kernel, checkpointer, cancel)? else { return Ok(()) };
+        self.compact(cancel)?;
+        kernel.tables.write("forgetting", |tables| tables.set_forgotten(through))
     }
 
     /// Refuses where the database is closed, or a verb decides that would wait for itself.

@@ -273,6 +273,7 @@ fn happened(event: NewEvent, entity: &Entity, nth: u64) -> Result<Event> {
         seal: None,
         data: event.data,
         metadata: event.metadata,
+        forgotten: None,
     })
 }
 

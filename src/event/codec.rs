@@ -3,15 +3,19 @@
 //! | part | bytes |
 //! |---|---|
 //! | checksum | CRC-32 over the position (8 bytes, big-endian) and all that follows |
-//! | header length | 4, big-endian |
+//! | header length | 4, big-endian; its highest bits tell of a trailer |
 //! | header | MessagePack values in the order of the table below, one after another |
 //! | data length | 4, big-endian |
 //! | data | MessagePack, a map |
 //! | metadata | MessagePack, a map; nothing when it is empty |
+//! | trailer | only where a bit says so: what the bit means, then its length, 4, big-endian |
 //!
 //! The header: a set of bits that tells which of the others are there, the version (0 without a target), the id (16 bytes or
 //! text), the type, `recorded` as seconds and nanoseconds, and then what there is of: timestamp (when it differs), target (its kind
 //! only when it is not the type's prefix), actor, producer, cause, correlation, namespace, tags, key, the seal of a key.
+//!
+//! Bit 31 of the header length: some values are stored encrypted; `data` and `metadata` have null in their places, and the trailer has
+//! them ([`super::private`]). Bit 30 is of the form that is read alone: the trailer names what is forgotten.
 //!
 //! The position is the key of the row, not part of it; the checksum covers it, so a row in the wrong place is noticed.
 
@@ -42,6 +46,34 @@ pub(super) const GIVEN_ID: u32 = 1 << 14;
 
 /// The bytes before the header: checksum and length.
 pub(super) const LEAD: usize = 8;
+
+/// The bits of the header length that tell of a trailer.
+const ENCRYPTED: u32 = 1 << 31;
+const FORGOTTEN: u32 = 1 << 30;
+
+/// What follows the metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trailer<'a> {
+    /// Values that are stored encrypted.
+    Encrypted(&'a [u8]),
+    /// What was, and is forgotten. Nothing that is stored says so: it is what a reader is told.
+    Forgotten(&'a [u8]),
+}
+
+impl<'a> Trailer<'a> {
+    fn bit(self) -> u32 {
+        match self {
+            Trailer::Encrypted(_) => ENCRYPTED,
+            Trailer::Forgotten(_) => FORGOTTEN,
+        }
+    }
+
+    fn bytes(self) -> &'a [u8] {
+        match self {
+            Trailer::Encrypted(bytes) | Trailer::Forgotten(bytes) => bytes,
+        }
+    }
+}
 
 /// What the commit adds to what the caller said.
 #[derive(Debug)]
@@ -200,12 +232,19 @@ pub(super) fn holds_together(mask: u32) -> bool {
         && !(has(CAUSE_EVENT) && has(CAUSE_NAMED))
 }
 
-/// The three parts of a stored event, its checksum found right.
+/// Whether an event has values that are stored encrypted, told by its first bytes.
+#[inline]
+pub(crate) fn is_encrypted(bytes: &[u8]) -> bool {
+    bytes.get(4).is_some_and(|byte| byte & 0x80 != 0)
+}
+
+/// The parts of a stored event, its checksum found right.
 pub(crate) struct Parts<'a> {
     pub header: &'a [u8],
     pub data: &'a [u8],
     /// Empty when there is no metadata.
     pub metadata: &'a [u8],
+    pub trailer: Option<Trailer<'a>>,
 }
 
 /// Takes a stored event apart; none where it is not what was written at this position, and [`damage`] tells why.
@@ -215,15 +254,53 @@ pub(crate) fn parts(position: Position, bytes: &[u8]) -> Option<Parts<'_>> {
     if checksum(position, rest) != u32::from_be_bytes(*stored) {
         return None;
     }
-    let part = |bytes: &'_ [u8]| -> Option<(usize, usize)> {
-        let length = u32::from_be_bytes(*bytes.first_chunk::<4>()?) as usize;
-        (bytes.len() - 4 >= length).then_some((4, 4 + length))
+    let part = |bytes: &'_ [u8]| -> Option<(u32, usize)> {
+        let word = u32::from_be_bytes(*bytes.first_chunk::<4>()?);
+        Some((word & (ENCRYPTED | FORGOTTEN), (word & !(ENCRYPTED | FORGOTTEN)) as usize))
     };
-    let (start, end) = part(rest)?;
-    let (header, rest) = (&rest[start..end], &rest[end..]);
-    let (start, end) = part(rest)?;
-    let (data, metadata) = (&rest[start..end], &rest[end..]);
-    Some(Parts { header, data, metadata })
+    let (bits, length) = part(rest)?;
+    let (header, rest) = rest[4..].split_at_checked(length)?;
+    let (none, length) = part(rest)?;
+    let (data, rest) = rest[4..].split_at_checked(length)?;
+    if bits | none == 0 {
+        return Some(Parts { header, data, metadata: rest, trailer: None });
+    }
+    let (rest, length) = rest.split_last_chunk::<4>()?;
+    let before = rest.len().checked_sub(u32::from_be_bytes(*length) as usize)?;
+    let (metadata, trailer) = rest.split_at(before);
+    let trailer = match bits {
+        ENCRYPTED => Trailer::Encrypted(trailer),
+        FORGOTTEN => Trailer::Forgotten(trailer),
+        _ => return None,
+    };
+    (none == 0).then_some(Parts { header, data, metadata, trailer: Some(trailer) })
+}
+
+/// The same event with other data, metadata and trailer; none where the bytes are no event's.
+pub(crate) fn with_payload(
+    position: Position,
+    bytes: &[u8],
+    data: &[u8],
+    metadata: &[u8],
+    trailer: Option<Trailer>,
+) -> Option<Vec<u8>> {
+    let Parts { header, .. } = parts(position, bytes)?;
+    let trailing = trailer.map_or(0, |trailer| trailer.bytes().len() + 4);
+    let mut out = Vec::with_capacity(LEAD + header.len() + 4 + data.len() + metadata.len() + trailing);
+    out.extend_from_slice(&[0; 4]);
+    let word = header.len() as u32 | trailer.map_or(0, Trailer::bit);
+    out.extend_from_slice(&word.to_be_bytes());
+    out.extend_from_slice(header);
+    out.extend_from_slice(&(data.len() as u32).to_be_bytes());
+    out.extend_from_slice(data);
+    out.extend_from_slice(metadata);
+    if let Some(trailer) = trailer {
+        out.extend_from_slice(trailer.bytes());
+        out.extend_from_slice(&(trailer.bytes().len() as u32).to_be_bytes());
+    }
+    let checksum = checksum(position, &out[4..]);
+    out[..4].copy_from_slice(&checksum.to_be_bytes());
+    Some(out)
 }
 
 /// Why these bytes have no [`parts`].
@@ -252,7 +329,8 @@ pub(crate) enum Extent {
 pub(crate) fn extent(bytes: &[u8]) -> Option<Extent> {
     const CHECKSUM: usize = 4;
     let length = |at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk::<4>()?) as usize);
-    let header = length(CHECKSUM)?;
+    // What is encrypted lies behind `data`, as metadata does.
+    let header = length(CHECKSUM)? & !(ENCRYPTED as usize);
     let mut values = Raw(bytes.get(LEAD..)?);
     let (mask, rest) = values.int()?;
     if !u32::try_from(mask).is_ok_and(holds_together) {
@@ -287,7 +365,7 @@ pub(crate) fn is_map(byte: u8) -> bool {
 
 /// The same event with another version; none where the bytes are no event's.
 pub(crate) fn with_version(position: Position, bytes: &[u8], version: Version) -> Option<Vec<u8>> {
-    let Parts { header, .. } = parts(position, bytes)?;
+    let Parts { header, trailer, .. } = parts(position, bytes)?;
     let (mask, version_on) = Raw(header).int()?;
     let facts = Raw(version_on).skip()?;
     let mut out = vec![0; LEAD];
@@ -295,7 +373,7 @@ pub(crate) fn with_version(position: Position, bytes: &[u8], version: Version) -
     writer.put(&u32::try_from(mask).ok()?);
     writer.put(&version.0);
     out.extend_from_slice(facts);
-    let length = (out.len() - LEAD) as u32;
+    let length = (out.len() - LEAD) as u32 | trailer.map_or(0, Trailer::bit);
     out[4..LEAD].copy_from_slice(&length.to_be_bytes());
     out.extend_from_slice(bytes.get(LEAD + header.len()..)?);
     let checksum = checksum(position, &out[4..]);

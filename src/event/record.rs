@@ -9,7 +9,8 @@ mod values;
 
 use std::sync::Arc;
 
-use super::codec::{self, Parts};
+use super::codec::{self, Parts, Trailer};
+use super::private::ForgottenFields;
 use super::{Cause, Event, EventId, KeyDigest, Producer, Tag, VectorClock};
 use crate::document::{Document, Raw};
 use crate::entity::{self, Entity, EntityStr, EventType, Position, Version};
@@ -30,6 +31,17 @@ pub(crate) struct Record<'a> {
     facts: u32,
     data: u32,
     metadata: u32,
+    /// Where the metadata ends, and what it is that follows it.
+    end: u32,
+    trails: Trails,
+}
+
+/// What a record has behind its metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trails {
+    Nothing,
+    Encrypted,
+    Forgotten,
 }
 
 /// What brought an event about.
@@ -65,7 +77,7 @@ impl<'a> Record<'a> {
     }
 
     fn opened(position: Position, bytes: &'a [u8]) -> Option<Record<'a>> {
-        let Parts { header, data, metadata } = codec::parts(position, bytes)?;
+        let Parts { header, data, metadata, trailer } = codec::parts(position, bytes)?;
         let mut values = Values(header);
         // No event is longer than a u32 can tell: its parts have lengths of 32 bits.
         let here = |values: &Values| (codec::LEAD + header.len() - values.0.len()) as u32;
@@ -79,8 +91,13 @@ impl<'a> Record<'a> {
             values.skip()?;
         }
         let facts = here(&values);
-        let metadata = (bytes.len() - metadata.len()) as u32;
-        let data = metadata - data.len() as u32;
+        let (end, trails) = match trailer {
+            None => (bytes.len(), Trails::Nothing),
+            Some(Trailer::Encrypted(trailer)) => (bytes.len() - trailer.len() - 4, Trails::Encrypted),
+            Some(Trailer::Forgotten(trailer)) => (bytes.len() - trailer.len() - 4, Trails::Forgotten),
+        };
+        let metadata = (end - metadata.len()) as u32;
+        let (data, end) = (metadata - data.len() as u32, end as u32);
         codec::holds_together(mask).then_some(Record {
             position,
             bytes,
@@ -90,6 +107,8 @@ impl<'a> Record<'a> {
             facts,
             data,
             metadata,
+            end,
+            trails,
         })
     }
 
@@ -179,7 +198,22 @@ impl<'a> Record<'a> {
 
     /// No bytes where there is none.
     pub fn metadata(&self) -> Raw<'a> {
-        Raw(self.bytes.get(self.metadata as usize..).unwrap_or_default())
+        Raw(self.bytes.get(self.metadata as usize..self.end as usize).unwrap_or_default())
+    }
+
+    /// What is stored encrypted of it; no bytes where nothing is.
+    pub fn encrypted(&self) -> &'a [u8] {
+        if self.trails == Trails::Encrypted { self.trailer() } else { &[] }
+    }
+
+    /// The fields that are forgotten, where it was read after that.
+    pub fn forgotten(&self) -> Option<ForgottenFields> {
+        (self.trails == Trails::Forgotten).then(|| ForgottenFields::read(self.trailer()))
+    }
+
+    fn trailer(&self) -> &'a [u8] {
+        let end = self.bytes.len().saturating_sub(size_of::<u32>());
+        self.bytes.get(self.end as usize..end).unwrap_or_default()
     }
 
     fn damaged(&self, found: &str) -> Error {
@@ -351,11 +385,12 @@ impl<'a> Record<'a> {
             key,
             own_id: !self.has(codec::GIVEN_ID),
             seal,
-            metadata: if metadata == self.bytes.len() {
+            metadata: if self.metadata == self.end {
                 Document::empty()
             } else {
-                Document::slice(bytes.clone(), start + metadata, start + self.bytes.len())
+                Document::slice(bytes.clone(), start + metadata, start + self.end as usize)
             },
+            forgotten: self.forgotten(),
             data: Document::slice(bytes.clone(), start + data, start + metadata),
         })
     }
@@ -441,12 +476,14 @@ pub(crate) struct RecordHeader {
     facts: u32,
     data: u32,
     metadata: u32,
+    end: u32,
+    trails: Trails,
 }
 
 impl RecordHeader {
     pub fn of(record: &Record) -> RecordHeader {
-        let Record { position, bytes: _, mask, kind, times, facts, data, metadata } = *record;
-        RecordHeader { position, mask, kind, times, facts, data, metadata }
+        let Record { position, bytes: _, mask, kind, times, facts, data, metadata, end, trails } = *record;
+        RecordHeader { position, mask, kind, times, facts, data, metadata, end, trails }
     }
 
     pub fn position(&self) -> Position {
@@ -455,8 +492,8 @@ impl RecordHeader {
 
     /// The record, on the bytes that it was made of. On others it is one of nonsense.
     pub fn on(self, bytes: &[u8]) -> Record<'_> {
-        let RecordHeader { position, mask, kind, times, facts, data, metadata } = self;
-        Record { position, bytes, mask, kind, times, facts, data, metadata }
+        let RecordHeader { position, mask, kind, times, facts, data, metadata, end, trails } = self;
+        Record { position, bytes, mask, kind, times, facts, data, metadata, end, trails }
     }
 }
 

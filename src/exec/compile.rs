@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{index, model, reaction, verb, view};
+use super::{index, model, private, reaction, verb, view};
 use crate::error::Result;
 use crate::event::ExpectNone;
 use crate::plan::{self, bind::Names};
-use crate::store::catalog::{Compile, Derive, Flow, ProgramKind};
+use crate::store::catalog::{Compile, Derive, Flow, PrivateFields, ProgramKind};
 use crate::store::condition::{CommitCondition, CompileConditions};
 use crate::store::snapshot::Snapshot;
 use crate::store::state::fold::Fold;
@@ -35,6 +35,10 @@ impl Compile for Compiler {
 
     fn view(&self, text: &str) -> Result<(String, Arc<dyn ViewMaterializer>)> {
         view::compile(text)
+    }
+
+    fn private(&self, text: &str) -> Result<(String, Arc<PrivateFields>)> {
+        private::compile(text)
     }
 
     fn compares_instants(&self, definition: &str) -> bool {

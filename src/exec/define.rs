@@ -51,6 +51,7 @@ pub(super) fn same(snapshot: &Snapshot, wanted: &Define) -> Option<Position> {
         Defined::Program(kind) => {
             catalog.program(*kind, name).map(|program| (program.text.as_str(), program.position))?
         }
+        Defined::Private => catalog.private(name).map(|private| (private.text.as_str(), private.position))?,
         Defined::View => {
             let is_kept = |view: &DefinedView| view.index.as_ref().is_none_or(|index| index.is_kept());
             let view = catalog.view(name).filter(|view| is_kept(view))?;
@@ -91,6 +92,7 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
             again = repeat::defined_again(&snapshot, *kind, define)?;
         }
         Defined::View => drop(super::view::compile(text)?),
+        Defined::Private => drop(super::private::compile(text)?),
         Defined::Index(_) => {}
     }
     let kind = define.what.kind();
@@ -142,6 +144,7 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
                 answer.notices.push(format!("{name} runs where this database is open live: bygone run"));
             }
         }
+        Defined::Private => answer.notices.extend(super::private::in_plain(&snapshot, text)?),
         Defined::Index(_) | Defined::View | Defined::Entity | Defined::Verb(_) => {}
     }
     Ok(answer)
@@ -217,11 +220,11 @@ fn about(
     })
 }
 
-fn append(store: &Store, event: NewEvent) -> Result<AppendOutcome> {
+pub(super) fn append(store: &Store, event: NewEvent) -> Result<AppendOutcome> {
     store.append(AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() })
 }
 
-fn rows(outcome: AppendOutcome) -> QueryResult {
+pub(super) fn rows(outcome: AppendOutcome) -> QueryResult {
     let event = |(position, bytes)| Ok(Row::from(codec::decode(position, bytes)?));
     QueryResult::rows(outcome.events.into_iter().map(event))
 }

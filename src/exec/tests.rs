@@ -30,6 +30,7 @@ mod instants;
 mod limits;
 mod mismatch;
 mod models;
+mod private;
 mod reactions;
 mod reads;
 mod shaped;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::result::{QueryResult, Row};
 use super::show::fields;
-use super::{define, eval, program};
+use super::{define, eval, private, program};
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::document::Document;
@@ -30,6 +30,7 @@ pub(crate) fn write(store: &Store, plan: &WritePlan, cancel: &Cancel) -> Result<
     match plan {
         WritePlan::Append(append) => self::append(store, append, cancel),
         WritePlan::Define(definition) => define::define(store, definition),
+        WritePlan::Forget(forget) => private::forget(store, forget, cancel),
         WritePlan::Drop(drop) => define::drop_definition(store, drop),
         WritePlan::Settle(settle) => program::settle(store, settle),
         WritePlan::Backup(backup) => back_up(store, backup, cancel),

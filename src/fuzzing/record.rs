@@ -12,6 +12,7 @@ use crate::event::record::Record;
 use crate::event::{Event, EventFormat, EventId, NewEvent, read_line, write_form};
 use crate::store::catalog::Catalog;
 use crate::store::index::{posting, term};
+use crate::store::keyring::KeySource;
 use crate::store::tables::block;
 use crate::store::tables::{Zone, unsealed};
 use crate::store::{Options, apply, journal};
@@ -279,7 +280,9 @@ fn document(bytes: &[u8]) -> bool {
     };
     let options = Options::new();
     let derived =
-        apply::derive(&frame, Arc::new(Catalog::default()), &Limits::default(), || options.compiler());
+        apply::derive(&frame, Arc::new(Catalog::default()), &Limits::default(), KeySource::Nowhere, || {
+            options.compiler()
+        });
     if derived.is_ok() {
         return true;
     }

@@ -105,6 +105,7 @@ pub(crate) enum Stmt {
     Write(WriteStmt),
     Read(ReadStmt),
     Define(DefinitionStmt),
+    Forget(ForgetStmt),
     Drop {
         kind: DropTarget,
         name: Name,
@@ -112,6 +113,13 @@ pub(crate) enum Stmt {
     Show(ShowTarget),
     Describe(Name),
     Admin(Admin),
+}
+
+/// `FORGET entity BECAUSE text`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ForgetStmt {
+    pub(crate) subject: EntityRef,
+    pub(crate) because: Option<TextExpr>,
 }
 
 /// A name as written: of a kind, a field, a view. Case matters.

@@ -12,6 +12,7 @@ fn words(kind: DefinitionKind) -> (K, K, TokenClass) {
         DefinitionKind::Verb => (K::Verb, K::Verbs, TokenClass::Verb),
         DefinitionKind::Index => (K::Index, K::Indexes, TokenClass::Index),
         DefinitionKind::View => (K::View, K::Views, TokenClass::View),
+        DefinitionKind::Private => (K::Private, K::Private, TokenClass::Private),
         DefinitionKind::Program(ProgramKind::Reaction) => (K::Reaction, K::Reactions, TokenClass::Reaction),
         DefinitionKind::Program(ProgramKind::Webhook) => (K::Webhook, K::Webhooks, TokenClass::Webhook),
         DefinitionKind::Program(ProgramKind::Schedule) => (K::Schedule, K::Schedules, TokenClass::Schedule),

@@ -50,6 +50,10 @@ nouns! {
     Verb "a verb"
     Index "an index"
     View "a view"
+    /// What is private, by its name.
+    Private "a name of what is private"
+    /// Whose private values are: the target, the actor, or a kind.
+    Subject "target, actor or a kind"
     Reaction "a reaction"
     Webhook "a webhook"
     Schedule "a schedule"

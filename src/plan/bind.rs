@@ -22,6 +22,7 @@ mod model;
 mod names;
 mod never_true;
 mod point;
+mod private;
 mod program;
 mod reaction;
 mod read;
@@ -56,6 +57,7 @@ pub(crate) use instants::compares_instants;
 pub(crate) use model::entity_definition;
 pub(crate) use names::Names;
 pub(crate) use point::recorded;
+pub(crate) use private::private_definition;
 pub(crate) use program::tagged;
 pub(crate) use reaction::{reaction_definition, schedule_definition};
 pub(crate) use read::event_condition;
@@ -120,6 +122,7 @@ pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<L
             }
         },
         Stmt::Define(definition) => binder.define(definition).map(LogicalPlan::Write),
+        Stmt::Forget(forget) => binder.forget(forget).map(LogicalPlan::Write),
         Stmt::Drop { kind, name } => binder.drop_definition(*kind, name).map(LogicalPlan::Write),
         Stmt::Show(target) => direct(shown(*target)),
         Stmt::Describe(name) => direct(DirectRead::Describe(binder.described(name)?)),

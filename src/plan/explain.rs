@@ -32,6 +32,10 @@ impl Display for Plan {
                 BackupMode::Increment => write!(f, "append to {} what came since", backup.to.display()),
                 _ => write!(f, "copy everything into {}", backup.to.display()),
             },
+            Plan::Write(WritePlan::Forget(forget)) => {
+                write!(f, "append that {} is forgotten, destroy its key,", forget.subject)?;
+                f.write_str("\n  make anew what is kept of its private values, and write the file anew")
+            }
             Plan::Write(WritePlan::Compact) => f.write_str("write the file anew, in the order of keys"),
             Plan::Write(WritePlan::Checkpoint) => f.write_str("move everything into the tables"),
             Plan::Subscribe(subscription) => subscription.fmt(f),
@@ -52,6 +56,9 @@ impl Display for Drop {
             DefinitionKind::Entity => ("definition of", "whose events are merged from then on"),
             DefinitionKind::Verb => ("verb", "which nobody performs from then on"),
             DefinitionKind::View => ("view", "and drop what is kept of it in the background"),
+            DefinitionKind::Private => {
+                ("definition of private fields", "which are stored in plain from then on")
+            }
             DefinitionKind::Program(program) => (program.word(), "which runs no more from then on"),
         };
         write!(f, "append the end of the {what} {name}\n  {then}")
@@ -77,6 +84,13 @@ impl Display for Define {
                     "append the definition of the {kind} {name}, which runs where the database is opened live"
                 )?;
                 write!(f, "\n  {text}")
+            }
+            Defined::Private => {
+                write!(
+                    f,
+                    "append the definition of the private fields {name}, which holds at once\n  {text}"
+                )?;
+                f.write_str("\n  and store them encrypted from then on, under a key of each subject")
             }
             Defined::View => {
                 write!(f, "append the definition of the view {name}\n  {text}")?;

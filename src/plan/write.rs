@@ -23,6 +23,7 @@ pub(crate) enum WritePlan {
     Append(Append),
     Define(Define),
     Drop(Drop),
+    Forget(Forget),
     /// `RETRY`, `SKIP`.
     Settle(Settle),
     Checkpoint,
@@ -117,6 +118,7 @@ pub(crate) enum Defined {
     /// Of which entities it is.
     Verb(String),
     View,
+    Private,
     Program(ProgramKind),
 }
 
@@ -127,6 +129,7 @@ impl Defined {
             Defined::Entity => DefinitionKind::Entity,
             Defined::Verb(_) => DefinitionKind::Verb,
             Defined::View => DefinitionKind::View,
+            Defined::Private => DefinitionKind::Private,
             Defined::Program(program) => DefinitionKind::Program(*program),
         }
     }
@@ -147,6 +150,14 @@ impl fmt::Display for On {
             On::States(kind) => f.write_str(kind),
         }
     }
+}
+
+/// `FORGET`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Forget {
+    pub subject: Entity,
+    pub because: Option<String>,
+    pub actor: Option<Entity>,
 }
 
 /// `DROP`, of what is defined.

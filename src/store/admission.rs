@@ -10,6 +10,7 @@ mod dry_run;
 mod event;
 mod existence;
 mod guard;
+mod private;
 mod vector;
 
 pub(super) use dry_run::TrialTrace;
@@ -31,6 +32,7 @@ use super::state::state_cache::CachedState;
 use crate::entity::{Entity, Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::event::codec;
+use crate::event::private::KeyNumber;
 use crate::event::{EventId, KeyDigest};
 use crate::time::Timestamp;
 
@@ -47,6 +49,8 @@ pub(super) struct AdmissionBatch {
     entities: HashMap<Term, ListEnd>,
     ids: HashMap<Term, Position>,
     keys: HashMap<Term, (Position, KeyDigest)>,
+    /// Which keys subjects have, as far as this batch says so; none where they are forgotten.
+    subjects: HashMap<Entity, Option<KeyNumber>>,
     /// What entities are, as far as verbs looked at them.
     pub known: HashMap<Entity, CachedState>,
     /// The instant of this commit.
@@ -67,6 +71,7 @@ impl AdmissionBatch {
             entities: HashMap::new(),
             ids: HashMap::new(),
             keys: HashMap::new(),
+            subjects: HashMap::new(),
             known: HashMap::new(),
             now,
             recorded,
@@ -106,6 +111,7 @@ enum Undo {
     Entity(Term, Option<ListEnd>),
     Id(Term),
     Key(Term),
+    Subject(Entity, Option<Option<KeyNumber>>),
 }
 
 impl Staging {
@@ -132,6 +138,8 @@ impl Staging {
                 Undo::Entity(term, None) => drop(batch.entities.remove(&term)),
                 Undo::Id(term) => drop(batch.ids.remove(&term)),
                 Undo::Key(term) => drop(batch.keys.remove(&term)),
+                Undo::Subject(subject, Some(before)) => drop(batch.subjects.insert(subject, before)),
+                Undo::Subject(subject, None) => drop(batch.subjects.remove(&subject)),
             }
         }
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use super::catalog::{Catalog, CatalogChange, Compile, Index};
 use super::index::term::terms_of;
 use super::journal::Frame;
+use super::keyring::{KeySource, forgotten_key, given_keys, subject_terms};
 use super::memtable::{Memtable, Memtables, Staged};
 use crate::allowance::Limits;
 use crate::entity::Position;
@@ -85,6 +86,7 @@ pub(crate) fn derive<'c>(
     frame: &Frame,
     mut catalog: Arc<Catalog>,
     limits: &Limits,
+    keys: KeySource,
     compiler: impl Fn() -> Result<&'c dyn Compile>,
 ) -> Result<(Vec<Staged>, Arc<Catalog>)> {
     let mut payload = &*frame.payload;
@@ -93,7 +95,7 @@ pub(crate) fn derive<'c>(
         let bytes = next_event(&mut payload).ok_or_else(|| {
             Error::corrupt("the journal", format!("a frame that ends before the event at {position}"))
         })?;
-        events.push(derive_event(position, Arc::from(bytes), &mut catalog, limits, &compiler)?);
+        events.push(derive_event(position, Arc::from(bytes), &mut catalog, limits, keys, &compiler)?);
     }
     Ok((events, catalog))
 }
@@ -104,11 +106,19 @@ pub(crate) fn derive_event<'c>(
     bytes: Arc<[u8]>,
     catalog: &mut Arc<Catalog>,
     limits: &Limits,
+    keys: KeySource,
     compiler: impl Fn() -> Result<&'c dyn Compile>,
 ) -> Result<Staged> {
+    let (bytes, encrypted) = match keys.decrypted(position, &bytes)? {
+        Some(plain) => (plain, Some(bytes)),
+        None => (bytes, None),
+    };
     let event = codec::decode(position, bytes.clone())?;
     let version = event.version.map_or(0, |version| version.0);
     let mut terms = terms_of(&event)?;
+    if let Some(stored) = &encrypted {
+        terms.extend(subject_terms(position, stored)?);
+    }
     // It was appended: an index that has nothing of it is of no use any more, and is no reason to be without it.
     let invalid = |index: &Index, _: Error| {
         index.set_invalid();
@@ -118,7 +128,9 @@ pub(crate) fn derive_event<'c>(
     if let Some(change) = CatalogChange::of(&event, &compiler)? {
         *catalog = Arc::new(catalog.changed(position, change));
     }
-    Ok(Staged { bytes, terms, version })
+    let mut keys = encrypted.as_ref().map_or(Ok(Vec::new()), |stored| given_keys(position, stored))?;
+    keys.extend(forgotten_key(&event));
+    Ok(Staged { bytes, encrypted, keys, terms, version })
 }
 
 /// The positions and bytes of a frame's events, as far as they can be read.

@@ -8,6 +8,7 @@ use super::apply;
 use super::catalog::Catalog;
 use super::checkpoint;
 use super::index::term::Term;
+use super::keyring::{KeySource, Keyring};
 use super::log::JournalAfter;
 use super::memtable::Memtable;
 use super::options::Options;
@@ -22,6 +23,7 @@ pub(super) struct BulkLoader<'l> {
     options: &'l Options,
     tables: &'l Tables,
     catalog: Arc<Catalog>,
+    keyring: Keyring,
     memtable: Arc<Memtable>,
     paces: Paces,
     limits: Limits,
@@ -38,7 +40,8 @@ impl<'l> BulkLoader<'l> {
         limits: Limits,
     ) -> BulkLoader<'l> {
         let memtable = Arc::new(Memtable::new(last.next()));
-        BulkLoader { options, tables, catalog, memtable, paces: Paces::default(), limits, events: 0 }
+        let (keyring, paces) = (Keyring::default(), Paces::default());
+        BulkLoader { options, tables, catalog, keyring, memtable, paces, limits, events: 0 }
     }
 
     /// The position of the next event.
@@ -73,7 +76,9 @@ impl<'l> BulkLoader<'l> {
     pub fn append(&mut self, bytes: Arc<[u8]>) -> Result<()> {
         let (limits, options, position) = (&self.limits, self.options, self.next());
         let mut catalog = self.catalog.clone();
-        let event = apply::derive_event(position, bytes, &mut catalog, limits, || options.compiler())?;
+        let keys = KeySource::Tables(&self.keyring, self.tables);
+        let event = apply::derive_event(position, bytes, &mut catalog, limits, keys, || options.compiler())?;
+        self.keyring.apply(&event.keys, position);
         self.catalog = catalog;
         self.memtable.extend([event]);
         Ok(())

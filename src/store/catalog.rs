@@ -22,6 +22,7 @@ mod definition_set;
 pub(crate) mod index;
 mod materializer;
 pub(crate) mod model;
+mod private;
 pub(crate) mod program;
 mod tree;
 pub(crate) mod verb;
@@ -41,12 +42,14 @@ use crate::event::codec;
 use crate::event::record::Record;
 pub(crate) use change::CatalogChange;
 use definition::{
-    Definition, DefinitionKind, EntityDefinition, FinderDefinition, VerbDefinition, ViewDefinition,
+    Definition, DefinitionKind, EntityDefinition, FinderDefinition, PrivateDefinition, VerbDefinition,
+    ViewDefinition,
 };
 use definition_set::{DefinitionEntry, DefinitionSet, OfKinds};
 pub(crate) use index::Index;
 pub(crate) use materializer::{GroupDelta, Keeps, ViewGroups, ViewMaterializer};
 pub(crate) use model::{CatalogModel, Finder};
+pub(crate) use private::{CatalogPrivate, PrivateFields};
 pub(crate) use program::{ASIDE, Flow, Program, ProgramKind};
 pub(crate) use verb::CatalogVerb;
 pub(crate) use view::DefinedView;
@@ -76,6 +79,11 @@ pub(crate) trait Compile: Send + Sync {
     /// Of the definition of a view: its name, and what it makes of the log.
     fn view(&self, text: &str) -> Result<(String, Arc<dyn ViewMaterializer>)> {
         Err(Error::invalid("the definition of a view", "one that is understood", shorten(text)))
+    }
+
+    /// Of the definition of private fields: its name, and which they are.
+    fn private(&self, text: &str) -> Result<(String, Arc<PrivateFields>)> {
+        Err(Error::invalid("the definition of private fields", "one that is understood", shorten(text)))
     }
 
     /// Of the definition of a program: its name, and what leads to what. Whoever runs it works out the rest.
@@ -149,6 +157,8 @@ pub(crate) struct Catalog {
     verbs: DefinitionSet<CatalogVerb>,
     /// In the order of their definitions. One that is replaced stays as long as it is of use.
     views: DefinitionSet<DefinedView>,
+    /// Of each name the newest.
+    privates: DefinitionSet<CatalogPrivate>,
     /// Of each name the newest.
     programs: DefinitionSet<Program>,
 }
@@ -292,6 +302,16 @@ impl Catalog {
         !self.models.is_empty() || !self.views.is_empty()
     }
 
+    /// What is private by this name.
+    pub fn private(&self, name: &str) -> Option<&Arc<CatalogPrivate>> {
+        self.privates.get(PLAIN, name)
+    }
+
+    /// All that is private, in the order of the definitions.
+    pub fn privates(&self) -> impl DoubleEndedIterator<Item = &Arc<CatalogPrivate>> {
+        self.privates.iter()
+    }
+
     /// The program of this name.
     pub fn program(&self, kind: ProgramKind, name: &str) -> Option<&Arc<Program>> {
         self.programs.get(kind as u8, name)
@@ -311,13 +331,24 @@ impl Catalog {
     pub fn size(&self) -> usize {
         let is_newest = |index: &&Arc<Index>| self.newest(index).is_some_and(|it| Arc::ptr_eq(it, index));
         let newest = self.iter().filter(is_newest).count() + self.views().count();
-        newest + self.models.len() + self.finders.len() + self.verbs.len() + self.programs.len()
+        newest
+            + self.models.len()
+            + self.finders.len()
+            + self.verbs.len()
+            + self.privates.len()
+            + self.programs.len()
     }
 
     /// Whether there are so many, at least. It is quick while there are fewer.
     pub fn has_as_many_as(&self, most: usize) -> bool {
-        let Catalog { indexes, models, finders, verbs, views, programs, of_kinds: _ } = self;
-        let there = indexes.len() + models.len() + finders.len() + verbs.len() + views.len() + programs.len();
+        let Catalog { indexes, models, finders, verbs, views, privates, programs, of_kinds: _ } = self;
+        let there = indexes.len()
+            + models.len()
+            + finders.len()
+            + verbs.len()
+            + views.len()
+            + privates.len()
+            + programs.len();
         there >= most && self.size() >= most
     }
 
@@ -341,6 +372,7 @@ impl Catalog {
             DefinitionKind::Entity => self.model(name).map(|model| model.position),
             DefinitionKind::Verb => self.verb(name).map(|verb| verb.position),
             DefinitionKind::View => self.view(name).map(|view| view.position),
+            DefinitionKind::Private => self.private(name).map(|private| private.position),
             DefinitionKind::Program(kind) => self.program(kind, name).map(|program| program.position),
         }
     }
@@ -355,6 +387,7 @@ impl Catalog {
             DefinitionKind::Entity => self.models().map(|model| model.kind.as_str()).collect(),
             DefinitionKind::Verb => self.verbs().map(|verb| verb.name.as_str()).collect(),
             DefinitionKind::View => self.views().map(|view| view.name.as_str()).collect(),
+            DefinitionKind::Private => self.privates().map(|private| private.name.as_str()).collect(),
             DefinitionKind::Program(kind) => {
                 let programs = self.programs().filter(|program| program.kind == kind);
                 programs.map(|program| program.name.as_str()).collect()
@@ -431,6 +464,7 @@ impl Catalog {
                     self.end_view(&view);
                 }
             }
+            CatalogChange::Drop(DefinitionKind::Private, name) => self.privates.remove_named(PLAIN, &name),
             CatalogChange::Drop(DefinitionKind::Program(kind), name) => {
                 self.programs.remove_named(kind as u8, &name)
             }
@@ -469,6 +503,10 @@ impl Catalog {
                     self.of_kinds.add(finder);
                 }
                 self.views.add(Arc::new(view));
+            }
+            Definition::Private(PrivateDefinition { name, text, fields }) => {
+                self.privates.remove_named(PLAIN, &name);
+                self.privates.add(Arc::new(CatalogPrivate { position, name, text, fields }));
             }
             Definition::Program(defined) => {
                 let before = self.program(defined.kind, &defined.name).cloned();

@@ -3,7 +3,7 @@
 //! The thread that does it takes the lock of writing cursors, then those of the tables, and never that of the committer: a leader may be waiting
 //! for it. Whoever asks for all to be moved ([`Checkpointer::move_all`]) holds the committer while a memtable is frozen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,16 +12,19 @@ use super::chain::zone;
 use super::commit::Commits;
 use super::cursor_writer::CursorWriter;
 use super::kernel::Kernel;
+use super::keyring::GivenKey;
 use super::log::JournalAfter;
 use super::materialize::{Materializer, follow};
 use super::memtable::Memtable;
 use super::mutex::locked;
 use super::pace::{Pace, Paces};
 use super::state_caches::SnapshotDue;
-use super::tables::{Tables, WriteTables};
+use super::tables::{Tables, TablesRead, WriteTables};
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
+use crate::entity::Entity;
 use crate::error::{Error, Result};
+use crate::event::private::KeyNumber;
 use crate::event::record::Record;
 
 /// How many events a zone spans at most.
@@ -59,6 +62,7 @@ impl Checkpointer {
         self.cursor_writer.write()?;
         // Not longer than that: lists stay as long as somebody has the catalog that they are of.
         let limits = self.kernel.limits();
+        let forgotten = forgotten_keys(&[frozen], &self.kernel.tables.read()?)?;
         let (kernel, paces) = (&self.kernel, &self.materializer.paces);
         let written = {
             write(&kernel.tables, &[frozen], JournalAfter::Kept, &kernel.applied.catalog(), paces, &limits)
@@ -73,14 +77,18 @@ impl Checkpointer {
                 }
             }
         }
-        self.release(frozen);
+        self.release(frozen, &forgotten);
         Ok(())
     }
 
-    fn release(&self, frozen: &Arc<Memtable>) {
+    fn release(&self, frozen: &Arc<Memtable>, forgotten: &[KeyNumber]) {
         // The log first: whoever finds no frozen memtable may have it go on there at once.
         self.kernel.log.release(frozen.last());
         self.kernel.applied.drop_frozen();
+        self.kernel.keyring.release(frozen.last(), forgotten);
+        if !forgotten.is_empty() {
+            self.kernel.state_caches.clear();
+        }
         if !locked(&self.materializer.retired).is_empty() || self.kernel.applied.catalog().keeps_anything() {
             self.kernel.background.ask(|asked| asked.index = true);
         }
@@ -192,6 +200,21 @@ fn write_with(
     Ok(due)
 }
 
+/// The keys that memtables, oldest first, say are no more. Before they are in the tables.
+fn forgotten_keys(memtables: &[&Arc<Memtable>], read: &TablesRead) -> Result<Vec<KeyNumber>> {
+    let (mut given, mut forgotten) = (HashMap::<Entity, Option<KeyNumber>>::new(), Vec::new());
+    for memtable in memtables {
+        for (_, GivenKey { subject, key }) in memtable.read().keys() {
+            if key.is_none() {
+                let before = given.get(subject).copied().map_or_else(|| read.key_of(subject), Ok)?;
+                forgotten.extend(before);
+            }
+            given.insert(subject.clone(), *key);
+        }
+    }
+    Ok(forgotten)
+}
+
 /// Says of the indexes that some of the events are not in, because they cannot be evaluated, that they are of no use.
 fn write_invalid(tables: &mut WriteTables, memtables: &[&Arc<Memtable>], catalog: &Catalog) -> Result<()> {
     if catalog.keeps_all() {
@@ -211,18 +234,25 @@ fn write_memtable(tables: &mut WriteTables, memtable: &Memtable, mut chain: [u8;
     if inner.events().is_empty() {
         return Ok(chain);
     }
-    tables.put_events(memtable.first, inner.events().iter().map(|bytes| &**bytes))?;
+    let stored = inner.stored();
+    tables.put_events(memtable.first, stored.iter().map(|bytes| &**bytes))?;
     for (term, list) in inner.terms() {
         tables.append_postings(term.as_bytes(), list.positions())?;
     }
     let mut recorded = None;
     let mut first = memtable.first;
-    for run in inner.events().chunks(ZONE) {
+    for run in stored.chunks(ZONE) {
         let zone = zone(first, run, chain)?;
         tables.put_zone(first, &zone)?;
         first = zone.last.next();
         chain = zone.chain;
         recorded = Some(zone.recorded.1);
+    }
+    for (position, given) in inner.keys() {
+        match given.key {
+            Some(key) => tables.give_key(&given.subject, key)?,
+            None => drop(tables.forget_key(&given.subject, *position)?),
+        }
     }
     tables.set_meta("checkpoint", &first.previous().to_be_bytes())?;
     tables.set_meta("chain", &chain)?;

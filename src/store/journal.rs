@@ -93,8 +93,9 @@ impl DatabaseId {
     }
 }
 
-fn random() -> Result<[u8; 16]> {
-    let mut bytes = [0; 16];
+/// Bytes that nobody can guess.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
     getrandom::fill(&mut bytes)
         .map_err(|e| Error::io("asking the system for random bytes", io::Error::other(e.to_string())))?;
     Ok(bytes)

@@ -15,6 +15,7 @@ use super::disk::Disk;
 use super::failures::Failures;
 use super::fault_injection::FaultInjection;
 use super::journal::DatabaseId;
+use super::keyring::{KeySource, Keyring};
 use super::log::Log;
 use super::log_progress::LogProgress;
 use super::name::FileName;
@@ -42,6 +43,8 @@ pub(crate) struct Kernel {
     pub tables: Arc<Tables>,
     pub log: Arc<dyn Log>,
     pub applied: Applied,
+    /// The keys that private values are encrypted with.
+    pub keyring: Keyring,
     /// Requests that wait to be committed.
     pub queue: Queue,
     /// How far the log is durable, for those who follow it.
@@ -78,7 +81,12 @@ impl Kernel {
     /// Where readers read.
     pub(super) fn read_source(&self) -> ReadSource<'_> {
         let tables_first = self.injects(FaultInjection::TablesFirst);
-        ReadSource { tables: &self.tables, applied: &self.applied, tables_first }
+        ReadSource { tables: &self.tables, applied: &self.applied, keyring: &self.keyring, tables_first }
+    }
+
+    /// Where the keys of private values are.
+    pub fn keys(&self) -> KeySource<'_> {
+        KeySource::Tables(&self.keyring, &self.tables)
     }
 
     /// Whether a protocol is to be broken, to see whether a test notices.

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::catalog::Catalog;
 use super::index::term::{Term, TermRange};
+use super::keyring::GivenKey;
 use super::read_form::read_form;
 use crate::entity::{Position, PositionRange};
 use crate::error::Result;
@@ -29,6 +30,10 @@ pub(crate) struct Memtable {
 #[derive(Debug, Default)]
 pub(crate) struct MemtableInner {
     events: Vec<Arc<[u8]>>,
+    /// The stored bytes of those whose private values are stored encrypted, by their place. The others are in memory as they are stored.
+    encrypted: BTreeMap<usize, Arc<[u8]>>,
+    /// What they say of the keys of subjects, with where.
+    keys: Vec<(Position, GivenKey)>,
     terms: BTreeMap<Term, MemtablePostings>,
     bytes: usize,
 }
@@ -63,10 +68,22 @@ pub(crate) struct ListEnd {
 /// An event on its way into a memtable.
 #[derive(Debug)]
 pub(crate) struct Staged {
+    /// With its private values in plain.
     pub bytes: Arc<[u8]>,
+    /// As it is stored, where that is encrypted.
+    pub encrypted: Option<Arc<[u8]>>,
+    /// Which keys it says that subjects have.
+    pub keys: Vec<GivenKey>,
     pub terms: Vec<Term>,
     /// Its place in the history of its entity; 0 if it has none.
     pub version: u64,
+}
+
+impl Staged {
+    /// As it is stored.
+    pub fn stored(&self) -> &Arc<[u8]> {
+        self.encrypted.as_ref().unwrap_or(&self.bytes)
+    }
 }
 
 impl Memtable {
@@ -80,6 +97,12 @@ impl Memtable {
         for event in events {
             let position = self.first.plus(inner.events.len() as u64);
             inner.bytes += event.bytes.len() + EVENT_COST;
+            if let Some(stored) = event.encrypted {
+                let place = inner.events.len();
+                inner.bytes += stored.len() + EVENT_COST;
+                inner.encrypted.insert(place, stored);
+            }
+            inner.keys.extend(event.keys.into_iter().map(|key| (position, key)));
             inner.events.push(event.bytes);
             for term in event.terms {
                 inner.bytes += term.as_bytes().len() + TERM_COST;
@@ -108,9 +131,17 @@ impl Memtable {
         self.first.plus(self.read().events.len() as u64).previous()
     }
 
-    pub fn get(&self, position: Position) -> Option<Arc<[u8]>> {
+    /// An event with its private values in plain.
+    fn plain(&self, position: Position) -> Option<Arc<[u8]>> {
         let at = position.index_from(self.first)?;
         self.read().events.get(at).cloned()
+    }
+
+    /// An event as it is stored.
+    fn stored(&self, position: Position) -> Option<Arc<[u8]>> {
+        let at = position.index_from(self.first)?;
+        let inner = self.read();
+        inner.encrypted.get(&at).or_else(|| inner.events.get(at)).cloned()
     }
 
     /// The entries of a list within a range.
@@ -154,8 +185,28 @@ impl Memtable {
 }
 
 impl MemtableInner {
+    /// With their private values in plain.
     pub fn events(&self) -> &[Arc<[u8]>] {
         &self.events
+    }
+
+    /// As they are stored.
+    pub fn stored(&self) -> Cow<'_, [Arc<[u8]>]> {
+        if self.encrypted.is_empty() {
+            return Cow::Borrowed(&self.events);
+        }
+        let mut stored = self.events.clone();
+        for (place, bytes) in &self.encrypted {
+            if let Some(slot) = stored.get_mut(*place) {
+                *slot = bytes.clone();
+            }
+        }
+        Cow::Owned(stored)
+    }
+
+    /// What the events say of the keys of subjects, in their order.
+    pub fn keys(&self) -> &[(Position, GivenKey)] {
+        &self.keys
     }
 
     pub fn terms(&self) -> &BTreeMap<Term, MemtablePostings> {
@@ -190,12 +241,16 @@ impl Memtables {
         if position > self.head {
             return None;
         }
-        self.each().find_map(|memtable| memtable.get(position))
+        self.each().find_map(|memtable| memtable.stored(position))
     }
 
     /// The same event as it is read.
     pub fn event(&self, position: Position) -> Result<Option<Arc<[u8]>>> {
-        let Some(bytes) = self.stored(position) else { return Ok(None) };
+        if position > self.head {
+            return Ok(None);
+        }
+        let plain = self.each().find_map(|memtable| memtable.plain(position));
+        let Some(bytes) = plain else { return Ok(None) };
         Ok(Some(match read_form(position, &bytes, &self.catalog)? {
             Cow::Owned(formed) => Arc::from(formed),
             Cow::Borrowed(_) => bytes,

@@ -83,6 +83,8 @@ pub struct Proof {
     pub data: Vec<u8>,
     /// `metadata`, as MessagePack; no bytes where it has no members.
     pub metadata: Vec<u8>,
+    /// The private values that are stored encrypted (docs/FORMAT.md); no bytes of nearly all events.
+    pub encrypted: Vec<u8>,
     /// The hashes beside the way from the event to the root.
     pub path: Vec<TreeHash>,
 }
@@ -100,7 +102,7 @@ impl Proof {
         if index > last || !self.is_in_form() {
             return false;
         }
-        let mut hash = leaf(&self.header, &self.data, &self.metadata);
+        let mut hash = leaf(&self.header, &self.data, &self.metadata, &self.encrypted);
         for TreeHash(other) in &self.path {
             if last == 0 {
                 return false;
@@ -127,6 +129,8 @@ impl Proof {
         };
         is_map(&self.data)
             && (self.metadata.is_empty() || (is_map(&self.metadata) && self.metadata[0] != 0x80))
+            // It begins with the number of a key, which begins with 0, as no map does.
+            && self.encrypted.first().is_none_or(|first| *first == 0)
     }
 }
 
@@ -138,7 +142,7 @@ pub(crate) fn root_and_chain(snapshot: &Snapshot) -> Result<(TreeHash, ChainHash
     let (mut tree, mut chain) = (TreeBuilder::default(), [0; 32]);
     leaves(snapshot, |position, bytes, record| {
         chain = link(chain, position, bytes)?;
-        tree.push(leaf(record.header(), record.data().0, record.metadata().0), false);
+        tree.push(leaf(record.header(), record.data().0, record.metadata().0, record.encrypted()), false);
         Ok(())
     })?;
     if chain != verify::chain(snapshot)? {
@@ -160,16 +164,18 @@ pub(crate) fn prove(snapshot: &Snapshot, position: Position) -> Result<Proof> {
     }
     let mut tree = TreeBuilder::default();
     let (mut header, mut data, mut metadata) = (Vec::new(), Vec::new(), Vec::new());
+    let mut encrypted = Vec::new();
     leaves(snapshot, |at, _, record| {
-        let parts = (record.header(), record.data().0, record.metadata().0);
+        let parts = (record.header(), record.data().0, record.metadata().0, record.encrypted());
         if at == position {
             (header, data, metadata) = (parts.0.to_vec(), parts.1.to_vec(), parts.2.to_vec());
+            encrypted = parts.3.to_vec();
         }
-        tree.push(leaf(parts.0, parts.1, parts.2), at == position);
+        tree.push(leaf(parts.0, parts.1, parts.2, parts.3), at == position);
         Ok(())
     })?;
     let root = tree.root();
-    Ok(Proof { position, size, root, header, data, metadata, path: tree.path })
+    Ok(Proof { position, size, root, header, data, metadata, encrypted, path: tree.path })
 }
 
 /// Hands over each event, in order and without a gap.
@@ -186,9 +192,9 @@ fn leaves(snapshot: &Snapshot, mut each: impl FnMut(Position, &[u8], &Record) ->
     Ok(())
 }
 
-fn leaf(header: &[u8], data: &[u8], metadata: &[u8]) -> Hash {
+fn leaf(header: &[u8], data: &[u8], metadata: &[u8], encrypted: &[u8]) -> Hash {
     let mut payload = blake3::Hasher::new();
-    payload.update(data).update(metadata);
+    payload.update(data).update(metadata).update(encrypted);
     let mut hasher = blake3::Hasher::new();
     hasher.update(&[0]).update(header).update(payload.finalize().as_bytes());
     *hasher.finalize().as_bytes()
@@ -284,12 +290,15 @@ mod tests {
     fn proof(index: usize, size: usize) -> (Proof, Vec<Hash>) {
         let parts =
             |at: usize| (vec![at as u8, 1], vec![0x81, 0xa1, b'n', at as u8], vec![0x81, 0xa1, b'm', 3]);
-        let leaves: Vec<Hash> = (0..size).map(parts).map(|(a, b, c)| leaf(&a, &b, &c)).collect();
+        let leaves: Vec<Hash> = (0..size).map(parts).map(|(a, b, c)| leaf(&a, &b, &c, &[])).collect();
         let mut tree = TreeBuilder::default();
         leaves.iter().enumerate().for_each(|(at, hash)| tree.push(*hash, at == index));
         let (root, (header, data, metadata)) = (tree.root(), parts(index));
         let (position, size) = (Position(index as u64 + 1), Position(size as u64));
-        (Proof { position, size, root, header, data, metadata, path: tree.path }, leaves)
+        (
+            Proof { position, size, root, header, data, metadata, encrypted: Vec::new(), path: tree.path },
+            leaves,
+        )
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::apply::Applied;
 use super::index::term::Term;
+use super::keyring::{Keyring, decrypt};
 use super::memtable::{ListEnd, Memtable, Memtables};
 use super::read_form::{EventForm, read_form};
 use super::tables::{self, LogBlock, LogTable, Postings, Tables, TablesRead, was_interrupted};
@@ -36,6 +37,7 @@ pub(crate) enum ScanDirection {
 pub(crate) struct ReadSource<'s> {
     pub tables: &'s Tables,
     pub applied: &'s Applied,
+    pub keyring: &'s Keyring,
     /// The tables are read before the memtables: a fault that a test puts in.
     pub tables_first: bool,
 }
@@ -47,6 +49,7 @@ pub(crate) struct ReadTxn<'s> {
     pub(super) checkpoint: Position,
     pub(super) read: TablesRead<'s>,
     form: EventForm,
+    keyring: &'s Keyring,
     cancel: Option<&'s Cancel>,
 }
 
@@ -56,7 +59,7 @@ impl<'s> ReadTxn<'s> {
         head: Position,
         cancel: Option<&'s Cancel>,
     ) -> Result<ReadTxn<'s>> {
-        let ReadSource { tables, applied, tables_first } = source;
+        let ReadSource { tables, applied, keyring, tables_first } = source;
         // Memtables before tables: what a checkpoint moves in between is then in both, never in neither.
         let (mut memtables, read) = if tables_first {
             let read = tables.read()?;
@@ -73,7 +76,7 @@ impl<'s> ReadTxn<'s> {
                 format!("C is {checkpoint}, and the memtables begin after {}", memtables.base()),
             ));
         }
-        Ok(ReadTxn { memtables, checkpoint, read, form: EventForm::Read, cancel })
+        Ok(ReadTxn { memtables, checkpoint, read, form: EventForm::Read, keyring, cancel })
     }
 
     /// Reads within a view. Where the failure of another comes between, which redb then tells to all, it reads once more.
@@ -189,19 +192,28 @@ impl<'s> ReadTxn<'s> {
 
     /// The event at a position behind C.
     pub(super) fn newest(&self, position: Position) -> Result<Arc<[u8]>> {
-        let bytes = self.memtables.stored(position).ok_or_else(|| self.missing(position))?;
-        match self.formed(position, &bytes)? {
-            Cow::Owned(formed) => Ok(Arc::from(formed)),
-            Cow::Borrowed(_) => Ok(bytes),
+        let bytes = match self.form {
+            EventForm::Read => self.memtables.event(position)?,
+            EventForm::Stored => self.memtables.stored(position),
+        };
+        bytes.ok_or_else(|| self.missing(position))
+    }
+
+    /// An event of the tables in the form that is read here.
+    pub(super) fn formed<'b>(&self, position: Position, stored: &'b [u8]) -> Result<Cow<'b, [u8]>> {
+        match self.form {
+            EventForm::Read => self.as_read(position, stored),
+            EventForm::Stored => Ok(Cow::Borrowed(stored)),
         }
     }
 
-    /// An event in the form that is read here.
-    pub(super) fn formed<'b>(&self, position: Position, stored: &'b [u8]) -> Result<Cow<'b, [u8]>> {
-        match self.form {
-            EventForm::Read => read_form(position, stored, &self.memtables.catalog),
-            EventForm::Stored => Ok(Cow::Borrowed(stored)),
+    /// An event of the tables as it is read.
+    pub(super) fn as_read<'b>(&self, position: Position, stored: &'b [u8]) -> Result<Cow<'b, [u8]>> {
+        if !codec::is_encrypted(stored) {
+            return read_form(position, stored, &self.memtables.catalog);
         }
+        let plain = decrypt(position, stored, |key| self.keyring.key(key, || self.read.key(key)))?;
+        Ok(Cow::Owned(read_form(position, &plain, &self.memtables.catalog)?.into_owned()))
     }
 
     /// The same moment, where events are handed over in this form.

@@ -16,6 +16,7 @@ use super::cursor_moves::Moves;
 use super::disk::{self, Disk};
 use super::fault_injection::FaultInjection;
 use super::journal::{self, DatabaseId, FrameKind, JournalReplay, Remnant, Salt, SegmentFile, Side};
+use super::keyring::{KeySource, Keyring};
 use super::log::JournalAfter;
 use super::name;
 use super::options::Options;
@@ -178,6 +179,8 @@ impl OpenAttempt<'_> {
         {
             return Err(self.without_journal(damage, found, meta, replay.last_position()));
         }
+        let keyring = Keyring::of(&tables.read()?)?;
+        let keys = KeySource::Tables(&keyring, tables);
         let (mut moves, own_limits) = (Moves::default(), Limits::new(options.largest_value, &Cancel::new()));
         for frame in replay.frames() {
             let frame = frame?;
@@ -189,7 +192,10 @@ impl OpenAttempt<'_> {
                         return Err(Error::corrupt("the journal", found));
                     }
                     let (events, catalog) =
-                        apply::derive(&frame, catalog, &own_limits, || options.compiler())?;
+                        apply::derive(&frame, catalog, &own_limits, keys, || options.compiler())?;
+                    for (position, event) in frame.first.onwards().zip(&events) {
+                        keyring.apply(&event.keys, position);
+                    }
                     applied.apply(events, catalog);
                 }
                 FrameKind::Cursors => moves.take_in(&frame.payload)?,

@@ -15,6 +15,7 @@ mod states;
 mod stream;
 mod zone_map;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::catalog::Catalog;
@@ -114,6 +115,11 @@ impl Snapshot {
         self.kernel.stale()
     }
 
+    /// How many subjects were forgotten since the database was opened.
+    pub fn forgotten(&self) -> usize {
+        self.kernel.keyring.forgotten()
+    }
+
     /// The verb of this name that the program added.
     pub fn added_verb(&self, name: &str) -> Option<Arc<dyn VerbHandler>> {
         self.kernel.verbs.get(name)
@@ -184,6 +190,15 @@ impl Snapshot {
     /// The bytes of the event at a position; none beyond the head.
     pub fn encoded(&self, position: Position) -> Result<Option<Arc<[u8]>>> {
         self.read(|view| view.event(position))
+    }
+
+    /// An event as it is read, of its stored bytes.
+    pub fn as_read(&self, position: Position, stored: &Arc<[u8]>) -> Result<Arc<[u8]>> {
+        let formed = self.read(|view| match view.as_read(position, stored)? {
+            Cow::Owned(formed) => Ok(Some(Arc::from(formed))),
+            Cow::Borrowed(_) => Ok(None),
+        })?;
+        Ok(formed.unwrap_or_else(|| stored.clone()))
     }
 
     /// The event at a position; none beyond the head.

@@ -47,6 +47,13 @@ pub(crate) struct DueSnapshots {
 }
 
 impl StateCaches {
+    /// Forgets all of it.
+    pub fn clear(&self) {
+        *locked(&self.recent) = StateCache::default();
+        locked(&self.overlays).clear();
+        drop(self.take_due());
+    }
+
     /// Remembers snapshots that are due. What is too much is forgotten: the next one will do.
     pub fn add_due(&self, due: Vec<SnapshotDue>) {
         let mut waiting = locked(&self.due);

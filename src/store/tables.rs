@@ -9,6 +9,7 @@
 //! | `states`, `found`, `snapshots`, `followers` | see [`states`] | what is kept of the states of entities |
 //! | `views` | see [`views`] | what is kept of the groups of views |
 //! | `cursors` | whose ([`cursors`]) | a place in the log |
+//! | `keys`, `subjects`, `forgotten` | see [`keys`] | what private values are encrypted with |
 //! | `meta` | a name | see [`Meta`] |
 //!
 //! An event's bytes and a chunk carry their own checksum; every other value ends with a CRC-32 over key and value.
@@ -26,12 +27,14 @@ pub(crate) mod cursors;
 mod guard;
 mod handle;
 pub(crate) mod indexes;
+pub(crate) mod keys;
 mod pages;
 mod read;
 pub(crate) mod states;
 mod table;
 pub(crate) mod views;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::ErrorKind;
 use std::ops::Bound;
@@ -45,7 +48,7 @@ use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use super::disk::overlay::Overlay;
 use super::disk::{self, Disk, Identity};
 use super::index::posting::{self, PostingChunk};
-use super::index::term::definition_of;
+use super::index::term::{definition_of, derived_prefix};
 use super::journal::{DatabaseId, Salt};
 use super::mutex::locked;
 use crate::cancel::Cancel;
@@ -72,6 +75,9 @@ const SNAPSHOTS: TableDefinition<Bytes, Bytes> = TableDefinition::new("snapshots
 const FOLLOWERS: TableDefinition<Bytes, Bytes> = TableDefinition::new("followers");
 const VIEWS: TableDefinition<Bytes, Bytes> = TableDefinition::new("views");
 const CURSORS: TableDefinition<Bytes, Bytes> = TableDefinition::new("cursors");
+const KEYS: TableDefinition<Bytes, Bytes> = TableDefinition::new("keys");
+const SUBJECTS: TableDefinition<Bytes, Bytes> = TableDefinition::new("subjects");
+const FORGOTTEN: TableDefinition<Bytes, Bytes> = TableDefinition::new("forgotten");
 const META: TableDefinition<&'static str, Bytes> = TableDefinition::new("meta");
 
 /// The version of everything this crate writes: a file of another one is refused, not guessed at.
@@ -345,6 +351,19 @@ impl TablesAlone<'_> {
         replaced
     }
 
+    /// Hands over the file as it is, once nobody reads the tables.
+    fn with_file<T>(
+        &self,
+        go_on: impl Fn() -> Result<()>,
+        work: impl FnOnce(&dyn disk::File) -> Result<T>,
+    ) -> Result<T> {
+        let state = self.state_alone(go_on)?;
+        let handle = state.handle()?;
+        // Nobody finds there what was read before.
+        handle.forget_committed();
+        work(&*handle.file)
+    }
+
     /// The state, once nobody reads. Whoever waits for a lock turns away those that come after: so it is tried for a while, since one read may
     /// take long, and then waited for.
     fn state_alone(&self, go_on: impl Fn() -> Result<()>) -> Result<RwLockWriteGuard<'_, TablesState>> {
@@ -517,6 +536,9 @@ pub(crate) struct WriteTables<'t> {
     followers: TableWrite<'t, Bytes>,
     views: TableWrite<'t, Bytes>,
     cursors: TableWrite<'t, Bytes>,
+    keys: TableWrite<'t, Bytes>,
+    subjects: TableWrite<'t, Bytes>,
+    forgotten: TableWrite<'t, Bytes>,
     meta: TableWrite<'t, &'static str>,
     buffer: Vec<u8>,
 }
@@ -534,6 +556,9 @@ impl<'t> WriteTables<'t> {
             followers: opened(transaction, FOLLOWERS)?,
             views: opened(transaction, VIEWS)?,
             cursors: opened(transaction, CURSORS)?,
+            keys: opened(transaction, KEYS)?,
+            subjects: opened(transaction, SUBJECTS)?,
+            forgotten: opened(transaction, FORGOTTEN)?,
             meta: opened(transaction, META)?,
             buffer: Vec::new(),
         })
@@ -614,6 +639,65 @@ impl<'t> WriteTables<'t> {
             before += part.len() as u64;
         }
         Ok(())
+    }
+
+    /// Writes the list of a term anew.
+    pub fn replace_postings(&mut self, term: &[u8], positions: &[Position]) -> Result<()> {
+        let fault = |e| failed("writing postings", redb::Error::from(e));
+        let mut keys = Vec::new();
+        let range = (posting::key(term, Position::START), posting::key(term, Position::MAX));
+        for row in self.postings.range::<&[u8]>(range.0.as_slice()..=range.1.as_slice()).map_err(fault)? {
+            keys.push(row.map_err(fault)?.0.value().to_vec());
+        }
+        for key in &keys {
+            self.postings.remove(key.as_slice()).map_err(fault)?;
+        }
+        // The two sides of the list of an index grow each for itself.
+        let definition = definition_of(term).unwrap_or_default();
+        let (before, behind) = positions.split_at(positions.partition_point(|at| *at <= definition));
+        self.append_postings(term, before)?;
+        self.append_postings(term, behind)
+    }
+
+    /// All that the list of a term has.
+    pub fn postings_of(&self, term: &[u8]) -> Result<Vec<Position>> {
+        let fault = |e| failed("reading postings", redb::Error::from(e));
+        let mut positions = Vec::new();
+        let range = (posting::key(term, Position::START), posting::key(term, Position::MAX));
+        for row in self.postings.range::<&[u8]>(range.0.as_slice()..=range.1.as_slice()).map_err(fault)? {
+            let (key, value) = row.map_err(fault)?;
+            positions.extend(posting::decode(key.value(), value.value())?.positions);
+        }
+        Ok(positions)
+    }
+
+    /// The lists of an index that have one of some positions: each with its term and all that it has.
+    pub fn lists_with(
+        &self,
+        definition: Position,
+        positions: &BTreeSet<Position>,
+    ) -> Result<Vec<(Vec<u8>, Vec<Position>)>> {
+        let fault = |e| failed("reading postings", redb::Error::from(e));
+        let mut lists: Vec<(Vec<u8>, Vec<Position>)> = Vec::new();
+        let (mut list, mut is_one): ((Vec<u8>, Vec<Position>), bool) = Default::default();
+        let first = derived_prefix(definition);
+        for row in self.postings.range::<&[u8]>(first.as_slice()..).map_err(fault)? {
+            let (key, value) = row.map_err(fault)?;
+            if definition_of(key.value()) != Some(definition) {
+                break;
+            }
+            let term = posting::split_key(key.value())?.0;
+            if list.0 != term {
+                let done = std::mem::replace(&mut list, (term.to_vec(), Vec::new()));
+                lists.extend(Some(done).filter(|_| is_one));
+                is_one = false;
+            }
+            let chunk = posting::decode(key.value(), value.value())?;
+            is_one |= chunk.positions.iter().any(|position| positions.contains(position));
+            list.1.extend(chunk.positions);
+        }
+        lists.extend(Some(list).filter(|_| is_one));
+        Ok(lists)
     }
 
     pub fn put_chunk(&mut self, key: &[u8], chunk: &PostingChunk) -> Result<()> {

@@ -22,13 +22,14 @@ use super::catalog::Index;
 use super::chain::{ChainHash, link};
 use super::index::posting::PostingChunk;
 use super::index::term::{Term, definition_of, is_counted, terms_of};
+use super::keyring::subject_terms;
 use super::snapshot::{ReadTxn, ScanDirection, Snapshot};
 use super::tables::{LISTS, Zone, ZoneRow};
 use crate::allowance::Limits;
 use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Missing, MissingItem, Result};
-use crate::event::Event;
 use crate::event::record::Record;
+use crate::event::{Event, codec};
 use crate::time::Timestamp;
 use facts::LogFacts;
 
@@ -426,8 +427,17 @@ impl<'s> Verifier<'s> {
         self.facts.event(&event, &record, &mut self.found)?;
         self.link(&event, bytes)?;
         let mut terms = self.found.or_fault(terms_of(&event))?.unwrap_or_default();
-        if !self.indexes.0.is_empty() {
-            self.indexes.terms(&record, &self.limits, &mut terms)?;
+        if codec::is_encrypted(bytes) {
+            terms.extend(self.found.or_fault(subject_terms(position, bytes))?.unwrap_or_default());
+        }
+        if !self.indexes.0.is_empty() || codec::is_encrypted(bytes) {
+            // Forgotten values are null, and no damage; those whose key is missing are.
+            let read = self.snapshot.as_read(position, bytes);
+            let Some(read) = self.found.or_fault(read)? else {
+                self.run.unread.push(PositionRange::new(position, position));
+                return Ok(());
+            };
+            self.indexes.terms(&Record::open(position, &read)?, &self.limits, &mut terms)?;
         }
         for term in terms {
             self.run.terms.entry(term).or_default().push(position);

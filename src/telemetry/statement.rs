@@ -24,6 +24,7 @@ pub(crate) enum StatementKind {
     Events,
     Explain,
     Find,
+    Forget,
     History,
     Perform,
     Prove,
@@ -40,7 +41,7 @@ pub(crate) enum StatementKind {
 
 impl StatementKind {
     /// All of them, with their words, in order.
-    pub const ALL: [(StatementKind, &'static str); 26] = [
+    pub const ALL: [(StatementKind, &'static str); 27] = [
         (StatementKind::At, "at"),
         (StatementKind::Atomic, "atomic"),
         (StatementKind::Backup, "backup"),
@@ -55,6 +56,7 @@ impl StatementKind {
         (StatementKind::Events, "events"),
         (StatementKind::Explain, "explain"),
         (StatementKind::Find, "find"),
+        (StatementKind::Forget, "forget"),
         (StatementKind::History, "history"),
         (StatementKind::Perform, "perform"),
         (StatementKind::Prove, "prove"),

@@ -42,6 +42,7 @@ impl Event {
         if !self.metadata.is_empty() {
             map.serialize_entry("metadata", &self.metadata)?;
         }
+        entry(map, "forgotten", &self.forgotten)?;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ const STEP: Duration = Duration::from_millis(20);
 #[derive(Default)]
 pub(crate) struct ViewCaches {
     views: Mutex<BTreeMap<Position, RememberedView>>,
+    /// How many subjects had been forgotten when these were read.
+    forgotten: AtomicUsize,
 }
 
 struct RememberedView {
@@ -39,9 +41,13 @@ pub(super) struct ViewCache {
 
 impl ViewCaches {
     /// What is remembered of a view. What is remembered of those that are gone is forgotten.
-    pub(super) fn of(&self, view: &Arc<DefinedView>) -> Arc<ViewCache> {
+    pub(super) fn of(&self, view: &Arc<DefinedView>, forgotten: usize) -> Arc<ViewCache> {
         // It is whole at any time.
         let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.forgotten.swap(forgotten, Ordering::AcqRel) != forgotten {
+            // They may have values of the last one.
+            views.clear();
+        }
         views.retain(|_, remembered| remembered.definition.strong_count() > 0);
         let new = || RememberedView { definition: Arc::downgrade(view), cache: Arc::default() };
         views.entry(view.position).or_insert_with(new).cache.clone()
@@ -123,7 +129,7 @@ mod tests {
             }
             db.query("DEFINE VIEW v AS EVENTS SELECT count() AS n").unwrap();
             let view = db.store().snapshot().indexes().view("v").unwrap().clone();
-            assert!(Arc::ptr_eq(&caches.of(&view), &caches.of(&view)));
+            assert!(Arc::ptr_eq(&caches.of(&view, 0), &caches.of(&view, 0)));
             caches.views.lock().unwrap().len()
         };
         assert_eq!([remembered(0), remembered(1)], [1, 1]);

@@ -89,7 +89,7 @@ pub(in crate::exec) fn answer(
         }
         RowSelection::Groups(groups) => groups,
     };
-    let cache = views.of(&plan.view);
+    let cache = views.of(&plan.view, snapshot.forgotten());
     let is_large = || cache.large.load(Ordering::Relaxed);
     if is_large()
         && let Some(answer) = large::answer(snapshot, plan, groups)?
@@ -429,7 +429,9 @@ pub(crate) fn changing(
     };
     let (mut rows, limits) = (BTreeMap::new(), snapshot.query_limits());
     let taken = |key: &[u8], shown: &Arc<ViewRow>| (Box::<[u8]>::from(key), shown.clone());
-    for (key, shown) in wanted(snapshot, &views.of(&plan.view), plan, groups, false, taken)? {
+    for (key, shown) in
+        wanted(snapshot, &views.of(&plan.view, snapshot.forgotten()), plan, groups, false, taken)?
+    {
         let row = shown.row(groups, &limits)?;
         budget.take(4 * ENTRY + key.len() + row.weight())?;
         let keys = groups.group.keys.iter().zip(shown.slots.iter());

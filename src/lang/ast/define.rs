@@ -12,8 +12,21 @@ pub(crate) enum DefinitionStmt {
     Index { name: Name, pattern: TextExpr, expr: Expr },
     Schedule { name: Name, every: Period, at: Option<TextExpr>, acts: Vec<ActStmt> },
     View { name: Name, query: Query },
+    Private(PrivateDefinitionStmt),
     Reaction(ReactionDefinitionStmt),
     Webhook(WebhookDefinitionStmt),
+}
+
+/// `PRIVATE name ON pattern OF subject FIELDS paths`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PrivateDefinitionStmt {
+    pub(crate) name: Name,
+    pub(crate) pattern: TextExpr,
+    /// `target`, `actor`, or a kind whose id a field has.
+    pub(crate) subject: Name,
+    pub(crate) id: Option<Path>,
+    /// Never empty.
+    pub(crate) fields: Vec<Path>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -1,20 +1,22 @@
 //! Definitions.
 
 use nom::Parser;
+use nom::combinator::cut;
 use nom::sequence::preceded;
 
-use super::cursor::{ParseResult, TokenCursor, keyword, list, once, optional};
-use super::expr::{assign, expr};
+use super::cursor::{ParseResult, TokenCursor, keyword, list, once, optional, symbol};
+use super::expr::{assign, expr, path};
 use super::name::{count, entity, happening, name, period, start, text};
 use super::read::query;
 use super::write::{acts, body, braced, facts};
 use crate::lang::ast::{
     After, AssignClause, CaseClause, ChangeClause, DefinitionStmt, EntityDefinitionStmt, IncludeClause, Name,
-    ReactionDefinitionStmt, RequireClause, RuleClause, TextExpr, VerbDefinitionStmt, VerbEmit,
-    WebhookDefinitionStmt,
+    PrivateDefinitionStmt, ReactionDefinitionStmt, RequireClause, RuleClause, TextExpr, VerbDefinitionStmt,
+    VerbEmit, WebhookDefinitionStmt,
 };
 use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
+use crate::lang::token::Symbol;
 
 /// What follows DEFINE.
 pub(super) fn definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
@@ -31,6 +33,8 @@ pub(super) fn definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> 
         let (rest, (name, query)) =
             (name(TokenClass::NewName), preceded(keyword(K::As), query)).parse(next)?;
         Ok((rest, DefinitionStmt::View { name, query }))
+    } else if c.sees(K::Private) {
+        private(next)
     } else if c.sees(K::Reaction) {
         reaction(next)
     } else if c.sees(K::Webhook) {
@@ -48,6 +52,18 @@ pub(super) fn definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> 
 
 fn on_pattern(c: TokenCursor<'_>) -> ParseResult<'_, TextExpr> {
     preceded(keyword(K::On), text(TokenClass::Pattern)).parse(c)
+}
+
+fn private(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
+    let (rest, (name_of, pattern)) = (name(TokenClass::NewName), on_pattern).parse(c)?;
+    let (rest, subject) = preceded(keyword(K::Of), name(TokenClass::Subject)).parse(rest)?;
+    let (rest, id) = match rest.sees_symbol(Symbol::LeftParen) {
+        true => (path, cut(symbol(Symbol::RightParen))).map(|(path, _)| Some(path)).parse(rest.next())?,
+        false => (rest, None),
+    };
+    let (rest, fields) = preceded(keyword(K::Fields), list(path)).parse(rest)?;
+    let said = PrivateDefinitionStmt { name: name_of, pattern, subject, id, fields };
+    Ok((rest, DefinitionStmt::Private(said)))
 }
 
 fn entity_definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {

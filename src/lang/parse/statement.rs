@@ -4,11 +4,11 @@ use nom::Parser;
 
 use super::cursor::{ParseResult, TokenCursor, flag, keyword, optional};
 use super::define::definition;
-use super::name::{name, position, text};
+use super::name::{entity, name, position, text};
 use super::read::read;
 use super::write::write;
 use crate::entity::Position;
-use crate::lang::ast::{Admin, BackupClause, DropTarget, Name, ShowTarget, Stmt};
+use crate::lang::ast::{Admin, BackupClause, DropTarget, ForgetStmt, Name, ShowTarget, Stmt};
 use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
 use crate::lang::token::TokenKind;
@@ -37,7 +37,7 @@ pub(super) fn statement(c: TokenCursor<'_>) -> ParseResult<'_, Stmt> {
     admin.map(Stmt::Admin).parse(c)
 }
 
-/// A write, a read or a definition, if one begins here.
+/// A write, a read, a definition or FORGET, if one begins here.
 fn explainable(c: TokenCursor<'_>) -> ParseResult<'_, Option<Stmt>> {
     if let (rest, Some(write)) = write(c)? {
         return Ok((rest, Some(Stmt::Write(write))));
@@ -47,6 +47,11 @@ fn explainable(c: TokenCursor<'_>) -> ParseResult<'_, Option<Stmt>> {
     }
     if c.sees(K::Define) {
         return definition.map(|definition| Some(Stmt::Define(definition))).parse(c.next());
+    }
+    if c.sees(K::Forget) {
+        let (rest, (subject, because)) =
+            (entity, optional(K::Because, text(TokenClass::Text))).parse(c.next())?;
+        return Ok((rest, Some(Stmt::Forget(ForgetStmt { subject, because }))));
     }
     Ok((c, None))
 }

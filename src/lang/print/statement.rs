@@ -22,6 +22,10 @@ impl Display for Stmt {
             Stmt::Write(write) => write!(f, "{write}"),
             Stmt::Read(read) => write!(f, "{read}"),
             Stmt::Define(definition) => write!(f, "DEFINE {definition}"),
+            Stmt::Forget(forget) => {
+                write!(f, "FORGET {}", forget.subject)?;
+                optional(f, "BECAUSE", forget.because.as_ref())
+            }
             Stmt::Drop { kind, name } => write!(f, "DROP {kind} {name}"),
             Stmt::Show(shown) => write!(f, "SHOW {shown}"),
             Stmt::Describe(name) => write!(f, "DESCRIBE {name}"),
@@ -264,6 +268,13 @@ impl Display for DefinitionStmt {
                 write!(f, "{}", Do(acts))
             }
             DefinitionStmt::View { name, query } => write!(f, "VIEW {name} AS {query}"),
+            DefinitionStmt::Private(private) => {
+                write!(f, "PRIVATE {} ON {} OF {}", private.name, private.pattern, private.subject)?;
+                if let Some(id) = &private.id {
+                    write!(f, " ({id})")?;
+                }
+                listed(f, "FIELDS", &private.fields)
+            }
             DefinitionStmt::Reaction(reaction) => {
                 write!(f, "REACTION {} ON {}", reaction.name, reaction.pattern)?;
                 optional(f, "FROM", reaction.from.as_ref())?;

@@ -87,7 +87,7 @@ fn accepts(expectation: Expectation, token: &str) -> bool {
         Expectation::Symbol(symbol) => kind == Shape::Symbol(symbol),
         Expectation::Noun(noun) => match noun {
             Kind | Type | Part | Verb | Index | View | Reaction | Webhook | Schedule | Subscription
-            | Namespace | Described | NewName | Tag | Member | StatePath => name,
+            | Private | Subject | Namespace | Described | NewName | Tag | Member | StatePath => name,
             Happening | Key | NewKey => name || kind == Shape::Text,
             Id => id || symbol(&[Symbol::LeftParen]),
             EntityId => id,

@@ -71,6 +71,7 @@ impl Binder<'_> {
                 self.define_schedule(name, every, at.as_ref(), acts)?
             }
             DefinitionStmt::View { name, query } => self.define_view(name, query)?,
+            DefinitionStmt::Private(private) => self.define_private(private)?,
         }))
     }
 

@@ -143,6 +143,9 @@ impl Binder<'_> {
                     self.of_events(&of_pattern(pattern), &clauses, Told::Yet, hints)?;
                 }
             }
+            DefinitionStmt::Private(private) => {
+                hints.extend(self.unmatched_text(&private.pattern, Told::Yet, &self.types()?)?);
+            }
             DefinitionStmt::View { query, .. } => match query {
                 Query::Events { selector, clauses } => {
                     self.of_events(selector, clauses, Told::Yet, hints)?;

@@ -60,12 +60,19 @@ impl Admission<'_> {
         let (position, version) = (position, Version(version));
         let assigned = Assigned { position, version, id: &id, own_id, recorded, seal };
         let bytes = write(&mut committer.frame, &event, &assigned);
+        let (encrypted, keys) = match batch.catalog.may_be_private(&event.kind) {
+            true => self.encrypt(committer, batch, &bytes, staging)?,
+            false => (None, self.forget(batch, &event, staging)),
+        };
+        for given in keys.iter().filter(|given| given.key.is_some()) {
+            event.terms.push(Term::subject(&given.subject)?);
+        }
         self.derive(batch, &bytes, &mut event)?;
         if let Some(change) = event.change.take() {
             self.stage_change(batch, &event, change)?;
         }
         staging.events.push((position, bytes.clone()));
-        batch.staged.push(Staged { bytes, terms: event.terms, version: version.0 });
+        batch.staged.push(Staged { bytes, encrypted, keys, terms: event.terms, version: version.0 });
         batch.next = batch.next.next();
         batch.recorded = Some(recorded);
         self.tell_event(batch)

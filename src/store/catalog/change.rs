@@ -1,8 +1,8 @@
 //! Changes: what an event does to the catalog.
 
 use super::definition::{
-    Definition, DefinitionKind, EntityDefinition, FinderDefinition, IndexDefinition, VerbDefinition,
-    ViewDefinition,
+    Definition, DefinitionKind, EntityDefinition, FinderDefinition, IndexDefinition, PrivateDefinition,
+    VerbDefinition, ViewDefinition,
 };
 use super::program::{ASIDE, ProgramDefinition, ProgramKind};
 use super::{Compile, model};
@@ -102,7 +102,10 @@ impl Reader<'_> {
         let program = match self.kind {
             DefinitionKind::Index => return self.index(),
             DefinitionKind::Program(program) => Some(program),
-            DefinitionKind::Entity | DefinitionKind::Verb | DefinitionKind::View => None,
+            DefinitionKind::Entity
+            | DefinitionKind::Verb
+            | DefinitionKind::View
+            | DefinitionKind::Private => None,
         };
         let text = self.text(model::TEXT)?;
         match (self.kind, program) {
@@ -114,6 +117,10 @@ impl Reader<'_> {
             (DefinitionKind::View, _) => {
                 let view = self.compiled(&text, |compiler| compiler.view(&text))?;
                 Ok(Definition::View(ViewDefinition { name: self.name, text, view }))
+            }
+            (DefinitionKind::Private, _) => {
+                let fields = self.compiled(&text, |compiler| compiler.private(&text))?;
+                Ok(Definition::Private(PrivateDefinition { name: self.name, text, fields }))
             }
             _ => {
                 let fold = self.compiled(&text, |compiler| compiler.entity(&text))?;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::program::ProgramDefinition;
-use super::{Derive, Understood, ViewMaterializer};
+use super::{Derive, PrivateFields, Understood, ViewMaterializer};
 pub(crate) use crate::definition::DefinitionKind;
 use crate::pattern::Pattern;
 use crate::store::state::fold::Fold;
@@ -17,6 +17,7 @@ pub(crate) enum Definition {
     Entity(EntityDefinition),
     Verb(VerbDefinition),
     View(ViewDefinition),
+    Private(PrivateDefinition),
     Program(ProgramDefinition),
 }
 
@@ -27,6 +28,7 @@ impl Definition {
             Definition::Entity(_) => DefinitionKind::Entity,
             Definition::Verb(_) => DefinitionKind::Verb,
             Definition::View(_) => DefinitionKind::View,
+            Definition::Private(_) => DefinitionKind::Private,
             Definition::Program(program) => DefinitionKind::Program(program.kind),
         }
     }
@@ -38,6 +40,7 @@ impl Definition {
             Definition::Entity(entity) => &entity.kind,
             Definition::Verb(verb) => &verb.name,
             Definition::View(view) => &view.name,
+            Definition::Private(private) => &private.name,
             Definition::Program(program) => &program.name,
         }
     }
@@ -90,6 +93,14 @@ pub(crate) struct ViewDefinition {
     pub name: String,
     pub text: String,
     pub(super) view: Understood<dyn ViewMaterializer>,
+}
+
+/// What is said of private fields, understood.
+#[derive(Debug, Clone)]
+pub(crate) struct PrivateDefinition {
+    pub name: String,
+    pub text: String,
+    pub(super) fields: Understood<PrivateFields>,
 }
 
 impl fmt::Debug for IndexDefinition {

@@ -84,7 +84,9 @@ impl Commits {
             return Err(Error::corrupt("the log", found));
         }
         let (events, catalog) =
-            apply::derive(frame, catalog, &self.kernel.own_limits, || self.kernel.options.compiler())?;
+            apply::derive(frame, catalog, &self.kernel.own_limits, self.kernel.keys(), || {
+                self.kernel.options.compiler()
+            })?;
         let mut recorded = committer.recorded;
         for (position, event) in frame.first.onwards().zip(&events) {
             let event = codec::decode(position, event.bytes.clone())?;

@@ -61,6 +61,8 @@ pub(crate) enum IndexSpace {
     Correlation = 7,
     Tag = 8,
     Derived = 9,
+    /// Whose private values an event has.
+    Subject = 10,
 }
 
 /// What an index of the catalog holds an event under.
@@ -82,6 +84,14 @@ impl Term {
             .text(entity.kind())
             .text(entity.id())
             .term(|| format!("the id of {}", entity.kind()))
+    }
+
+    /// Of the events that have private values of a subject.
+    pub fn subject(subject: &Entity) -> Result<Term> {
+        TermBuilder::new(IndexSpace::Subject)
+            .text(subject.kind())
+            .text(subject.id())
+            .term(|| format!("the id of {}", subject.kind()))
     }
 
     pub fn kind(kind: &EventType) -> Result<Term> {
@@ -205,6 +215,7 @@ impl Term {
             Some(7) => "correlation",
             Some(8) => "index value",
             Some(9) => "derived",
+            Some(10) => "subject",
             _ => "term",
         };
         let shown: String = String::from_utf8_lossy(self.0.get(1..).unwrap_or_default())

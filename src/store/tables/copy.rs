@@ -7,8 +7,8 @@ use redb::TableDefinition;
 use super::block::BlockEvents;
 use super::table::{Entry, ReadTable};
 use super::{
-    Bytes, FOLLOWERS, FOUND, INDEXES, LOG, POSTINGS, SNAPSHOTS, STATES, TableWrite, Tables, TablesRead,
-    VIEWS, WriteTables, ZONES, failed, row_position, unsealed,
+    Bytes, FOLLOWERS, FORGOTTEN, FOUND, INDEXES, KEYS, LOG, POSTINGS, SNAPSHOTS, STATES, SUBJECTS,
+    TableWrite, Tables, TablesRead, VIEWS, WriteTables, ZONES, failed, row_position, unsealed,
 };
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -48,7 +48,7 @@ pub(crate) trait CopyWatch {
 }
 
 /// The log first: it is what all the others follow from.
-const TABLES: [TableCopy; 9] = [
+const TABLES: [TableCopy; 12] = [
     TableCopy { definition: LOG, what: "the log", table: |to| &mut to.log, check: check_events },
     TableCopy { definition: ZONES, what: "the zones", table: |to| &mut to.zones, check: check_sealed },
     TableCopy { definition: POSTINGS, what: super::LISTS, table: |to| &mut to.postings, check: check_list },
@@ -73,6 +73,19 @@ const TABLES: [TableCopy; 9] = [
         check: check_sealed,
     },
     TableCopy { definition: VIEWS, what: "stored views", table: |to| &mut to.views, check: check_sealed },
+    TableCopy {
+        definition: KEYS,
+        what: "the keys of subjects",
+        table: |to| &mut to.keys,
+        check: check_sealed,
+    },
+    TableCopy { definition: SUBJECTS, what: "subjects", table: |to| &mut to.subjects, check: check_sealed },
+    TableCopy {
+        definition: FORGOTTEN,
+        what: "forgotten keys",
+        table: |to| &mut to.forgotten,
+        check: check_sealed,
+    },
 ];
 
 fn check_events(row: &Entry, watch: &mut dyn CopyWatch) -> Result<()> {

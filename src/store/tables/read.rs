@@ -97,7 +97,7 @@ impl TablesRead<'_> {
         })
     }
 
-    fn meta_value<const N: usize>(&self, name: &str) -> Result<Option<[u8; N]>> {
+    pub(super) fn meta_value<const N: usize>(&self, name: &str) -> Result<Option<[u8; N]>> {
         let found = guard::reading("meta", &self.committed.poisoned, || {
             let table =
                 self.transaction()?.open_table(META).map_err(|e| failed("meta", redb::Error::from(e)))?;
@@ -112,6 +112,10 @@ impl TablesRead<'_> {
             .try_into()
             .map(Some)
             .map_err(|_| Error::corrupt(format!("meta.{name}"), format!("{} bytes", bytes.len())))
+    }
+
+    pub(super) fn meta_number(&self, name: &str) -> Result<Option<u64>> {
+        Ok(self.meta_value(name)?.map(u64::from_be_bytes))
     }
 
     /// By which rules what is kept was worked out; the first, where nothing says so.

@@ -283,6 +283,23 @@ impl WriteTables<'_> {
         Ok(true)
     }
 
+    /// Removes all snapshots of an entity, whoever they are of.
+    pub fn remove_snapshots_of(&mut self, entity: &Term) -> Result<()> {
+        let fault = |e| failed("dropping kept states", redb::Error::from(e));
+        let mut keys = Vec::new();
+        for row in self.snapshots.range::<&[u8]>(..).map_err(fault)? {
+            let (key, _) = row.map_err(fault)?;
+            if key.value().split_last_chunk::<8>().is_some_and(|(rest, _)| rest.ends_with(entity.as_bytes()))
+            {
+                keys.push(key.value().to_vec());
+            }
+        }
+        for key in &keys {
+            self.snapshots.remove(key.as_slice()).map_err(fault)?;
+        }
+        Ok(())
+    }
+
     /// Removes an index of the states of a definition, at most so many rows. Says whether that was all.
     pub fn remove_found_of(&mut self, definition: Position, index: Position, most: usize) -> Result<bool> {
         let prefix = [definition.to_be_bytes().as_slice(), &derived_prefix(index)].concat();

@@ -1,0 +1,154 @@
+//! Private fields: what is defined to be private, and subjects that are forgotten.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::define::{append, rows};
+use super::result::{QueryResult, Row};
+use super::show::fields;
+use crate::cancel::Cancel;
+use crate::entity::{Entity, NameText, PositionRange};
+use crate::error::{Error, Result};
+use crate::event::private::{EncryptedPart, FieldPath};
+use crate::event::record::Record;
+use crate::event::{FORGOTTEN, NewEvent, SUBJECT};
+use crate::plan::{self, Forget};
+use crate::store::Store;
+use crate::store::catalog::PrivateFields;
+use crate::store::forget;
+use crate::store::snapshot::{ScanDirection, Snapshot};
+use crate::value::{Object, Value};
+
+/// How many entities are named.
+const NAMED: usize = 20;
+
+/// What works out the definition of private fields: its name, and which they are.
+pub(super) fn compile(text: &str) -> Result<(String, Arc<PrivateFields>)> {
+    let (name, fields) = plan::private_definition(text)?;
+    Ok((name, Arc::new(fields)))
+}
+
+/// `SHOW PRIVATE`.
+pub(super) fn show(snapshot: &Snapshot) -> impl Iterator<Item = Result<Row>> + Send + 'static {
+    let defined: Vec<_> = snapshot.indexes().privates().cloned().collect();
+    defined.into_iter().map(|private| {
+        let (on, of, paths) = match private.fields() {
+            Ok(said) => {
+                let paths = said.fields.iter().map(|field| field.to_string().into()).collect();
+                (said.on.to_string().into(), said.of.to_string().into(), Value::Array(paths))
+            }
+            Err(error) => (Value::Null, Value::Null, error.to_string().into()),
+        };
+        Ok(fields([
+            ("name", private.name.as_str().into()),
+            ("on", on),
+            ("of", of),
+            ("fields", paths),
+            ("defined", private.position.0.into()),
+        ]))
+    })
+}
+
+/// That events which are there already have these fields in plain.
+pub(super) fn in_plain(snapshot: &Snapshot, text: &str) -> Result<Vec<String>> {
+    let (_, said) = plan::private_definition(text)?;
+    for (kind, term) in snapshot.types("")? {
+        if kind.starts_with('$') || !said.on.matches_text(&kind) {
+            continue;
+        }
+        let first = snapshot.list(term, PositionRange::ALL, ScanDirection::Ascending).next().transpose()?;
+        if let Some(first) = first {
+            return Ok(vec![format!(
+                "events that are in the log already, from {first} on, keep these fields in plain: FORGET does not reach them"
+            )]);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// What `FORGET` would reach: the events of a subject, their fields, and what is made of them.
+pub(super) fn explain(snapshot: &Snapshot, forget: &Forget) -> Result<Vec<String>> {
+    let events = forget::events_of(snapshot, &forget.subject)?;
+    let (mut types, mut entities) = (BTreeMap::<String, u64>::new(), BTreeSet::new());
+    let (mut gone, mut fields) = (0u64, BTreeSet::new());
+    let stored = snapshot.stored();
+    for position in &events {
+        let bytes = stored.encoded(*position)?;
+        let bytes = bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
+        let record = Record::open(*position, &bytes)?;
+        let read = snapshot.event(*position)?;
+        let forgotten = read.and_then(|event| event.forgotten);
+        let own = EncryptedPart::all(&record)?.into_iter().filter(|part| part.subject == forget.subject);
+        let own: Vec<FieldPath> = own.flat_map(|part| part.fields).collect();
+        if own.iter().all(|field| forgotten.as_ref().is_some_and(|forgotten| forgotten.has(field))) {
+            gone += 1;
+            continue;
+        }
+        *types.entry(record.kind().to_owned()).or_default() += 1;
+        fields.extend(own.iter().map(FieldPath::to_string));
+        entities.extend(record.target().map(|target| Entity::from(target).to_string()));
+    }
+    let mut lines = Vec::new();
+    if gone > 0 {
+        lines.push(format!("{gone} events are forgotten already"));
+    }
+    if types.is_empty() {
+        lines.push(format!("no event has private values of {} now", forget.subject));
+        return Ok(lines);
+    }
+    let listed = |items: Vec<String>| items.join(", ");
+    lines.push(format!(
+        "events: {}",
+        listed(types.iter().map(|(kind, count)| format!("{count} {kind}")).collect())
+    ));
+    lines.push(format!("fields: {}", listed(fields.into_iter().collect())));
+    let most = entities.iter().take(NAMED).cloned().collect::<Vec<_>>();
+    let more = entities.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    lines.push(format!("entities whose states are made anew: {}{more}", listed(most)));
+    let catalog = snapshot.indexes();
+    let on_them = |on: &crate::pattern::Pattern| types.keys().any(|kind| on.matches_text(kind));
+    let indexes = catalog.iter().filter(|index| on_them(index.on()));
+    let indexes: Vec<String> = indexes.map(|index| NameText(index.name()).to_string()).collect();
+    if !indexes.is_empty() {
+        lines.push(format!("indexes that lose them: {}", listed(indexes)));
+    }
+    let views: Vec<String> = catalog.views().map(|view| NameText(&view.name).to_string()).collect();
+    if !views.is_empty() {
+        lines.push(format!("views that may have them, and are made anew: {}", listed(views)));
+    }
+    let programs: Vec<String> = catalog
+        .programs()
+        .map(|program| format!("{} {}", program.kind.word(), NameText(&program.name)))
+        .collect();
+    if !programs.is_empty() {
+        lines.push(format!("what may have told others of them: {}", listed(programs)));
+    }
+    Ok(lines)
+}
+
+/// `FORGET`.
+pub(super) fn forget(store: &Store, forget: &Forget, cancel: &Cancel) -> Result<QueryResult> {
+    store.check_forgettable()?;
+    let Forget { subject, because, actor } = forget;
+    let target = Entity::new(SUBJECT, &subject.to_string())?;
+    let said = [("type", subject.kind().into()), ("id", subject.id().into())];
+    let said = Object::from_iter(said.map(|(name, value): (&str, Value)| (name.to_owned(), value)));
+    let mut data = Object::from_iter([("subject".to_owned(), Value::Object(said))]);
+    if let Some(because) = because {
+        data.insert("because".to_owned(), because.as_str().into());
+    }
+    let mut event = NewEvent::new(FORGOTTEN).on(&target).data(&Value::Object(data));
+    if let Some(actor) = actor {
+        event = event.by(actor);
+    }
+    let outcome = append(store, event)?;
+    let position = outcome.events.first().map(|(position, _)| *position).unwrap_or_default();
+    store.forget_rest(cancel).map_err(|error| {
+        Error::stopped(format!(
+            "{subject} is forgotten from {position} on: nobody reads its private values any more, but copies of them may still \
+             be in the file ({error}); say FORGET once more, or open the file again"
+        ))
+    })?;
+    Ok(rows(outcome))
+}

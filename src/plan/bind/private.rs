@@ -1,0 +1,120 @@
+//! Binding of `DEFINE PRIVATE` and `FORGET`.
+
+use super::Binder;
+use super::reaction::alone;
+use crate::entity::NameText;
+use crate::error::{Error, Result, shorten};
+use crate::event::private::{FieldPath, FieldRoot, MAX_FIELDS, MAX_NAMES, SubjectPath};
+use crate::lang;
+use crate::lang::ast::{DefinitionStmt, ForgetStmt, Path, PrivateDefinitionStmt, StepExpr, Stmt};
+use crate::plan::write::{Define, Defined, Forget, WritePlan};
+use crate::store::catalog::PrivateFields;
+
+/// What is defined to be private, from the canonical text of the statement. It means the same whatever the log holds.
+pub(crate) fn private_definition(text: &str) -> Result<(String, PrivateFields)> {
+    let parsed = lang::parse_one(text)?;
+    let Stmt::Define(DefinitionStmt::Private(private)) = &parsed.statement else {
+        return Err(Error::invalid("the definition of private fields", "DEFINE PRIVATE …", shorten(text)));
+    };
+    alone(text, |binder| Ok((private.name.text.clone(), binder.private(private)?)))
+}
+
+impl Binder<'_> {
+    pub(super) fn define_private(&self, private: &PrivateDefinitionStmt) -> Result<Define> {
+        let mut said = private.clone();
+        said.pattern = self.said_text(&private.pattern, "ON")?;
+        // What is wrong is told of the text as it was said.
+        self.definition().private(&said)?;
+        let (text, _) = self.said_again(&private.name, DefinitionStmt::Private(said), private_definition)?;
+        Ok(self.defined(&private.name, Defined::Private, text))
+    }
+
+    fn private(&self, private: &PrivateDefinitionStmt) -> Result<PrivateFields> {
+        self.defined_name(&private.name, "what is private")?;
+        let on = self.pattern_text(&private.pattern, "ON")?;
+        let of = match (&private.id, private.subject.text.as_str()) {
+            (None, "target") => SubjectPath::Target,
+            (None, "actor") => SubjectPath::Actor,
+            (Some(path), kind) => {
+                self.at(private.subject.span, crate::entity::Entity::new(kind, "1"))?;
+                SubjectPath::Field(kind.to_owned(), self.private_field(path)?)
+            }
+            (None, kind) => {
+                let kind = NameText(kind);
+                let message = format!(
+                    "OF says whose the values are: target, actor, or a kind and the field that has the id, like {kind} \
+                     (data.customer)"
+                );
+                return Err(self.fault(private.subject.span, message));
+            }
+        };
+        if private.fields.len() > MAX_FIELDS {
+            let message = format!("at most {MAX_FIELDS} fields; define the others by another name");
+            return Err(self.fault(private.name.span, message));
+        }
+        let mut fields: Vec<FieldPath> = Vec::new();
+        for path in &private.fields {
+            let field = self.private_field(path)?;
+            if let Some(other) = fields.iter().find(|other| other.holds(&field) || field.holds(other)) {
+                return Err(self.fault(path.span, format!("{field} is private already, with {other}")));
+            }
+            if let SubjectPath::Field(_, id) = &of
+                && (field.holds(id) || id.holds(&field))
+            {
+                let message = format!("{id} tells whose the values are: it cannot be private itself");
+                return Err(self.fault(path.span, message));
+            }
+            fields.push(field);
+        }
+        Ok(PrivateFields { on, of, fields })
+    }
+
+    /// A member of `data` or `metadata`.
+    fn private_field(&self, path: &Path) -> Result<FieldPath> {
+        let of = match path.first.text.as_str() {
+            "data" => FieldRoot::Data,
+            "metadata" => FieldRoot::Metadata,
+            other => {
+                let message = "a private field is a member of data or metadata, like data.email";
+                return Err(self.fault_meaning(
+                    path.first.span,
+                    message.to_owned(),
+                    Some(format!("data.{other}")),
+                ));
+            }
+        };
+        let mut names = Vec::new();
+        for step in &path.steps {
+            match step {
+                StepExpr::Member(name) if !name.text.contains('\0') => names.push(name.text.clone()),
+                StepExpr::Member(name) => {
+                    return Err(
+                        self.fault(name.span, "a name with a zero byte is no private field".to_owned())
+                    );
+                }
+                StepExpr::Element { span, .. } => {
+                    let message = "an element of an array is not private by itself: the whole array is";
+                    return Err(self.fault(*span, message.to_owned()));
+                }
+            }
+        }
+        match names.len() {
+            0 => {
+                let root = of.word();
+                let message =
+                    format!("{root} as a whole is not private: name its members, like {root}.email");
+                Err(self.fault(path.span, message))
+            }
+            MAX_NAMES.. => Err(self.fault(path.span, format!("at most {MAX_NAMES} names lead to a field"))),
+            _ => Ok(FieldPath { of, names }),
+        }
+    }
+
+    /// `FORGET`.
+    pub(super) fn forget(&self, forget: &ForgetStmt) -> Result<WritePlan> {
+        let subject = self.entity(&forget.subject)?;
+        let because = forget.because.as_ref().map(|text| self.text(text, "BECAUSE")).transpose()?;
+        let actor = self.context.default_actor.cloned();
+        Ok(WritePlan::Forget(Forget { subject, because, actor }))
+    }
+}
