@@ -398,11 +398,16 @@ pub struct ExportArgs {
     /// The source of CloudEvents, a URI; urn:uuid: and the id of the database, if not said
     #[arg(long, value_name = "URI")]
     pub source: Option<String>,
+
+    /// Write private values in plain, too: nothing forgets them there. Without it they are null
+    #[arg(long)]
+    pub with_private: bool,
 }
 
 impl ExportArgs {
     pub fn options(&self) -> ExportOptions {
         let options = ExportOptions::from(self.pattern.as_ref()).form(self.format.form());
+        let options = options.with_private(self.with_private);
         match &self.source {
             Some(source) => options.source(source),
             None => options,

@@ -19,6 +19,7 @@ use super::checkpoint::Checkpointer;
 use super::copy::{CACHE, CopyProgress, Places, TableCopier};
 use super::cursor::CursorOwner;
 use super::disk::{self, Disk, Identity};
+use super::index::term::Term;
 use super::journal::Side;
 use super::kernel::Kernel;
 use super::name;
@@ -30,8 +31,9 @@ use super::temporary::{Place, TemporaryFile};
 use super::verify;
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
-use crate::entity::{Position, PositionRange};
+use crate::entity::{EventType, Position, PositionRange};
 use crate::error::{Error, Result};
+use crate::event::FORGOTTEN;
 
 /// What becomes of a file that has the name already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -205,10 +207,17 @@ impl Target {
             let found = format!("events of its own up to {}; make a new one", meta.checkpoint);
             return Err(other("the first events of this log".to_owned(), found));
         }
+        let new = PositionRange::between(meta.checkpoint, snapshot.head());
+        let forgotten = Term::kind(&EventType::new(FORGOTTEN)?)?;
+        if let Some(said) = snapshot.list(forgotten, new, ScanDirection::Ascending).next().transpose()? {
+            let expected = "a backup made since a subject was forgotten: this one still has its values, and is made anew with REPLACE";
+            return Err(other(expected.to_owned(), format!("one from before {said}")));
+        }
+        // Keys are durable before the events that need them.
+        kernel.tables.read()?.copy_keys(tables, |_| true)?;
         let limits = Limits::new(options.largest_value, request.cancel);
         let mut loader = BulkLoader::new(&options, tables, Arc::new(catalog), meta.checkpoint, limits);
         let mut told = Backup { position: meta.checkpoint, events: 0, chain: ChainHash(meta.chain) };
-        let new = PositionRange::between(meta.checkpoint, snapshot.head());
         for row in snapshot.stored().log(new, ScanDirection::Ascending) {
             let (_, bytes) = row?;
             loader.append(bytes)?;

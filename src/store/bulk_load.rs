@@ -2,6 +2,8 @@
 //!
 //! What follows from them is derived as it is of those that recovery takes in. Each write leaves a whole database of an earlier position.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::apply;
@@ -17,6 +19,7 @@ use super::tables::Tables;
 use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::Result;
+use crate::event::private::KeyNumber;
 
 /// Tables that are loaded with events behind those that they have.
 pub(super) struct BulkLoader<'l> {
@@ -24,6 +27,9 @@ pub(super) struct BulkLoader<'l> {
     tables: &'l Tables,
     catalog: Arc<Catalog>,
     keyring: Keyring,
+    /// Events without their keys are taken, too; which keys those are.
+    lenient: bool,
+    lost: RefCell<BTreeSet<KeyNumber>>,
     memtable: Arc<Memtable>,
     paces: Paces,
     limits: Limits,
@@ -41,7 +47,22 @@ impl<'l> BulkLoader<'l> {
     ) -> BulkLoader<'l> {
         let memtable = Arc::new(Memtable::new(last.next()));
         let (keyring, paces) = (Keyring::default(), Paces::default());
-        BulkLoader { options, tables, catalog, keyring, memtable, paces, limits, events: 0 }
+        let (lenient, lost) = (false, RefCell::default());
+        BulkLoader { options, tables, catalog, keyring, lenient, lost, memtable, paces, limits, events: 0 }
+    }
+
+    /// Takes events whose keys are lost, too.
+    pub fn lenient(self) -> Self {
+        BulkLoader { lenient: true, ..self }
+    }
+
+    /// How many keys were lost, which is said in the tables.
+    pub fn lose_keys(&self) -> Result<usize> {
+        let lost = self.lost.borrow();
+        if !lost.is_empty() {
+            self.tables.write("giving up keys that are lost", |tables| tables.lose_keys(&lost))?;
+        }
+        Ok(lost.len())
     }
 
     /// The position of the next event.
@@ -76,7 +97,10 @@ impl<'l> BulkLoader<'l> {
     pub fn append(&mut self, bytes: Arc<[u8]>) -> Result<()> {
         let (limits, options, position) = (&self.limits, self.options, self.next());
         let mut catalog = self.catalog.clone();
-        let keys = KeySource::Tables(&self.keyring, self.tables);
+        let keys = match self.lenient {
+            true => KeySource::Rescued(&self.keyring, self.tables, &self.lost),
+            false => KeySource::Tables(&self.keyring, self.tables),
+        };
         let event = apply::derive_event(position, bytes, &mut catalog, limits, keys, || options.compiler())?;
         self.keyring.apply(&event.keys, position);
         self.catalog = catalog;

@@ -6,7 +6,8 @@
 //! Keys are in the tables alone ([`keys`](super::tables::keys)). Which one a subject has follows from the log: the keyring knows it of what
 //! is not in the tables yet. Its lock is taken for a moment, and nothing else while it is held.
 
-use std::collections::{HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use super::index::term::Term;
@@ -86,6 +87,12 @@ impl Keyring {
         Ok(taken)
     }
 
+    /// Makes the first keys, if there are none yet.
+    pub fn prepare(&self, tables: &Tables) -> Result<()> {
+        let none = locked(&self.0).last == 0;
+        if none { self.make(tables) } else { Ok(()) }
+    }
+
     /// Makes keys ahead.
     fn make(&self, tables: &Tables) -> Result<()> {
         let mut made = Vec::with_capacity(MADE);
@@ -155,6 +162,8 @@ impl Keyring {
 #[derive(Clone, Copy)]
 pub(crate) enum KeySource<'k> {
     Tables(&'k Keyring, &'k Tables),
+    /// The same of a file that is being rescued: what has no key there reads as if it were forgotten, and is noted.
+    Rescued(&'k Keyring, &'k Tables, &'k RefCell<BTreeSet<KeyNumber>>),
     /// Where no event has private values.
     #[cfg_attr(not(any(test, feature = "fuzzing")), allow(dead_code))]
     Nowhere,
@@ -168,6 +177,16 @@ impl KeySource<'_> {
         }
         let key = |number| match self {
             KeySource::Tables(keyring, tables) => keyring.key(number, || tables.read()?.key(number)),
+            KeySource::Rescued(keyring, tables, lost) => {
+                let found = keyring.key(number, || tables.read()?.key(number))?;
+                Ok(match found {
+                    KeyState::Missing => {
+                        lost.borrow_mut().insert(number);
+                        KeyState::Forgotten
+                    }
+                    found => found,
+                })
+            }
             KeySource::Nowhere => Ok(KeyState::Missing),
         };
         decrypt(position, stored, key).map(|plain| Some(Arc::from(plain)))

@@ -151,7 +151,10 @@ pub(crate) fn rescue(request: RescueRequest, options: &Options) -> Result<Rescue
     recover::create_with(&*writing.disk_to_use(), to, &writing, id, |tables| {
         let limits = Limits::new(options.largest_value, cancel);
         let catalog = Arc::new(Catalog::default());
-        let loader = BulkLoader::new(&writing, tables, catalog, Position::START, limits);
+        if let Some(Err(error)) = original.as_ref().map(|original| original.copy_keys(tables)) {
+            found.doubt(format!("keys of private values cannot be read: {error}"));
+        }
+        let loader = BulkLoader::new(&writing, tables, catalog, Position::START, limits).lenient();
         let mut filling = Filling {
             loader,
             found: &mut found,
@@ -165,6 +168,12 @@ pub(crate) fn rescue(request: RescueRequest, options: &Options) -> Result<Rescue
         };
         filling.events(original.as_ref(), &mut fragments)?;
         let head = filling.head;
+        let lost = filling.loader.lose_keys()?;
+        if lost > 0 {
+            filling
+                .found
+                .doubt(format!("{lost} keys of private values are lost: those values read as forgotten"));
+        }
         let (_, catalog) = filling.loader.finish()?;
         let places = original.map_or_else(|| Ok(None), |original| original.cursors())?;
         put_places(tables, places, &catalog, head, options, &mut found)

@@ -81,7 +81,10 @@ const FORGOTTEN: TableDefinition<Bytes, Bytes> = TableDefinition::new("forgotten
 const META: TableDefinition<&'static str, Bytes> = TableDefinition::new("meta");
 
 /// The version of everything this crate writes: a file of another one is refused, not guessed at.
-const FORMAT: u64 = 5;
+const FORMAT: u64 = 6;
+
+/// The version of a file in which nothing is private: it has no keys, and is what an older version reads, too.
+const FORMAT_WITHOUT_KEYS: u64 = 5;
 
 /// By which rules expressions are worked out: what is kept by older ones is made anew ([`outdated`](super::outdated)).
 pub(crate) const EVALUATION: u64 = 2;
@@ -149,7 +152,7 @@ impl Tables {
     /// Makes all tables in a new file.
     pub fn initialize(&self, id: DatabaseId) -> Result<()> {
         self.write("creating the tables", |tables| {
-            tables.set_meta("format", &FORMAT.to_be_bytes())?;
+            tables.set_meta("format", &FORMAT_WITHOUT_KEYS.to_be_bytes())?;
             tables.set_meta("database", &id.0)?;
             tables.set_meta("evaluation", &EVALUATION.to_be_bytes())?;
             tables.set_meta("checkpoint", &Position::START.to_be_bytes())

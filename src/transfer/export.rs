@@ -29,6 +29,7 @@ pub struct ExportOptions {
     form: EventFormat,
     pattern: Option<Pattern>,
     source: Option<String>,
+    with_private: bool,
 }
 
 impl ExportOptions {
@@ -46,6 +47,13 @@ impl ExportOptions {
     /// Only events with these types.
     pub fn pattern(mut self, pattern: Pattern) -> ExportOptions {
         self.pattern = Some(pattern);
+        self
+    }
+
+    /// Writes values that are [private](crate::maintain), too, in plain: whoever has the export has them, and nothing forgets them there.
+    /// Without it they are null.
+    pub fn with_private(mut self, with_private: bool) -> ExportOptions {
+        self.with_private = with_private;
         self
     }
 
@@ -102,7 +110,9 @@ impl Db {
             None => self.store().shared().id.urn(),
         };
         let mut writer = ExportWriter { snapshot: &snapshot, form: options.form, source, written: 0, output };
-        for row in snapshot.log(PositionRange::ALL, ScanDirection::Ascending) {
+        // What is stored encrypted has null in its place there.
+        let exported = if options.with_private { snapshot.clone() } else { snapshot.stored() };
+        for row in exported.log(PositionRange::ALL, ScanDirection::Ascending) {
             let (position, bytes) = row?;
             let event = codec::decode(position, bytes)?;
             if options.pattern.as_ref().is_some_and(|pattern| !pattern.matches(&event.kind)) {

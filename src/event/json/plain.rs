@@ -140,6 +140,8 @@ pub(super) fn read(members: Object) -> Result<JsonLine> {
     let version = form.count("version")?;
     form.take("repeated");
     form.take("depth");
+    // Those are null, and stay so.
+    form.take("forgotten");
     form.done("the members of an event; other values belong into `data`")?;
     Ok(JsonLine { event, position, version, foreign: None, cause })
 }

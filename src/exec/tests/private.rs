@@ -151,6 +151,88 @@ fn what_has_no_subject_is_refused_and_what_cannot_be_private_is_told() {
     assert!(error.contains("cannot be private itself"), "{error}");
 }
 
+#[test]
+fn an_interrupted_forget_is_done_when_it_is_opened_again() {
+    use crate::store::disk::simulated::{Failure, Kind};
+    let (mut whole, mut begun) = (0, 0);
+    for (kind, after) in [Kind::Write, Kind::Sync, Kind::Create, Kind::Rename]
+        .into_iter()
+        .flat_map(|kind| (1..40).map(move |after| (kind, after)))
+    {
+        let disk = SimulatedDisk::new();
+        let store = Store::create(path(), options(&disk)).unwrap();
+        let session = Session::new(&store);
+        session.rows("DEFINE ENTITY User ON named SET name = data.name");
+        session.rows("DEFINE INDEX mail ON 'User.*' AS data.email");
+        session.rows(CONTACT);
+        for user in 1..4 {
+            session.rows(&format!(
+                "EMIT User.named {user} {{name: 'secret name {user}', email: 'secret mail {user}'}}"
+            ));
+        }
+        store.shared().settle().unwrap();
+        disk.faults().fail_after(after, Failure::of(kind));
+        let outcome = session.run("FORGET User 2");
+        disk.faults().clear();
+        if outcome.is_ok() {
+            whole += 1;
+        }
+        let crashed = disk.crash(Fate::ALL[(after % 4) as usize], u64::from(after));
+        drop(store);
+        let store = Store::open(path(), options(&crashed)).unwrap();
+        let session = Session::new(&store);
+        let lines = session.lines("HISTORY User 2");
+        let said = session.lines("EVENTS '$subject.*'");
+        let why = || format!("{kind:?} {after}: {outcome:?}: {lines:?}, {said:?}");
+        if said.is_empty() {
+            assert!(outcome.is_err() && lines[0].contains("secret name 2"), "{}", why());
+        } else {
+            begun += 1;
+            assert!(lines[0].contains(r#""name":null"#), "{}", why());
+            for secret in ["secret name 2", "secret mail 2"] {
+                assert_eq!(is_on_disk(&crashed, secret), None, "{}", why());
+            }
+        }
+        assert!(session.lines("HISTORY User 1")[0].contains("secret name 1"));
+        assert!(verify(&store.snapshot()).unwrap().faults.is_empty(), "{}", why());
+        store.close().unwrap();
+    }
+    assert!(whole > 10 && begun > whole, "{whole} {begun}");
+}
+
+#[test]
+fn backups_have_the_keys_and_nothing_of_who_is_forgotten() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), options(&disk)).unwrap();
+    let session = Session::new(&store);
+    session.rows(CONTACT);
+    session.rows("EMIT User.named 1 {name: 'secret name 1'}");
+    session.rows("BACKUP TO '/copy.bygone'");
+    for user in 2..400 {
+        session.rows(&format!("EMIT User.named {user} {{name: 'secret name {user}'}}"));
+    }
+    session.rows("BACKUP TO '/copy.bygone' INCREMENT");
+    {
+        let copy = Store::open(Path::new("/copy.bygone"), options(&disk)).unwrap();
+        let session = Session::new(&copy);
+        for user in [1, 2, 399] {
+            let lines = session.lines(&format!("HISTORY User {user}"));
+            assert!(lines[0].contains(&format!("secret name {user}")), "{lines:?}");
+        }
+        assert!(verify(&copy.snapshot()).unwrap().faults.is_empty());
+        copy.close().unwrap();
+    }
+    session.rows("FORGET User 2");
+    let error = session.error("BACKUP TO '/copy.bygone' INCREMENT");
+    assert!(error.contains("REPLACE"), "{error}");
+    session.rows("BACKUP TO '/copy.bygone' REPLACE");
+    let copy = Store::open(Path::new("/copy.bygone"), options(&disk)).unwrap();
+    let lines = Session::new(&copy).lines("HISTORY User 2");
+    assert!(lines[0].contains(r#""name":null"#), "{lines:?}");
+    assert!(Session::new(&copy).lines("HISTORY User 3")[0].contains("secret name 3"));
+    assert!(verify(&copy.snapshot()).unwrap().faults.is_empty());
+}
+
 /// An event of the model: whose private values it has, if any are private by then.
 #[derive(Debug, Clone)]
 struct Happened {

@@ -9,6 +9,7 @@ use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
 use crate::event::{EventId, NewEvent};
 use crate::store::append_request::{KeyClaim, PreparedEvent, join_chain};
+use crate::store::catalog::definition::Definition;
 use crate::store::catalog::{CatalogChange, Index};
 use crate::store::committer::Committer;
 use crate::store::index::term::Term;
@@ -187,6 +188,9 @@ impl Admission<'_> {
             return Err(Error::conflict(what, "one that nothing else has", found));
         }
         self.check_definitions(batch, &change)?;
+        if matches!(change, CatalogChange::Define(Definition::Private(_))) && !batch.teller.is_trial() {
+            self.kernel.keyring.prepare(&self.kernel.tables)?;
+        }
         batch.catalog = Arc::new(batch.catalog.changed(batch.next, change));
         Ok(())
     }

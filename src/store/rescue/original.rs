@@ -99,6 +99,11 @@ impl Original {
         Ok(())
     }
 
+    /// Copies the keys of private values that can be read.
+    pub fn copy_keys(&self, to: &Tables) -> Result<()> {
+        self.tables.read()?.copy_keys(to, |row| row.is_ok())
+    }
+
     /// When an event was recorded, if it can be read.
     fn recorded(&self, position: Position) -> Option<Timestamp> {
         let bytes = self.tables.read().and_then(|read| read.log()?.get(position)).ok()??;

@@ -11,11 +11,11 @@
 //! `$subject.forgotten` takes both rows away. What a copy-on-write tree leaves in free pages is erased after that: a row begins with a mark
 //! that nothing else in the file has, so it is found wherever it is ([`Tables::erase_keys`]).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use redb::ReadableTable;
 
-use super::{FORGOTTEN, KEYS, SUBJECTS, Tables, TablesRead, WriteTables, failed, sealed, unsealed};
+use super::{FORGOTTEN, FORMAT, KEYS, SUBJECTS, Tables, TablesRead, WriteTables, failed, sealed, unsealed};
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::private::KeyNumber;
@@ -121,6 +121,40 @@ impl TablesRead<'_> {
         self.meta_value("mark")
     }
 
+    /// Copies all keys into other tables, and what is known of them, beside what those have.
+    ///
+    /// # Errors
+    /// Where a row is damaged and `passes` does not pass it over.
+    pub fn copy_keys(&self, to: &Tables, passes: impl Fn(&Result<&[u8]>) -> bool) -> Result<()> {
+        let rows = |definition| -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+            let mut found = Vec::new();
+            let Some(table) = self.table_if_any(definition, WHAT)? else { return Ok(found) };
+            let mut rows = table.iter()?;
+            while let Some(row) = rows.next()? {
+                let value = unsealed(row.key(), row.value(), || WHAT.to_owned());
+                if passes(&value) {
+                    value?;
+                    found.push((row.key().to_vec(), row.value().to_vec()));
+                }
+            }
+            Ok(found)
+        };
+        let (keys, forgotten) = (rows(KEYS)?, rows(FORGOTTEN)?);
+        let Some(mark) = self.key_mark()? else { return Ok(()) };
+        to.write("copying keys", |to| {
+            let fault = |e| failed("copying keys", e);
+            to.set_meta("format", &FORMAT.to_be_bytes())?;
+            to.set_meta("mark", &mark)?;
+            for (key, value) in &keys {
+                to.keys.insert(key.as_slice(), value.as_slice()).map_err(fault)?;
+            }
+            for (key, value) in &forgotten {
+                to.forgotten.insert(key.as_slice(), value.as_slice()).map_err(fault)?;
+            }
+            Ok(())
+        })
+    }
+
     /// The rows of all keys that there are.
     fn key_rows(&self) -> Result<HashMap<u64, Vec<u8>>> {
         let mut found = HashMap::new();
@@ -137,6 +171,8 @@ impl WriteTables<'_> {
     /// Makes keys behind the last one that there is.
     pub fn make_keys(&mut self, keys: &[KeyBytes]) -> Result<()> {
         let fault = |e| failed("making keys", e);
+        // An older version would take what is encrypted for damage, and append in plain what is private.
+        self.set_meta("format", &FORMAT.to_be_bytes())?;
         let mark = self.key_mark_or_new()?;
         let last = {
             let mut rows = self.keys.range::<&[u8]>(..).map_err(fault)?;
@@ -199,6 +235,17 @@ impl WriteTables<'_> {
     pub fn set_forgotten(&mut self, through: Position) -> Result<()> {
         self.set_meta("forgotten", &through.to_be_bytes())?;
         self.clear_meta("erase")
+    }
+
+    /// Says of keys that are lost that nobody has them any more.
+    pub fn lose_keys(&mut self, keys: &BTreeSet<KeyNumber>) -> Result<()> {
+        for number in keys {
+            let key = number.0.to_be_bytes();
+            let value = sealed(&key, Position::START.to_be_bytes().to_vec());
+            let fault = |e| failed("writing the keys of subjects", e);
+            self.forgotten.insert(key.as_slice(), value.as_slice()).map_err(fault)?;
+        }
+        Ok(())
     }
 
     /// Takes the key of a subject away, as an event says. Gives its number, if it had one.

@@ -13,8 +13,8 @@ use super::super::tables::block::{self, BlockEvents};
 use super::handle::TablesState;
 use super::table::{Entry, ReadTable};
 use super::{
-    Bytes, FORMAT, LOG, META, Meta, POSTINGS, ZONES, Zone, ZoneRow, closed, failed, guard, last_event,
-    row_position, unsealed,
+    Bytes, FORMAT, FORMAT_WITHOUT_KEYS, LOG, META, Meta, POSTINGS, ZONES, Zone, ZoneRow, closed, failed,
+    guard, last_event, row_position, unsealed,
 };
 use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
@@ -163,12 +163,12 @@ impl TablesRead<'_> {
         let other = |found: String| {
             Error::unopenable(
                 path,
-                format!("{found}; this version reads format {FORMAT}"),
+                format!("{found}; this version reads formats {FORMAT_WITHOUT_KEYS} and {FORMAT}"),
                 "open it with the version that wrote it",
             )
         };
         match self.meta_value("format").map(|f| f.map(u64::from_be_bytes)) {
-            Ok(Some(FORMAT)) => {}
+            Ok(Some(FORMAT | FORMAT_WITHOUT_KEYS)) => {}
             Ok(Some(format)) => return Err(other(format!("its format is {format}"))),
             Ok(None) => return Err(other("it is a redb file without Bygone's format".to_owned())),
             // What cannot be read is not called something else.
