@@ -82,13 +82,17 @@ def is_map(stored):
 def root_of(proof, size):
     """The root that a proof leads to in a log of that size (RFC 9162, section 2.1.3.2)."""
     header, data, metadata = (bytes.fromhex(proof[name]) for name in ("header", "data", "metadata"))
-    # Both are hashed one behind the other: so they are parted in one place only.
+    # Values that are stored encrypted: none of nearly all events. They begin with a number, which begins with 0.
+    encrypted = bytes.fromhex(proof.get("encrypted", ""))
+    if encrypted[:1] not in (b"", b"\0"):
+        raise SystemExit("no proof: the event is not whole")
+    # They are hashed one behind the other: so they are parted in one place only.
     if not is_map(data) or metadata and (not is_map(metadata) or metadata == b"\x80"):
         raise SystemExit("no proof: the event is not whole")
     index, last = proof["position"] - 1, size - 1
     if not 0 <= index <= last:
         raise SystemExit("no proof: the event is not within the log")
-    found = blake3(b"\0" + header + blake3(data + metadata))
+    found = blake3(b"\0" + header + blake3(data + metadata + encrypted))
     for other in map(bytes.fromhex, proof["path"]):
         if last == 0:
             raise SystemExit("no proof: the path is too long")

@@ -18,6 +18,7 @@ mod bulk_load;
 pub(crate) mod catalog;
 mod chain;
 pub(crate) mod checkpoint;
+mod cipher;
 pub(crate) mod commit;
 mod committer;
 mod compact;

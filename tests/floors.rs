@@ -40,8 +40,8 @@ const ROOMS: &[&[&str]] = &[
     &["disk", "durability", "fault_injection", "index", "mutex", "progress", "report"],
     &["background", "failures", "journal", "log_progress", "pace", "state"],
     &["committer", "tables", "temporary", "verb"],
-    &["catalog", "chain", "cursor_moves", "name"],
-    &["read_form"],
+    &["catalog", "chain", "cipher", "cursor_moves", "name"],
+    &["keyring", "read_form"],
     &["cursor", "log", "memtable", "touched"],
     &["apply"],
     &["read_txn"],
@@ -51,7 +51,7 @@ const ROOMS: &[&[&str]] = &[
     &["materialize", "verify"],
     &["commit", "proof"],
     &["checkpoint"],
-    &["bulk_load", "compact", "recover"],
+    &["bulk_load", "compact", "forget", "recover"],
     &["backup", "rescue"],
 ];
 

@@ -566,6 +566,7 @@ const SHOWN: &[(&str, usize)] = &[
     ("docs/guide/limits.md", 0),
     ("docs/guide/measuring.md", 0),
     ("docs/guide/metrics.md", 0),
+    ("docs/guide/private.md", 0),
     ("docs/guide/reactions.md", 0),
     ("docs/guide/rust.md", 0),
     ("docs/guide/shell.md", 0),

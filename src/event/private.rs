@@ -35,7 +35,7 @@ const NIL: u8 = 0xc0;
 
 /// A member of `data` or `metadata`, or one within it: `data.address.street`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct FieldPath {
+pub(crate) struct PrivateField {
     pub of: FieldRoot,
     pub names: Vec<String>,
 }
@@ -63,9 +63,9 @@ impl FieldRoot {
     }
 }
 
-impl FieldPath {
+impl PrivateField {
     /// Whether the other is this one, or within it.
-    pub fn holds(&self, other: &FieldPath) -> bool {
+    pub fn holds(&self, other: &PrivateField) -> bool {
         self.of == other.of && other.names.starts_with(&self.names)
     }
 
@@ -76,7 +76,7 @@ impl FieldPath {
     }
 }
 
-impl fmt::Display for FieldPath {
+impl fmt::Display for PrivateField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.of.word())?;
         self.names.iter().try_for_each(|name| write!(f, ".{}", crate::entity::NameText(name)))
@@ -84,7 +84,7 @@ impl fmt::Display for FieldPath {
 }
 
 /// The path as it is stored: its names, each behind a byte that no name begins with.
-fn stored_path(path: &FieldPath) -> String {
+fn stored_path(path: &PrivateField) -> String {
     let mut text = path.of.word().to_owned();
     for name in &path.names {
         text.push('\0');
@@ -93,18 +93,18 @@ fn stored_path(path: &FieldPath) -> String {
     text
 }
 
-impl FromStr for FieldPath {
+impl FromStr for PrivateField {
     type Err = Error;
 
     /// Reads the stored form.
-    fn from_str(text: &str) -> Result<FieldPath> {
+    fn from_str(text: &str) -> Result<PrivateField> {
         let mut names = text.split('\0');
         let of = match names.next() {
             Some("data") => FieldRoot::Data,
             Some("metadata") => FieldRoot::Metadata,
             _ => return Err(Error::corrupt("a private field", shorten(text))),
         };
-        Ok(FieldPath { of, names: names.map(str::to_owned).collect() })
+        Ok(PrivateField { of, names: names.map(str::to_owned).collect() })
     }
 }
 
@@ -116,7 +116,7 @@ pub(crate) enum SubjectPath {
     /// Of who brought it about.
     Actor,
     /// Of an entity of a kind, whose id a field has.
-    Field(String, FieldPath),
+    Field(String, PrivateField),
 }
 
 impl fmt::Display for SubjectPath {
@@ -155,7 +155,7 @@ pub(crate) struct KeyNumber(pub u64);
 pub(crate) struct EncryptedPart {
     pub key: KeyNumber,
     pub subject: Entity,
-    pub fields: Vec<FieldPath>,
+    pub fields: Vec<PrivateField>,
     pub nonce: [u8; NONCE],
     pub ciphertext: Vec<u8>,
 }
@@ -215,7 +215,7 @@ impl EncryptedPart {
     }
 }
 
-fn put_known(out: &mut Vec<u8>, subject: &Entity, fields: &[FieldPath]) {
+fn put_known(out: &mut Vec<u8>, subject: &Entity, fields: &[PrivateField]) {
     let mut put = |text: &str| {
         let written = rmp_serde::encode::write(out, text);
         debug_assert!(written.is_ok(), "a text always has a form");
@@ -227,7 +227,7 @@ fn put_known(out: &mut Vec<u8>, subject: &Entity, fields: &[FieldPath]) {
 }
 
 /// An object with other values in the places of some of its fields: those of `root`. Fields that it does not have are left out.
-pub(crate) fn replaced(root: FieldRoot, object: Raw, values: &[(&FieldPath, &[u8])]) -> Option<Vec<u8>> {
+pub(crate) fn replaced(root: FieldRoot, object: Raw, values: &[(&PrivateField, &[u8])]) -> Option<Vec<u8>> {
     let of_root: Vec<(&[String], &[u8])> = values
         .iter()
         .filter(|(path, _)| path.of == root)
@@ -274,8 +274,8 @@ fn replace_within<'a>(value: &'a [u8], paths: &[(&[String], &[u8])], out: &mut V
 }
 
 /// The same with null in the places of some fields.
-pub(crate) fn blanked(root: FieldRoot, object: Raw, fields: &[&FieldPath]) -> Option<Vec<u8>> {
-    let values: Vec<(&FieldPath, &[u8])> = fields.iter().map(|path| (*path, [NIL].as_slice())).collect();
+pub(crate) fn blanked(root: FieldRoot, object: Raw, fields: &[&PrivateField]) -> Option<Vec<u8>> {
+    let values: Vec<(&PrivateField, &[u8])> = fields.iter().map(|path| (*path, [NIL].as_slice())).collect();
     replaced(root, object, &values)
 }
 
@@ -283,10 +283,10 @@ pub(crate) fn blanked(root: FieldRoot, object: Raw, fields: &[&FieldPath]) -> Op
 ///
 /// It prints and serializes as their names, like `data.email`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForgottenFields(Arc<[FieldPath]>);
+pub struct ForgottenFields(Arc<[PrivateField]>);
 
 impl ForgottenFields {
-    pub(crate) fn write(fields: &[FieldPath]) -> Vec<u8> {
+    pub(crate) fn write(fields: &[PrivateField]) -> Vec<u8> {
         let mut out = Vec::new();
         let written = rmp_serde::encode::write(&mut out, &fields.iter().map(stored_path).collect::<Vec<_>>());
         debug_assert!(written.is_ok(), "texts always have a form");
@@ -303,11 +303,11 @@ impl ForgottenFields {
 
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(FieldPath::to_string)
+        self.0.iter().map(PrivateField::to_string)
     }
 
     /// Whether this is one of them, or within one.
-    pub(crate) fn has(&self, path: &FieldPath) -> bool {
+    pub(crate) fn has(&self, path: &PrivateField) -> bool {
         self.0.iter().any(|field| field.holds(path))
     }
 }

@@ -9,7 +9,7 @@ use super::show::fields;
 use crate::cancel::Cancel;
 use crate::entity::{Entity, NameText, PositionRange};
 use crate::error::{Error, Result};
-use crate::event::private::{EncryptedPart, FieldPath};
+use crate::event::private::{EncryptedPart, PrivateField};
 use crate::event::record::Record;
 use crate::event::{FORGOTTEN, NewEvent, SUBJECT};
 use crate::plan::{self, Forget};
@@ -59,7 +59,7 @@ pub(super) fn in_plain(snapshot: &Snapshot, text: &str) -> Result<Vec<String>> {
         let first = snapshot.list(term, PositionRange::ALL, ScanDirection::Ascending).next().transpose()?;
         if let Some(first) = first {
             return Ok(vec![format!(
-                "events that are in the log already, from {first} on, keep these fields in plain: FORGET does not reach them"
+                "what events up to now, from {first} on, have in these fields stays in plain: FORGET does not reach it"
             )]);
         }
     }
@@ -79,13 +79,13 @@ pub(super) fn explain(snapshot: &Snapshot, forget: &Forget) -> Result<Vec<String
         let read = snapshot.event(*position)?;
         let forgotten = read.and_then(|event| event.forgotten);
         let own = EncryptedPart::all(&record)?.into_iter().filter(|part| part.subject == forget.subject);
-        let own: Vec<FieldPath> = own.flat_map(|part| part.fields).collect();
+        let own: Vec<PrivateField> = own.flat_map(|part| part.fields).collect();
         if own.iter().all(|field| forgotten.as_ref().is_some_and(|forgotten| forgotten.has(field))) {
             gone += 1;
             continue;
         }
         *types.entry(record.kind().to_owned()).or_default() += 1;
-        fields.extend(own.iter().map(FieldPath::to_string));
+        fields.extend(own.iter().map(PrivateField::to_string));
         entities.extend(record.target().map(|target| Entity::from(target).to_string()));
     }
     let mut lines = Vec::new();

@@ -122,18 +122,22 @@ pub(super) fn head(snapshot: &Snapshot) -> Result<Row> {
 
 /// `PROVE`: the stored bytes of an event, and what leads from it to the root.
 pub(super) fn prove(snapshot: &Snapshot, position: Position, as_of: Option<Position>) -> Result<Row> {
-    let Proof { position, size, root, header, data, metadata, path, .. } =
+    let Proof { position, size, root, header, data, metadata, encrypted, path } =
         proof::prove(&log_of(snapshot, as_of)?, position)?;
     let path: Vec<Value> = path.iter().map(|hash| hash.to_string().into()).collect();
-    Ok(fields([
+    let mut members: Vec<(&str, Value)> = vec![
         ("position", position.0.into()),
         ("size", size.0.into()),
         ("root", root.to_string().into()),
         ("header", hex(&header).into()),
         ("data", hex(&data).into()),
         ("metadata", hex(&metadata).into()),
-        ("path", Value::Array(path)),
-    ]))
+    ];
+    if !encrypted.is_empty() {
+        members.push(("encrypted", hex(&encrypted).into()));
+    }
+    members.push(("path", Value::Array(path)));
+    Ok(Row::from(Object::from_iter(members.into_iter().map(|(name, value)| (name.to_owned(), value)))))
 }
 
 /// The log up to a position: all of it, where none is said.

@@ -182,7 +182,9 @@ impl<'a, C: Choices> Deriver<'a, C> {
     }
 
     fn keyword(&mut self, free: bool) -> String {
-        let fits = |k: &&Keyword| **k != Keyword::AsOf && !(free && k.is_reserved());
+        // Behind AS, the word OF is half of AS OF: a name like that is quoted there.
+        let is_no_name = |k: Keyword| matches!(k, Keyword::AsOf | Keyword::Of);
+        let fits = |k: &&Keyword| !is_no_name(**k) && (!free || !k.is_reserved());
         let keywords: Vec<&Keyword> = Keyword::ALL.iter().filter(fits).collect();
         let text = self.choices.pick(&keywords).text();
         if self.choices.below(2) == 0 { text.to_owned() } else { text.to_lowercase() }

@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
+use super::cipher;
 use super::index::term::Term;
 use super::journal::random;
 use super::mutex::locked;
@@ -20,7 +21,7 @@ use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result};
 use crate::event::codec::{self, Trailer};
 use crate::event::private::{
-    EncryptedPart, FieldPath, FieldRoot, ForgottenFields, KeyNumber, NONCE, blanked, replaced,
+    EncryptedPart, FieldRoot, ForgottenFields, KeyNumber, NONCE, PrivateField, blanked, replaced,
 };
 use crate::event::record::Record;
 use crate::event::{Event, FORGOTTEN};
@@ -32,14 +33,14 @@ const MADE: usize = 256;
 const REMEMBERED: usize = 1 << 14;
 
 /// What events encrypt to, by their subjects: the fields and their values.
-pub(crate) type PrivateValues = Vec<(Entity, Vec<FieldPath>)>;
+pub(crate) type PrivateValues = Vec<(Entity, Vec<PrivateField>)>;
 
 /// The keys of subjects.
 #[derive(Debug, Default)]
-pub(crate) struct Keyring(Mutex<Keys>);
+pub(crate) struct Keyring(Mutex<KeyringState>);
 
 #[derive(Debug, Default)]
-struct Keys {
+struct KeyringState {
     /// Which key a subject has, of those that the log tells of behind C; none of one that was forgotten there. With where that is told.
     given: HashMap<Entity, (Option<KeyNumber>, Position)>,
     /// What was asked for lately.
@@ -63,7 +64,7 @@ impl Keyring {
     /// As the tables have it.
     pub fn of(read: &TablesRead) -> Result<Keyring> {
         let (last, given) = read.last_keys()?;
-        Ok(Keyring(Mutex::new(Keys { next: given.0 + 1, last: last.0, ..Keys::default() })))
+        Ok(Keyring(Mutex::new(KeyringState { next: given.0 + 1, last: last.0, ..KeyringState::default() })))
     }
 
     /// The key that a subject has, if it has one.
@@ -235,7 +236,7 @@ pub(crate) fn encrypt(
         part.ciphertext = cipher::encrypt(&bytes, &nonce, &values, &bound(position, &part))?;
         part.write(&mut trailer);
     }
-    let fields: Vec<&FieldPath> = private.iter().flat_map(|(_, fields)| fields).collect();
+    let fields: Vec<&PrivateField> = private.iter().flat_map(|(_, fields)| fields).collect();
     let data = blanked(FieldRoot::Data, record.data(), &fields).ok_or_else(|| unreadable(position))?;
     let metadata = match record.metadata().0 {
         [] => Vec::new(),
@@ -274,7 +275,7 @@ pub(crate) fn decrypt(
             }
         }
     }
-    let mut values: Vec<(&FieldPath, &[u8])> = Vec::new();
+    let mut values: Vec<(&PrivateField, &[u8])> = Vec::new();
     for (part, bytes) in &opened {
         let mut rest = bytes.as_slice();
         for field in &part.fields {
@@ -322,52 +323,4 @@ fn bound(position: Position, part: &EncryptedPart) -> Vec<u8> {
 
 fn unreadable(position: Position) -> Error {
     Error::corrupt(format!("the event at {position}"), "data that cannot be read")
-}
-
-/// XChaCha20-Poly1305, as RustCrypto has it.
-#[cfg(feature = "private")]
-mod cipher {
-    use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-    use chacha20poly1305::{XChaCha20Poly1305, XNonce};
-
-    use super::{KeyBytes, NONCE};
-    use crate::error::{Error, Result};
-
-    pub fn encrypt(key: &KeyBytes, nonce: &[u8; NONCE], values: &[u8], bound: &[u8]) -> Result<Vec<u8>> {
-        let cipher = XChaCha20Poly1305::new((&key.0).into());
-        let sealed = cipher.encrypt(&XNonce::from(*nonce), Payload { msg: values, aad: bound });
-        // The cipher takes up to 256 GiB, and no event is as long.
-        sealed.map_err(|_| Error::too_large("private values", values.len(), u32::MAX as usize))
-    }
-
-    /// The values; none where the key does not fit.
-    pub fn decrypt(
-        key: &KeyBytes,
-        nonce: &[u8; NONCE],
-        ciphertext: &[u8],
-        bound: &[u8],
-    ) -> Result<Option<Vec<u8>>> {
-        let cipher = XChaCha20Poly1305::new((&key.0).into());
-        Ok(cipher.decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad: bound }).ok())
-    }
-}
-
-#[cfg(not(feature = "private"))]
-mod cipher {
-    use super::{KeyBytes, NONCE};
-    use crate::error::{Error, Result};
-
-    fn without() -> Error {
-        Error::stopped(
-            "private values are not encrypted here: this program was built without the feature `private`",
-        )
-    }
-
-    pub fn encrypt(_: &KeyBytes, _: &[u8; NONCE], _: &[u8], _: &[u8]) -> Result<Vec<u8>> {
-        Err(without())
-    }
-
-    pub fn decrypt(_: &KeyBytes, _: &[u8; NONCE], _: &[u8], _: &[u8]) -> Result<Option<Vec<u8>>> {
-        Err(without())
-    }
 }

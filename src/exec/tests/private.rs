@@ -177,7 +177,7 @@ fn an_interrupted_forget_is_done_when_it_is_opened_again() {
         if outcome.is_ok() {
             whole += 1;
         }
-        let crashed = disk.crash(Fate::ALL[(after % 4) as usize], u64::from(after));
+        let crashed = disk.crash(Fate::ALL[(after % 4) as usize], after);
         drop(store);
         let store = Store::open(path(), options(&crashed)).unwrap();
         let session = Session::new(&store);

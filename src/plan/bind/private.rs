@@ -4,7 +4,7 @@ use super::Binder;
 use super::reaction::alone;
 use crate::entity::NameText;
 use crate::error::{Error, Result, shorten};
-use crate::event::private::{FieldPath, FieldRoot, MAX_FIELDS, MAX_NAMES, SubjectPath};
+use crate::event::private::{FieldRoot, MAX_FIELDS, MAX_NAMES, PrivateField, SubjectPath};
 use crate::lang;
 use crate::lang::ast::{DefinitionStmt, ForgetStmt, Path, PrivateDefinitionStmt, StepExpr, Stmt};
 use crate::plan::write::{Define, Defined, Forget, WritePlan};
@@ -52,7 +52,7 @@ impl Binder<'_> {
             let message = format!("at most {MAX_FIELDS} fields; define the others by another name");
             return Err(self.fault(private.name.span, message));
         }
-        let mut fields: Vec<FieldPath> = Vec::new();
+        let mut fields: Vec<PrivateField> = Vec::new();
         for path in &private.fields {
             let field = self.private_field(path)?;
             if let Some(other) = fields.iter().find(|other| other.holds(&field) || field.holds(other)) {
@@ -70,7 +70,7 @@ impl Binder<'_> {
     }
 
     /// A member of `data` or `metadata`.
-    fn private_field(&self, path: &Path) -> Result<FieldPath> {
+    fn private_field(&self, path: &Path) -> Result<PrivateField> {
         let of = match path.first.text.as_str() {
             "data" => FieldRoot::Data,
             "metadata" => FieldRoot::Metadata,
@@ -106,7 +106,7 @@ impl Binder<'_> {
                 Err(self.fault(path.span, message))
             }
             MAX_NAMES.. => Err(self.fault(path.span, format!("at most {MAX_NAMES} names lead to a field"))),
-            _ => Ok(FieldPath { of, names }),
+            _ => Ok(PrivateField { of, names }),
         }
     }
 

@@ -7,7 +7,7 @@ use super::definition_set::DefinitionEntry;
 use super::{Catalog, Understood, not_understood};
 use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result};
-use crate::event::private::{FieldPath, SubjectPath};
+use crate::event::private::{PrivateField, SubjectPath};
 use crate::event::record::Record;
 use crate::pattern::Pattern;
 
@@ -16,7 +16,7 @@ use crate::pattern::Pattern;
 pub(crate) struct PrivateFields {
     pub on: Pattern,
     pub of: SubjectPath,
-    pub fields: Vec<FieldPath>,
+    pub fields: Vec<PrivateField>,
 }
 
 /// A definition of private fields.
@@ -67,8 +67,11 @@ impl Catalog {
     /// # Errors
     /// If a field is there and the event does not say whose it is, or a definition is not understood: what may be private is not stored in
     /// plain.
-    pub(in crate::store) fn private_values(&self, event: &Record) -> Result<Vec<(Entity, Vec<FieldPath>)>> {
-        let mut found: Vec<(Entity, Vec<FieldPath>)> = Vec::new();
+    pub(in crate::store) fn private_values(
+        &self,
+        event: &Record,
+    ) -> Result<Vec<(Entity, Vec<PrivateField>)>> {
+        let mut found: Vec<(Entity, Vec<PrivateField>)> = Vec::new();
         if self.privates.is_empty() || event.kind().starts_with('$') {
             return Ok(found);
         }
@@ -77,13 +80,13 @@ impl Catalog {
             if !rule.on.matches_text(event.kind()) {
                 continue;
             }
-            let taken = |path: &FieldPath, found: &[(Entity, Vec<FieldPath>)]| {
+            let taken = |path: &PrivateField, found: &[(Entity, Vec<PrivateField>)]| {
                 found
                     .iter()
                     .flat_map(|(_, fields)| fields)
                     .any(|other| other.holds(path) || path.holds(other))
             };
-            let there: Vec<FieldPath> = rule
+            let there: Vec<PrivateField> = rule
                 .fields
                 .iter()
                 .filter(|path| path.value(event).is_some() && !taken(path, &found))

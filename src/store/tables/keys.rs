@@ -336,3 +336,69 @@ fn is_old(row: &[u8], rows: &HashMap<u64, Vec<u8>>) -> bool {
     posting::checksum(number, bytes) == u32::from_be_bytes(*checksum)
         && rows.get(&u64::from_be_bytes(*number)).is_none_or(|live| live != row)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::disk::Disk;
+    use crate::store::disk::memory::MemoryDisk;
+    use crate::store::journal::DatabaseId;
+
+    fn bytes(disk: &MemoryDisk) -> Vec<u8> {
+        let file = disk.open(Path::new("/keys")).unwrap();
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read_at(0, &mut bytes).unwrap();
+        bytes
+    }
+
+    fn has(disk: &MemoryDisk, key: &KeyBytes) -> bool {
+        bytes(disk).windows(KEY).any(|window| window == key.0)
+    }
+
+    #[test]
+    fn of_a_key_that_is_forgotten_nothing_is_left_in_the_file() {
+        let disk = MemoryDisk::new();
+        disk.create(Path::new("/keys")).unwrap();
+        let tables = Tables::open_or_make(Arc::new(disk.clone()), Path::new("/keys"), 1 << 20).unwrap();
+        tables.initialize(DatabaseId::random().unwrap()).unwrap();
+        let keys: Vec<KeyBytes> = (0..300).map(|_| KeyBytes(random().unwrap())).collect();
+        let user = |n: u64| Entity::new("User", &n.to_string()).unwrap();
+        for (n, some) in (0..).zip(keys.chunks(100)) {
+            tables.write("a test", |tables| tables.make_keys(some)).unwrap();
+            for given in 1..=10 {
+                let number = n * 100 + given;
+                tables.write("a test", |tables| tables.give_key(&user(number), KeyNumber(number))).unwrap();
+            }
+        }
+        let gone = [3, 105, 210];
+        for number in gone {
+            let said = Position(number);
+            let told = tables.write("a test", |tables| {
+                assert_eq!(tables.forget_key(&user(number), said)?, Some(KeyNumber(number)));
+                Ok(())
+            });
+            told.unwrap();
+        }
+        // What was committed before is still there, in pages that are free.
+        assert!(gone.iter().any(|number| has(&disk, &keys[*number as usize - 1])));
+        assert!(tables.read().unwrap().keys_to_erase().unwrap());
+        tables.erase_keys(|| Ok(())).unwrap();
+        let read = tables.read().unwrap();
+        for (number, key) in (1..).zip(&keys) {
+            let found = read.key(KeyNumber(number)).unwrap();
+            match gone.contains(&number) {
+                true => assert!(matches!(found, KeyState::Forgotten) && !has(&disk, key), "{number}"),
+                false => assert!(matches!(found, KeyState::There(found) if found == *key), "{number}"),
+            }
+        }
+        assert!(matches!(read.key(KeyNumber(301)).unwrap(), KeyState::Missing));
+        assert_eq!(read.key_of(&user(105)).unwrap(), None);
+        assert_eq!(read.key_of(&user(106)).unwrap(), Some(KeyNumber(106)));
+        drop(read);
+        tables.check_pages(&crate::cancel::Cancel::new()).unwrap();
+        tables.close().unwrap();
+    }
+}
