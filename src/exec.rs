@@ -16,6 +16,7 @@ mod describe;
 mod diff;
 mod dry_run;
 pub(crate) mod eval;
+mod event_schema;
 mod explain;
 mod find;
 mod fold;
@@ -31,6 +32,7 @@ mod recurrence;
 mod repeat;
 pub(crate) mod result;
 pub(crate) mod scan;
+pub(crate) mod schema_check;
 mod show;
 mod sort;
 mod sum;
@@ -89,6 +91,7 @@ fn direct(snapshot: &Snapshot, read: &DirectRead) -> Result<QueryResult> {
         DirectRead::Diff(from, to) => diff::answer(snapshot, from, to)?,
         DirectRead::Definitions(kind) => show::definitions(snapshot, *kind)?,
         DirectRead::Describe(name) => describe::describe(snapshot, name)?,
+        DirectRead::DescribeType(kind) => describe::describe_schema(snapshot, kind)?,
         DirectRead::Types => QueryResult::rows(show::types(snapshot)?),
         DirectRead::Subscriptions => QueryResult::rows(show::subscriptions(snapshot)),
         DirectRead::Stats => QueryResult::row(show::stats(snapshot)?),

@@ -182,6 +182,7 @@ pub mod project {
 /// Running a database: how it is opened, recovered, verified and measured; import and export.
 pub mod maintain {
     pub use crate::event::EventFormat;
+    pub use crate::exec::schema_check::SchemaCheck;
     #[cfg(feature = "signing")]
     pub use crate::signing::{HeadKey, HeadPublicKey, LogHead};
     pub use crate::store::{

@@ -47,6 +47,10 @@ pub(super) fn same(snapshot: &Snapshot, wanted: &Define) -> Option<Position> {
             (finder.text.as_str(), finder.position)
         }
         Defined::Entity => catalog.model(name).map(|model| (model.text.as_str(), model.position))?,
+        Defined::Event => {
+            let schema = catalog.schema(name)?.newest();
+            (schema.text.as_str(), schema.position)
+        }
         Defined::Verb(_) => catalog.verb(name).map(|verb| (verb.text.as_str(), verb.position))?,
         Defined::Program(kind) => {
             catalog.program(*kind, name).map(|program| (program.text.as_str(), program.position))?
@@ -82,6 +86,7 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
     // What is wrong with it is told here in its own words.
     match &define.what {
         Defined::Entity => drop(super::model::compile(text)?),
+        Defined::Event => drop(super::event_schema::compile(text)?),
         Defined::Verb(kind) => {
             super::verb::compile(text)?;
             stays_with(&snapshot, &define.name, kind)?;
@@ -142,6 +147,7 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
                 answer.notices.push(format!("{name} runs where this database is open live: bygone run"));
             }
         }
+        Defined::Event => answer.notices.extend(define.notices.iter().cloned()),
         Defined::Index(_) | Defined::View | Defined::Entity | Defined::Verb(_) => {}
     }
     Ok(answer)

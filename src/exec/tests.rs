@@ -32,6 +32,7 @@ mod mismatch;
 mod models;
 mod reactions;
 mod reads;
+mod schemas;
 mod shaped;
 mod shaped_naively;
 mod verbs;

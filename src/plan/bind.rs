@@ -12,11 +12,13 @@ mod call;
 mod circle;
 mod define;
 mod diagnostics;
+mod event_schema;
 mod event_template;
 mod expr;
 mod find;
 mod hint;
 mod instants;
+mod json_schema;
 mod mismatch;
 mod model;
 mod names;
@@ -51,6 +53,7 @@ use crate::lang::ast::{
 use crate::time::Timestamp;
 use crate::value::Value;
 pub(crate) use define::{index_expression, program_definition};
+pub(crate) use event_schema::event_schema;
 use expr::NameScope;
 pub(crate) use instants::compares_instants;
 pub(crate) use model::entity_definition;
@@ -123,6 +126,7 @@ pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<L
         Stmt::Drop { kind, name } => binder.drop_definition(*kind, name).map(LogicalPlan::Write),
         Stmt::Show(target) => direct(shown(*target)),
         Stmt::Describe(name) => direct(DirectRead::Describe(binder.described(name)?)),
+        Stmt::DescribeType(described) => direct(DirectRead::DescribeType(binder.described_type(described)?)),
         Stmt::Admin(Admin::Retry { kind, name, position }) => {
             binder.settle(*kind, name, *position, true).map(LogicalPlan::Write)
         }

@@ -4,6 +4,7 @@ use nom::Parser;
 use nom::sequence::preceded;
 
 use super::cursor::{ParseResult, TokenCursor, keyword, list, once, optional};
+use super::event_schema::event_definition;
 use super::expr::{assign, expr};
 use super::name::{count, entity, happening, name, period, start, text};
 use super::read::query;
@@ -21,6 +22,8 @@ pub(super) fn definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> 
     let next = c.next();
     if c.sees(K::Entity) {
         entity_definition(next)
+    } else if c.sees(K::Event) {
+        event_definition(next)
     } else if c.sees(K::Verb) {
         verb(next)
     } else if c.sees(K::Index) {

@@ -1,6 +1,7 @@
 //! Statements as text.
 
-use super::{CommaList, Display, Formatter, fmt, listed, optional};
+use super::{CommaList, Display, DottedName, Formatter, fmt, listed, optional};
+use crate::definition::DefinitionKind;
 use crate::lang::ast::*;
 
 impl Display for ScriptTree {
@@ -22,9 +23,13 @@ impl Display for Stmt {
             Stmt::Write(write) => write!(f, "{write}"),
             Stmt::Read(read) => write!(f, "{read}"),
             Stmt::Define(definition) => write!(f, "DEFINE {definition}"),
+            Stmt::Drop { kind: kind @ DropTarget::Definition(DefinitionKind::Event), name } => {
+                write!(f, "DROP {kind} {}", DottedName(&name.text))
+            }
             Stmt::Drop { kind, name } => write!(f, "DROP {kind} {name}"),
             Stmt::Show(shown) => write!(f, "SHOW {shown}"),
             Stmt::Describe(name) => write!(f, "DESCRIBE {name}"),
+            Stmt::DescribeType(event_type) => write!(f, "DESCRIBE {event_type}"),
             Stmt::Admin(admin) => write!(f, "{admin}"),
         }
     }
@@ -256,6 +261,7 @@ impl Display for DefinitionStmt {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             DefinitionStmt::Entity(entity) => write!(f, "{entity}"),
+            DefinitionStmt::Event(event) => write!(f, "{event}"),
             DefinitionStmt::Verb(verb) => write!(f, "{verb}"),
             DefinitionStmt::Index { name, pattern, expr } => write!(f, "INDEX {name} ON {pattern} AS {expr}"),
             DefinitionStmt::Schedule { name, every, at, acts } => {

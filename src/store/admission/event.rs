@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::schema::check_versions;
 use super::{Admission, AdmissionBatch, How, Staging, Undo};
 use crate::entity::{NameText, Position, PositionRange, Version};
 use crate::error::{Conflict, Error, Result, shorten};
@@ -34,6 +35,7 @@ impl Admission<'_> {
         }
         let position = batch.next;
         check_place(&event.new, position)?;
+        self.check_schema(batch, &mut event, position, how, staging)?;
         if let Some(cause) = event.new.cause_position().filter(|_| !event.chained) {
             join_chain(&Record::open(cause, &self.stored(batch, cause)?)?, &mut event.new.correlation)?;
         }
@@ -180,6 +182,7 @@ impl Admission<'_> {
             return Err(Error::conflict(what, "one that nothing else has", found));
         }
         self.check_definitions(batch, &change)?;
+        check_versions(batch, &change)?;
         batch.catalog = Arc::new(batch.catalog.changed(batch.next, change));
         Ok(())
     }
