@@ -50,6 +50,7 @@ pub(crate) mod place;
 mod progress;
 pub(crate) mod proof;
 pub(crate) mod queue;
+pub(crate) mod read_form;
 mod read_txn;
 pub(crate) mod recover;
 pub(crate) mod report;

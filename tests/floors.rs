@@ -41,6 +41,7 @@ const ROOMS: &[&[&str]] = &[
     &["background", "failures", "journal", "log_progress", "pace", "state"],
     &["committer", "event_schema", "tables", "temporary", "verb"],
     &["catalog", "chain", "cursor_moves", "name"],
+    &["read_form"],
     &["cursor", "log", "memtable", "touched"],
     &["apply"],
     &["read_txn"],

@@ -267,7 +267,7 @@ impl Admission<'_> {
                 .map(|staged| staged.bytes.clone())
                 .ok_or_else(|| Error::corrupt("the batch", "a position beyond it"));
         }
-        let bytes = match batch.memtables.get(position) {
+        let bytes = match batch.memtables.event(position)? {
             Some(bytes) => Some(bytes),
             None => {
                 ReadTxn::read(self.kernel.read_source(), Position::MAX, None, |view| view.event(position))?

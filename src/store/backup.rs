@@ -209,7 +209,7 @@ impl Target {
         let mut loader = BulkLoader::new(&options, tables, Arc::new(catalog), meta.checkpoint, limits);
         let mut told = Backup { position: meta.checkpoint, events: 0, chain: ChainHash(meta.chain) };
         let new = PositionRange::between(meta.checkpoint, snapshot.head());
-        for row in snapshot.log(new, ScanDirection::Ascending) {
+        for row in snapshot.stored().log(new, ScanDirection::Ascending) {
             let (_, bytes) = row?;
             loader.append(bytes)?;
             if loader.write_when_full()? {

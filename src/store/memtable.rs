@@ -4,12 +4,15 @@
 //! grows, and at most one frozen, which the checkpointer is moving into the tables. Together they hold every position
 //! from C to the head.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::catalog::Catalog;
 use super::index::term::{Term, TermRange};
+use super::read_form::read_form;
 use crate::entity::{Position, PositionRange};
+use crate::error::Result;
 
 /// What an entry costs beside its bytes: the allocation, the node of the map, the position.
 const EVENT_COST: usize = 48;
@@ -182,11 +185,21 @@ impl Memtables {
         self.frozen.iter().chain(std::iter::once(&self.active))
     }
 
-    pub fn get(&self, position: Position) -> Option<Arc<[u8]>> {
+    /// The stored bytes of an event that is in one of them.
+    pub fn stored(&self, position: Position) -> Option<Arc<[u8]>> {
         if position > self.head {
             return None;
         }
         self.each().find_map(|memtable| memtable.get(position))
+    }
+
+    /// The same event as it is read.
+    pub fn event(&self, position: Position) -> Result<Option<Arc<[u8]>>> {
+        let Some(bytes) = self.stored(position) else { return Ok(None) };
+        Ok(Some(match read_form(position, &bytes, &self.catalog)? {
+            Cow::Owned(formed) => Arc::from(formed),
+            Cow::Borrowed(_) => bytes,
+        }))
     }
 
     /// The entries of a list within a range, and never past the head.

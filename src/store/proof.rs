@@ -175,7 +175,7 @@ pub(crate) fn prove(snapshot: &Snapshot, position: Position) -> Result<Proof> {
 /// Hands over each event, in order and without a gap.
 fn leaves(snapshot: &Snapshot, mut each: impl FnMut(Position, &[u8], &Record) -> Result<()>) -> Result<()> {
     let mut next = Position::FIRST;
-    for row in snapshot.log(PositionRange::through(snapshot.head()), ScanDirection::Ascending) {
+    for row in snapshot.stored().log(PositionRange::through(snapshot.head()), ScanDirection::Ascending) {
         let (position, bytes) = row?;
         if position != next {
             return Err(Error::corrupt("the log", format!("no event at {next}")));

@@ -5,6 +5,7 @@
 //!
 //! It takes the lock of what is applied for a moment, and then that of the tables' shared read; never both.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use super::apply::Applied;
 use super::index::term::Term;
 use super::memtable::{ListEnd, Memtable, Memtables};
+use super::read_form::{EventForm, read_form};
 use super::tables::{self, LogBlock, LogTable, Postings, Tables, TablesRead, was_interrupted};
 use crate::cancel::Cancel;
 use crate::entity::{Position, PositionRange};
@@ -44,6 +46,7 @@ pub(crate) struct ReadTxn<'s> {
     /// C: up to here in the tables, from here in the memtables.
     pub(super) checkpoint: Position,
     pub(super) read: TablesRead<'s>,
+    form: EventForm,
     cancel: Option<&'s Cancel>,
 }
 
@@ -70,7 +73,7 @@ impl<'s> ReadTxn<'s> {
                 format!("C is {checkpoint}, and the memtables begin after {}", memtables.base()),
             ));
         }
-        Ok(ReadTxn { memtables, checkpoint, read, cancel })
+        Ok(ReadTxn { memtables, checkpoint, read, form: EventForm::Read, cancel })
     }
 
     /// Reads within a view. Where the failure of another comes between, which redb then tells to all, it reads once more.
@@ -78,11 +81,22 @@ impl<'s> ReadTxn<'s> {
         source: ReadSource,
         head: Position,
         cancel: Option<&Cancel>,
+        read: impl FnMut(&ReadTxn) -> Result<T>,
+    ) -> Result<T> {
+        ReadTxn::read_in(EventForm::Read, source, head, cancel, read)
+    }
+
+    /// The same, where events are handed over in this form.
+    pub(super) fn read_in<T>(
+        form: EventForm,
+        source: ReadSource,
+        head: Position,
+        cancel: Option<&Cancel>,
         mut read: impl FnMut(&ReadTxn) -> Result<T>,
     ) -> Result<T> {
         let mut again = 0..TRIES;
         loop {
-            match ReadTxn::open(source, head, cancel).and_then(|view| read(&view)) {
+            match ReadTxn::open(source, head, cancel).and_then(|view| read(&view.in_form(form))) {
                 Err(error) if was_interrupted(&error) && again.next().is_some() => {}
                 result => return result,
             }
@@ -164,15 +178,35 @@ impl<'s> ReadTxn<'s> {
         if position == Position::START || position > self.head() {
             return Ok(None);
         }
-        let found = if position <= self.checkpoint {
-            self.log()?.get(position)?
-        } else {
-            self.memtables.get(position)
-        };
-        match found {
-            Some(bytes) => Ok(Some(bytes)),
-            None => Err(self.missing(position)),
+        if position > self.checkpoint {
+            return self.newest(position).map(Some);
         }
+        let row = self.log()?.row(position)?;
+        let found = row.as_ref().map_or(Ok(None), |row| row.event(position))?;
+        let bytes = found.ok_or_else(|| self.missing(position))?;
+        Ok(Some(Arc::from(self.formed(position, bytes)?)))
+    }
+
+    /// The event at a position behind C.
+    pub(super) fn newest(&self, position: Position) -> Result<Arc<[u8]>> {
+        let bytes = self.memtables.stored(position).ok_or_else(|| self.missing(position))?;
+        match self.formed(position, &bytes)? {
+            Cow::Owned(formed) => Ok(Arc::from(formed)),
+            Cow::Borrowed(_) => Ok(bytes),
+        }
+    }
+
+    /// An event in the form that is read here.
+    pub(super) fn formed<'b>(&self, position: Position, stored: &'b [u8]) -> Result<Cow<'b, [u8]>> {
+        match self.form {
+            EventForm::Read => read_form(position, stored, &self.memtables.catalog),
+            EventForm::Stored => Ok(Cow::Borrowed(stored)),
+        }
+    }
+
+    /// The same moment, where events are handed over in this form.
+    pub(super) fn in_form(self, form: EventForm) -> ReadTxn<'s> {
+        ReadTxn { form, ..self }
     }
 
     /// Lends the events at these positions, in whatever order they are, and takes each from the front once it was lent; until it is
@@ -196,10 +230,10 @@ impl<'s> ReadTxn<'s> {
                     row = self.log()?.row(position)?;
                 }
                 let found = row.as_ref().map_or(Ok(None), |row| row.event(position))?;
-                take(position, found.ok_or_else(|| self.missing(position))?)?
+                let bytes = found.ok_or_else(|| self.missing(position))?;
+                take(position, &self.formed(position, bytes)?)?
             } else {
-                let bytes = self.memtables.get(position).ok_or_else(|| self.missing(position))?;
-                take(position, &bytes)?
+                take(position, &self.newest(position)?)?
             };
             positions.pop_front();
             if !go_on {
@@ -234,7 +268,7 @@ impl<'s> ReadTxn<'s> {
         let mut go_on = true;
         self.log()?.scan(PositionRange::new(a.min(b), a.max(b)), a > b, |position, bytes| {
             if positions.front() == Some(&position) {
-                go_on = take(position, bytes)?;
+                go_on = take(position, &self.formed(position, bytes)?)?;
                 positions.pop_front();
             }
             Ok(go_on && !positions.is_empty())

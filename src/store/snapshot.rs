@@ -22,6 +22,7 @@ use super::cursor::{Cursor, CursorOwner};
 use super::index::term::{self, Term};
 use super::kernel::Kernel;
 use super::options::Options;
+use super::read_form::EventForm;
 use super::verb::VerbHandler;
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
@@ -49,6 +50,7 @@ pub(crate) struct Snapshot {
     kernel: Arc<Kernel>,
     head: Position,
     catalog: Arc<Catalog>,
+    form: EventForm,
     cancel: Cancel,
     tally: Arc<ReadStats>,
 }
@@ -63,7 +65,8 @@ impl Kernel {
 
 impl Snapshot {
     pub(super) fn new(kernel: Arc<Kernel>, head: Position, catalog: Arc<Catalog>) -> Snapshot {
-        Snapshot { kernel, head, catalog, cancel: Cancel::new(), tally: Arc::default() }
+        let (form, cancel, tally) = (EventForm::Read, Cancel::new(), Arc::default());
+        Snapshot { kernel, head, catalog, form, cancel, tally }
     }
 
     /// The same log, whose reading ends with an error at the next page once this handle is cancelled.
@@ -84,6 +87,11 @@ impl Snapshot {
     /// The same log, with counts that begin anew.
     pub fn tallied(&self) -> Snapshot {
         Snapshot { tally: Arc::default(), ..self.clone() }
+    }
+
+    /// The same log, whose events are handed over as they are stored.
+    pub fn stored(&self) -> Snapshot {
+        Snapshot { form: EventForm::Stored, ..self.clone() }
     }
 
     /// The newest position it shows.
@@ -159,7 +167,7 @@ impl Snapshot {
     /// Opens a view for a moment of reading.
     pub fn view(&self) -> Result<ReadTxn<'_>> {
         self.go_on()?;
-        ReadTxn::open(self.kernel.read_source(), self.head, Some(&self.cancel))
+        Ok(ReadTxn::open(self.kernel.read_source(), self.head, Some(&self.cancel))?.in_form(self.form))
     }
 
     /// Whether it is still to be read.
@@ -170,10 +178,10 @@ impl Snapshot {
     /// Reads within a view, and once more where another's failure comes between.
     pub fn read<T>(&self, read: impl FnMut(&ReadTxn) -> Result<T>) -> Result<T> {
         self.go_on()?;
-        ReadTxn::read(self.kernel.read_source(), self.head, Some(&self.cancel), read)
+        ReadTxn::read_in(self.form, self.kernel.read_source(), self.head, Some(&self.cancel), read)
     }
 
-    /// The stored bytes of the event at a position; none beyond the head.
+    /// The bytes of the event at a position; none beyond the head.
     pub fn encoded(&self, position: Position) -> Result<Option<Arc<[u8]>>> {
         self.read(|view| view.event(position))
     }
@@ -234,7 +242,7 @@ impl Snapshot {
         if after >= memtables.base() && lists.iter().all(is_in_memtables) {
             let list =
                 |term: &Term, after| Ok(memtables.list(term, PositionRange::between(after, self.head)));
-            return first_of(lists, after, most, list, |position| Ok(memtables.get(position)), passes);
+            return first_of(lists, after, most, list, |position| memtables.event(position), passes);
         }
         self.read(|view| {
             let list = |term: &Term, after| {

@@ -151,7 +151,7 @@ pub(crate) fn chain(snapshot: &Snapshot) -> Result<[u8; 32]> {
     let head = snapshot.head();
     let zone = snapshot.read(|view| view.tables().zone_until(head))?;
     let (last, mut hash) = zone.map_or((Position::START, [0; 32]), |zone| (zone.last, zone.chain));
-    for row in snapshot.log(PositionRange::between(last, head), ScanDirection::Ascending) {
+    for row in snapshot.stored().log(PositionRange::between(last, head), ScanDirection::Ascending) {
         let (position, bytes) = row?;
         hash = link(hash, position, &bytes)?;
     }
@@ -173,7 +173,7 @@ pub(crate) fn verify_against(snapshot: &Snapshot, seen: ChainHash, at: Option<Po
         return Ok(Position::START);
     }
     let mut through = Position::START;
-    for row in snapshot.log(PositionRange::through(at.unwrap_or(head)), ScanDirection::Ascending) {
+    for row in snapshot.stored().log(PositionRange::through(at.unwrap_or(head)), ScanDirection::Ascending) {
         let (position, bytes) = row?;
         if position != through.next() {
             return Err(Error::corrupt("the log", format!("no event at {}", through.next())));
@@ -338,7 +338,7 @@ impl<'s> Verifier<'s> {
     /// Reads the log from a position on, up to where it cannot be read: that is told.
     fn log_from(&mut self, next: &mut Position) -> Result<Option<Error>> {
         let head = self.snapshot.head();
-        for row in self.snapshot.log(PositionRange::new(*next, head), ScanDirection::Ascending) {
+        for row in self.snapshot.stored().log(PositionRange::new(*next, head), ScanDirection::Ascending) {
             let (position, bytes) = match row {
                 Ok(row) => row,
                 Err(error @ Error::Corrupt { .. }) => return Ok(Some(error)),

@@ -108,7 +108,7 @@ impl MemtableOverlay {
         let first = self.through.next();
         let mut events = Vec::new();
         for position in PositionRange::new(first, head).iter() {
-            events.push(view.memtables.get(position).ok_or_else(|| view.missing(position))?);
+            events.push(view.newest(position)?);
         }
         for (id, positions) in touched_by(model, fold, first, &events)? {
             let mut folded = match self.states.get(&id) {

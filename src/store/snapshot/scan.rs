@@ -46,8 +46,7 @@ impl LogScan {
             while go_on && left > 0 && !self.rest.is_empty() {
                 let next = self.next_position();
                 if next > view.checkpoint {
-                    let bytes = view.memtables.get(next).ok_or_else(|| view.missing(next))?;
-                    go_on = row(next, &bytes)?;
+                    go_on = row(next, &view.newest(next)?)?;
                     left -= 1;
                     self.pass(next);
                     continue;
@@ -55,7 +54,7 @@ impl LogScan {
                 let tables = self.rest.and(PositionRange::through(view.checkpoint));
                 let descending = self.direction == ScanDirection::Descending;
                 view.log()?.scan(tables, descending, |position, bytes| {
-                    go_on = row(position, bytes)?;
+                    go_on = row(position, &view.formed(position, bytes)?)?;
                     left -= 1;
                     self.pass(position);
                     Ok(go_on && left > 0)
@@ -119,7 +118,7 @@ impl LogScan {
             let mut held = 0;
             let scanned =
                 view.log()?.scan(PositionRange::new(first, tables), descending, |position, bytes| {
-                    page.push_back((position, Arc::from(bytes)));
+                    page.push_back((position, Arc::from(view.formed(position, bytes)?)));
                     held += bytes.len();
                     Ok(page.len() < PAGE && held < PAGE_BYTES)
                 });
