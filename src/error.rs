@@ -85,6 +85,22 @@ pub enum Error {
         advice: String,
     },
 
+    /// An event of an earlier version of its schema cannot be read as the newest. It stands as it is stored.
+    #[error(
+        "{event_type} at #{position} cannot be read as version {version} of its schema: {why}; RAW reads it as it is stored, and \
+         another UPCAST of DEFINE EVENT may read it"
+    )]
+    Upcast {
+        /// The type of the event.
+        event_type: String,
+        /// Where it is.
+        position: u64,
+        /// The version of the schema.
+        version: u64,
+        /// Which part of `UPCAST`, and what was expected and found.
+        why: String,
+    },
+
     /// Another handle, here or in another process, has the file open, or one that had its name before.
     #[error("{} {}", path.display(), holder(*process, *by_name))]
     Held {
@@ -278,9 +294,12 @@ impl Error {
     pub fn class(&self) -> ErrorClass {
         match self {
             Error::Syntax(_) | Error::Invalid { .. } | Error::TooLarge { .. } => ErrorClass::Usage,
-            Error::Missing(_) | Error::Conflict(_) | Error::Refused(_) | Error::Schema(_) => ErrorClass::Refused,
+            Error::Missing(_) | Error::Conflict(_) | Error::Refused(_) | Error::Schema(_) => {
+                ErrorClass::Refused
+            }
             Error::Held { .. } | Error::Unopenable { .. } => ErrorClass::Unopenable,
             Error::Unfoldable { .. }
+            | Error::Upcast { .. }
             | Error::Corrupt { .. }
             | Error::Io { .. }
             | Error::Stopped { .. }
@@ -299,6 +318,7 @@ impl Error {
             Error::Refused(_) => "refused",
             Error::Schema(_) => "schema",
             Error::Unfoldable { .. } => "unfoldable",
+            Error::Upcast { .. } => "upcast",
             Error::Held { .. } => "held",
             Error::Unopenable { .. } => "unopenable",
             Error::Corrupt { .. } => "corrupt",

@@ -29,6 +29,7 @@ pub(crate) mod program;
 mod project;
 pub(crate) mod reaction;
 mod recurrence;
+mod redefine;
 mod repeat;
 pub(crate) mod result;
 pub(crate) mod scan;
@@ -67,6 +68,8 @@ use crate::store::snapshot::Snapshot;
 
 /// Answers a read. `views` is what reads of views remember for each other.
 pub(crate) fn read(snapshot: &Snapshot, views: &ViewCaches, plan: &ReadPlan) -> Result<QueryResult> {
+    let stored = plan.raw.then(|| snapshot.stored());
+    let snapshot = stored.as_ref().unwrap_or(snapshot);
     let mut answer = match &plan.kind {
         ReadKind::Events(events) => {
             QueryResult::rows(EventScan::new(snapshot, events)?.map(|event| Ok(event?.into())))

@@ -59,7 +59,9 @@ const ROOMS: &[&[&str]] = &[
 /// paths. The rest stands above them all.
 const ROOMS_OF_PLANS: &[&[&str]] = &[
     &["datum expr fault field function moment order parameters past_tense"],
-    &["absence by event_schema find logical model program reaction shape subscription verb view webhook window write"],
+    &[
+        "absence by event_schema find logical model program reaction shape subscription verb view webhook window write",
+    ],
     &["bind"],
     &["access_path"],
 ];

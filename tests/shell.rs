@@ -568,6 +568,7 @@ const SHOWN: &[(&str, usize)] = &[
     ("docs/guide/metrics.md", 0),
     ("docs/guide/reactions.md", 0),
     ("docs/guide/rust.md", 0),
+    ("docs/guide/shapes.md", 0),
     ("docs/guide/shell.md", 0),
     ("docs/guide/states.md", 3),
     ("docs/guide/subscriptions.md", 0),

@@ -38,7 +38,11 @@ impl Db {
             Plan::Write(WritePlan::Define(define)) if define.what == Defined::Event => {
                 schema_check::check(&snapshot, &define.text)
             }
-            _ => Err(Error::invalid("the definition of an event", "DEFINE EVENT …", parsed.statement.to_string())),
+            _ => Err(Error::invalid(
+                "the definition of an event",
+                "DEFINE EVENT …",
+                parsed.statement.to_string(),
+            )),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Definitions: what is defined, and what ends, as events about it.
 
 use super::dead_letter;
+use super::redefine;
 use super::repeat::{self, Again};
 use super::result::{QueryResult, Row};
 use super::write::{self, Lone};
-use crate::definition::ProgramKind;
+use crate::definition::{DefinitionKind, ProgramKind};
 use crate::entity::{Entity, EventType, NameText, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Expect, NewEvent, codec};
@@ -104,7 +105,11 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
     if kind.program().is_some() && !again.as_ref().is_some_and(Again::goes_on) {
         data.extend([dead_letter::none()]);
     }
-    let outcome = match append(store, event.data(&Value::Object(data))) {
+    let event = event.data(&Value::Object(data));
+    if define.what == Defined::Event && super::event_schema::compile(text)?.1.has_upcast() {
+        return redefine::define(store, define, event);
+    }
+    let outcome = match append(store, event) {
         // Somebody else may have said the same just now.
         Err(error) if error.is_conflict() => {
             return defined_already(&store.snapshot(), define)?.ok_or(error);
@@ -191,6 +196,11 @@ pub(super) fn drop_definition(store: &Store, drop: &Drop) -> Result<QueryResult>
         return Err(Error::conflict(what, "one that is defined", "none"));
     }
     let event = about(&snapshot, (kind.dropped(), kind.target()), &drop.name, drop.actor.as_ref())?;
+    if kind == DefinitionKind::Event
+        && snapshot.indexes().schema(&drop.name).is_some_and(|schema| schema.has_upcast())
+    {
+        return redefine::drop_schema(store, drop, event);
+    }
     Ok(rows(append(store, event)?))
 }
 
@@ -208,7 +218,7 @@ fn drop_subscription(store: &Store, name: &str) -> Result<QueryResult> {
 }
 
 /// An event about a definition, of which nobody has said anything since.
-fn about(
+pub(super) fn about(
     snapshot: &Snapshot,
     (kind, about): (&str, &str),
     name: &str,
@@ -227,7 +237,7 @@ fn append(store: &Store, event: NewEvent) -> Result<AppendOutcome> {
     store.append(AppendRequest { events: vec![event], internal: true, ..AppendRequest::default() })
 }
 
-fn rows(outcome: AppendOutcome) -> QueryResult {
+pub(super) fn rows(outcome: AppendOutcome) -> QueryResult {
     let event = |(position, bytes)| Ok(Row::from(codec::decode(position, bytes)?));
     QueryResult::rows(outcome.events.into_iter().map(event))
 }

@@ -268,7 +268,10 @@ impl<'a> Scope<'a> {
     fn documents(&self) -> Option<(Raw<'a>, Raw<'a>)> {
         match self.seen {
             Some(seen) => Some((seen.data, seen.metadata)),
-            None => self.event.map(|event| (event.data(), event.metadata())),
+            None => match self.data {
+                Some(data) => Some((data, Raw(&[0x80]))),
+                None => self.event.map(|event| (event.data(), event.metadata())),
+            },
         }
     }
 

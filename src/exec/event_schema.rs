@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use super::eval::Scope;
-use crate::allowance::{Limits, Over};
-use crate::document::{Raw, RawKind};
+use super::eval::{EvalFailure, Scope, written};
+use super::model::path::put;
+use crate::allowance::{Limits, Over, Unmade};
+use crate::document::{Document, Raw, RawKind};
 use crate::error::{Error, MemberMismatch, Result, shorten};
 use crate::plan;
-use crate::plan::event_schema::{DataType, EventSchemaPlan, SchemaMembers, ValueKind};
+use crate::plan::event_schema::{DataType, EventSchemaPlan, SchemaMembers, Upcast, ValueKind};
 use crate::plan::field::{FieldPath, FieldStep};
 use crate::plan::verb::BoundCondition;
 use crate::store::event_schema::{EventSchema, Mismatches};
@@ -42,6 +43,65 @@ impl EventSchema for DefinedSchema {
 
     fn is_strict(&self) -> bool {
         self.0.strict
+    }
+
+    fn has_upcast(&self) -> bool {
+        self.0.upcast.is_some()
+    }
+
+    fn upcast(&self, data: Raw, limits: &Limits) -> Result<Document, Unmade> {
+        let fault = |error: Error| Unmade::Fault(error.to_string());
+        let mut made = data.to_value().map_err(fault)?;
+        if let Some(upcast) = &self.0.upcast {
+            self::upcast(upcast, data, &mut made, limits)?;
+        }
+        let Value::Object(members) = &made else {
+            return Err(Unmade::Fault(format!(
+                "UPCAST: expected data that is an object, found {}",
+                made.kind()
+            )));
+        };
+        Document::from_object(members).map_err(fault)
+    }
+}
+
+/// Makes the data of the next version: all right sides are worked out before the first left side is set.
+fn upcast(upcast: &Upcast, data: Raw, made: &mut Value, limits: &Limits) -> Result<(), Unmade> {
+    let scope = Scope::of_data(data, limits);
+    let mut values = Vec::with_capacity(upcast.set.len());
+    for assign in &upcast.set {
+        let value = written(&scope, &assign.value).map_err(|failure| match failure {
+            EvalFailure::Over(error) if scope.allowance().over() == Some(Over::Ended) => Unmade::Ended(error),
+            EvalFailure::Over(error) => Unmade::Over(error),
+            failure => Unmade::Fault(format!("{}: {failure}", assign.text)),
+        })?;
+        values.push(value);
+    }
+    for (assign, value) in upcast.set.iter().zip(values) {
+        match assign.path.is_empty() {
+            true => *made = value,
+            false => drop(
+                put(made, &assign.path, value)
+                    .map_err(|why| Unmade::Fault(format!("{}: {why}", assign.text)))?,
+            ),
+        }
+    }
+    for path in &upcast.delete {
+        delete(made, path);
+    }
+    scope.allowance().made()
+}
+
+/// Takes away what a path leads to, if it is there.
+fn delete(data: &mut Value, path: &[FieldStep]) {
+    let Some((FieldStep::Member(last), way)) = path.split_last() else { return };
+    let found = way.iter().try_fold(data, |value, step| match (value, step) {
+        (Value::Object(members), FieldStep::Member(name)) => members.get_mut(name),
+        (Value::Array(items), FieldStep::Element(index)) => items.get_mut(*index),
+        _ => None,
+    });
+    if let Some(Value::Object(members)) = found {
+        members.shift_remove(last);
     }
 }
 
@@ -237,8 +297,9 @@ mod tests {
     }
 
     fn members(inner: impl Strategy<Value = Plain>) -> impl Strategy<Value = Vec<(String, Plain, bool)>> {
-        prop::collection::btree_map("[a-d]|a b|null", (inner, any::<bool>()), 0..5)
-            .prop_map(|members| members.into_iter().map(|(name, (plain, optional))| (name, plain, optional)).collect())
+        prop::collection::btree_map("[a-d]|a b|null", (inner, any::<bool>()), 0..5).prop_map(|members| {
+            members.into_iter().map(|(name, (plain, optional))| (name, plain, optional)).collect()
+        })
     }
 
     fn text(plain: &Plain) -> String {
@@ -247,14 +308,23 @@ mod tests {
             Plain::Named(name) => (*name).to_owned(),
             Plain::Array(item) => format!("[{}{}]", text(&item.0), sign(item.1)),
             Plain::Object(members) => {
-                let members = members.iter().map(|(name, of, optional)| format!("'{name}': {}{}", text(of), sign(*optional)));
+                let members = members
+                    .iter()
+                    .map(|(name, of, optional)| format!("'{name}': {}{}", text(of), sign(*optional)));
                 format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
             }
         }
     }
 
     /// The paths of what does not fit.
-    fn misfits(plain: &Plain, optional: bool, value: &Value, strict: bool, path: &str, found: &mut Vec<String>) {
+    fn misfits(
+        plain: &Plain,
+        optional: bool,
+        value: &Value,
+        strict: bool,
+        path: &str,
+        found: &mut Vec<String>,
+    ) {
         let fits = match (plain, value) {
             (_, Value::Null) => optional,
             (Plain::Named("any"), _) => true,
@@ -284,7 +354,8 @@ mod tests {
                     }
                 }
                 if strict {
-                    let unknown = object.keys().filter(|name| members.iter().all(|(known, ..)| known != *name));
+                    let unknown =
+                        object.keys().filter(|name| members.iter().all(|(known, ..)| known != *name));
                     found.extend(unknown.map(|name| step(name)));
                 }
                 true
@@ -325,7 +396,10 @@ mod tests {
     fn case() -> impl Strategy<Value = (Vec<(String, Plain, bool)>, Value, bool)> {
         members(plain()).prop_flat_map(|members| {
             let data = near(&Plain::Object(members.clone()));
-            let data = data.prop_map(|data| if data.as_object().is_some() { data } else { Value::Object(Object::new()) });
+            let data =
+                data.prop_map(
+                    |data| if data.as_object().is_some() { data } else { Value::Object(Object::new()) },
+                );
             (Just(members), data, any::<bool>())
         })
     }

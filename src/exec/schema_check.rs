@@ -1,9 +1,10 @@
 //! What a schema would say of the events that are there, before it is defined; and what one that only warns said of those appended.
 
+use crate::allowance::Unmade;
 use crate::entity::{EventType, Position, PositionRange};
-use crate::error::{Result, SchemaMismatch};
+use crate::error::{Error, MemberMismatch, Result, SchemaMismatch};
 use crate::event::record::Record;
-use crate::store::event_schema::SchemaWarnings;
+use crate::store::event_schema::{Mismatches, SchemaWarnings};
 use crate::store::index::term::Term;
 use crate::store::snapshot::{ScanDirection, Snapshot};
 
@@ -35,7 +36,15 @@ pub(crate) fn check(snapshot: &Snapshot, definition: &str) -> Result<SchemaCheck
         let position = position?;
         snapshot.cancel().check()?;
         let Some(bytes) = snapshot.read(|view| view.event(position))? else { continue };
-        let found = schema.check(Record::open(position, &bytes)?.data(), &limits)?;
+        let record = Record::open(position, &bytes)?;
+        let found = match schema.has_upcast() {
+            false => schema.check(record.data(), &limits)?,
+            true => match schema.upcast(record.data(), &limits) {
+                Ok(data) => schema.check(data.raw(), &limits)?,
+                Err(Unmade::Ended(error)) => return Err(error),
+                Err(unmade) => unread(unmade),
+            },
+        };
         events += 1;
         if found.is_empty() {
             continue;
@@ -43,11 +52,44 @@ pub(crate) fn check(snapshot: &Snapshot, definition: &str) -> Result<SchemaCheck
         unfit += 1;
         if mismatches.len() < TOLD {
             let (members, more) = (found.members, found.more);
-            let mismatch = SchemaMismatch { event_type: name.clone(), version, definition: None, members, more };
+            let mismatch =
+                SchemaMismatch { event_type: name.clone(), version, definition: None, members, more };
             mismatches.push((position, mismatch));
         }
     }
     Ok(SchemaCheck { event_type, events, unfit, mismatches })
+}
+
+/// What is told of data that the upcast of a definition cannot read.
+fn unread(unmade: Unmade) -> Mismatches {
+    let found = match unmade {
+        Unmade::Fault(why) => why,
+        Unmade::Over(error) | Unmade::Ended(error) => error.to_string(),
+    };
+    let expected = "what UPCAST can read".to_owned();
+    Mismatches { members: vec![MemberMismatch { path: "data".to_owned(), expected, found }], more: 0 }
+}
+
+/// Refuses a definition whose upcast cannot read an event that is there.
+pub(super) fn check_upcast(snapshot: &Snapshot, definition: &str) -> Result<()> {
+    let (name, schema) = super::event_schema::compile(definition)?;
+    let (event_type, limits) = (EventType::new(&name)?, snapshot.limits());
+    for position in snapshot.list(Term::kind(&event_type)?, PositionRange::ALL, ScanDirection::Ascending) {
+        let position = position?;
+        let Some(bytes) = snapshot.read(|view| view.event(position))? else { continue };
+        if let Err(unmade) = schema.upcast(Record::open(position, &bytes)?.data(), &limits) {
+            let why = match unmade {
+                Unmade::Ended(error) => return Err(error),
+                Unmade::Over(error) => error.to_string(),
+                Unmade::Fault(why) => why,
+            };
+            let what = format!("UPCAST of {event_type}");
+            let expected =
+                "one that reads each event that there is (EXPLAIN DEFINE EVENT tells which it does not)";
+            return Err(Error::invalid(what, expected, format!("{position}: {why}")));
+        }
+    }
+    Ok(())
 }
 
 /// The same, in the lines of `EXPLAIN`.

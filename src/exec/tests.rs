@@ -35,6 +35,7 @@ mod reads;
 mod schemas;
 mod shaped;
 mod shaped_naively;
+mod upcasts;
 mod verbs;
 mod views;
 

@@ -71,8 +71,10 @@ pub(crate) use hint::hints;
 /// Says what a statement asks.
 pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<LogicalPlan> {
     let binder = Binder::new(input, Some(names));
-    let read =
-        |read| Ok(LogicalPlan::Read { read, notices: binder.notices.take(), as_of: binder.as_of.get() });
+    let read = |read| {
+        let (notices, as_of) = (binder.notices.take(), binder.as_of.get());
+        Ok(LogicalPlan::Read { read, notices, as_of, raw: binder.raw.get() })
+    };
     let direct = |direct| read(LogicalRead::Direct(direct));
     match statement {
         Stmt::Explain { analyze, statement } => {
@@ -182,6 +184,8 @@ struct Binder<'a> {
     notices: RefCell<Vec<String>>,
     /// How much of the log is seen.
     as_of: Cell<Option<Position>>,
+    /// Whether events are read as they are stored.
+    raw: Cell<bool>,
     /// What all that is worked out already may take.
     allowance: Allowance<'a>,
     /// Somebody says it now, and is told what is too large. What is stored is understood all the same, so that it can be dropped: it is
@@ -207,6 +211,7 @@ impl<'a> Binder<'a> {
             now: OnceCell::new(),
             notices: RefCell::default(),
             as_of: Cell::default(),
+            raw: Cell::default(),
             allowance,
             is_new: names.is_some(),
             instants: Cell::new(false),

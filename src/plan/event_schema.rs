@@ -1,5 +1,7 @@
 //! What the data of a type's events is to be, with its names looked up.
 
+use super::field::FieldStep;
+use super::model::Assignment;
 use super::verb::BoundCondition;
 use crate::entity::EventType;
 
@@ -12,6 +14,16 @@ pub(crate) struct EventSchemaPlan {
     pub strict: bool,
     /// What does not fit is told, and appended all the same.
     pub warn: bool,
+    /// How events of the version before are read; as they are, where nothing is said.
+    pub upcast: Option<Upcast>,
+}
+
+/// What becomes of the data of an event of the version before.
+#[derive(Debug, Clone)]
+pub(crate) struct Upcast {
+    /// Paths from the data on; the empty one is all of it.
+    pub set: Vec<Assignment>,
+    pub delete: Vec<Vec<FieldStep>>,
 }
 
 /// The members of an object, in the order they were said.

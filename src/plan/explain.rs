@@ -92,6 +92,9 @@ impl Display for Define {
 
 impl Display for ReadPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.raw {
+            f.write_str("as they are stored, ")?;
+        }
         match &self.kind {
             ReadKind::Events(events) => events.fmt(f),
             ReadKind::Shaped(shaped) => shaped.fmt(f),
@@ -114,7 +117,9 @@ impl Display for DirectRead {
                 let name = NameText(name);
                 write!(f, "read what is defined of {name}, its types and some of their newest events")
             }
-            DirectRead::DescribeType(kind) => write!(f, "read what is defined of {kind}, and count its events"),
+            DirectRead::DescribeType(kind) => {
+                write!(f, "read what is defined of {kind}, and count its events")
+            }
             DirectRead::Definitions(DefinitionKind::Program(kind)) => {
                 write!(f, "list each {} with its place in the log", kind.word())
             }

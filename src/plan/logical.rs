@@ -30,6 +30,8 @@ pub(crate) enum LogicalPlan {
         notices: Vec<String>,
         /// How much of the log it sees, where it looks at that.
         as_of: Option<Position>,
+        /// Events are read as they are stored.
+        raw: bool,
     },
     Write(WritePlan),
     Subscribe(SubscriptionPlan),

@@ -270,6 +270,7 @@ impl<'a> FailureLine<'a> {
                         .filter(|values| !values.is_empty()),
                 });
             }
+            Error::Upcast { position, .. } => line.position = Some(*position),
             Error::Schema(mismatch) => {
                 line.position = mismatch.definition;
                 line.schema = Some(SchemaFields {

@@ -156,6 +156,8 @@ pub(crate) struct Catalog {
     of_kinds: OfKinds,
     /// Of each type the newest, which has those before.
     schemas: DefinitionSet<CatalogSchema>,
+    /// The newest event of the log from which on earlier events are read in another form than before.
+    reformed: Position,
     /// Of each name the newest.
     verbs: DefinitionSet<CatalogVerb>,
     /// In the order of their definitions. One that is replaced stays as long as it is of use.
@@ -273,6 +275,18 @@ impl Catalog {
         if self.schemas.is_empty() { None } else { self.schemas.get(PLAIN, event_type) }
     }
 
+    /// The newest event of the log from which on earlier events are read in another form than before; the start where there is none.
+    /// What was made of events up to a position before it, and is kept without a definition of its own, holds no more.
+    pub fn reformed(&self) -> Position {
+        self.reformed
+    }
+
+    /// Which definition states of a kind are folded by, and in which form its events are read: whatever is folded by the same is the same.
+    pub fn folded_by(&self, kind: &str) -> Option<Position> {
+        let reformed = Some(self.reformed).filter(|reformed| *reformed > Position::START);
+        self.model(kind).map(|model| model.position).max(reformed)
+    }
+
     /// Whether any type of events has a schema.
     pub fn has_schemas(&self) -> bool {
         !self.schemas.is_empty()
@@ -344,7 +358,8 @@ impl Catalog {
 
     /// Whether there are so many, at least. It is quick while there are fewer.
     pub fn has_as_many_as(&self, most: usize) -> bool {
-        let Catalog { indexes, models, finders, schemas, verbs, views, programs, of_kinds: _ } = self;
+        let Catalog { indexes, models, finders, schemas, verbs, views, programs, of_kinds: _, reformed: _ } =
+            self;
         let there = indexes.len() + models.len() + finders.len() + schemas.len();
         let there = there + verbs.len() + views.len() + programs.len();
         there >= most && self.size() >= most
@@ -456,7 +471,12 @@ impl Catalog {
                 self.end_finder(&name);
             }
             CatalogChange::Drop(DefinitionKind::Entity, kind) => self.end_model(&kind),
-            CatalogChange::Drop(DefinitionKind::Event, name) => self.schemas.remove_named(PLAIN, &name),
+            CatalogChange::Drop(DefinitionKind::Event, name) => {
+                if self.schema(&name).is_some_and(|schema| schema.has_upcast()) {
+                    self.reformed = position;
+                }
+                self.schemas.remove_named(PLAIN, &name);
+            }
             CatalogChange::Drop(DefinitionKind::Verb, name) => self.verbs.remove_named(PLAIN, &name),
             CatalogChange::Drop(DefinitionKind::View, name) => {
                 while let Some(view) = self.view(&name).cloned() {
@@ -491,6 +511,9 @@ impl Catalog {
             Definition::Event(definition) => {
                 let before = self.schema(&definition.event_type).cloned();
                 let schema = CatalogSchema::new(position, definition, before.as_deref());
+                if schema.newest().schema().is_some_and(|schema| schema.has_upcast()) {
+                    self.reformed = position;
+                }
                 self.schemas.remove_named(PLAIN, &schema.event_type);
                 self.schemas.add(Arc::new(schema));
             }

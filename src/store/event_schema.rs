@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use crate::allowance::Limits;
-use crate::document::Raw;
+use crate::allowance::{Limits, Unmade};
+use crate::document::{Document, Raw};
 use crate::error::{MemberMismatch, Result, SchemaMismatch};
 use crate::position::Position;
 
@@ -25,6 +25,12 @@ pub(crate) trait EventSchema: Send + Sync + fmt::Debug {
 
     /// Whether members that it does not name do not fit.
     fn is_strict(&self) -> bool;
+
+    /// Whether it says how events of the version before are read.
+    fn has_upcast(&self) -> bool;
+
+    /// What data of the version before is read as.
+    fn upcast(&self, data: Raw, limits: &Limits) -> Result<Document, Unmade>;
 }
 
 /// What of an event's data does not fit; nothing, where it fits.

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::apply::Applied;
+use super::catalog::Catalog;
 use super::index::term::Term;
 use super::memtable::{ListEnd, Memtable, Memtables};
 use super::read_form::{EventForm, read_form};
@@ -47,6 +48,8 @@ pub(crate) struct ReadTxn<'s> {
     pub(super) checkpoint: Position,
     pub(super) read: TablesRead<'s>,
     form: EventForm,
+    /// What is defined for whoever reads; else all that is applied.
+    catalog: Option<&'s Catalog>,
     cancel: Option<&'s Cancel>,
 }
 
@@ -73,7 +76,7 @@ impl<'s> ReadTxn<'s> {
                 format!("C is {checkpoint}, and the memtables begin after {}", memtables.base()),
             ));
         }
-        Ok(ReadTxn { memtables, checkpoint, read, form: EventForm::Read, cancel })
+        Ok(ReadTxn { memtables, checkpoint, read, form: EventForm::Read, catalog: None, cancel })
     }
 
     /// Reads within a view. Where the failure of another comes between, which redb then tells to all, it reads once more.
@@ -83,12 +86,12 @@ impl<'s> ReadTxn<'s> {
         cancel: Option<&Cancel>,
         read: impl FnMut(&ReadTxn) -> Result<T>,
     ) -> Result<T> {
-        ReadTxn::read_in(EventForm::Read, source, head, cancel, read)
+        ReadTxn::read_in((EventForm::Read, None), source, head, cancel, read)
     }
 
     /// The same, where events are handed over in this form.
     pub(super) fn read_in<T>(
-        form: EventForm,
+        (form, catalog): (EventForm, Option<&Catalog>),
         source: ReadSource,
         head: Position,
         cancel: Option<&Cancel>,
@@ -96,7 +99,7 @@ impl<'s> ReadTxn<'s> {
     ) -> Result<T> {
         let mut again = 0..TRIES;
         loop {
-            match ReadTxn::open(source, head, cancel).and_then(|view| read(&view.in_form(form))) {
+            match ReadTxn::open(source, head, cancel).and_then(|view| read(&view.in_form(form, catalog))) {
                 Err(error) if was_interrupted(&error) && again.next().is_some() => {}
                 result => return result,
             }
@@ -199,14 +202,14 @@ impl<'s> ReadTxn<'s> {
     /// An event in the form that is read here.
     pub(super) fn formed<'b>(&self, position: Position, stored: &'b [u8]) -> Result<Cow<'b, [u8]>> {
         match self.form {
-            EventForm::Read => read_form(position, stored, &self.memtables.catalog),
+            EventForm::Read => read_form(position, stored, self.catalog.unwrap_or(&self.memtables.catalog)),
             EventForm::Stored => Ok(Cow::Borrowed(stored)),
         }
     }
 
-    /// The same moment, where events are handed over in this form.
-    pub(super) fn in_form(self, form: EventForm) -> ReadTxn<'s> {
-        ReadTxn { form, ..self }
+    /// The same moment, where events are handed over in this form, after what is defined.
+    pub(super) fn in_form(self, form: EventForm, catalog: Option<&'s Catalog>) -> ReadTxn<'s> {
+        ReadTxn { form, catalog, ..self }
     }
 
     /// Lends the events at these positions, in whatever order they are, and takes each from the front once it was lent; until it is

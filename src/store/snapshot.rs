@@ -15,6 +15,7 @@ mod states;
 mod stream;
 mod zone_map;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::catalog::Catalog;
@@ -22,7 +23,7 @@ use super::cursor::{Cursor, CursorOwner};
 use super::index::term::{self, Term};
 use super::kernel::Kernel;
 use super::options::Options;
-use super::read_form::EventForm;
+use super::read_form::{EventForm, read_form};
 use super::verb::VerbHandler;
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
@@ -167,7 +168,8 @@ impl Snapshot {
     /// Opens a view for a moment of reading.
     pub fn view(&self) -> Result<ReadTxn<'_>> {
         self.go_on()?;
-        Ok(ReadTxn::open(self.kernel.read_source(), self.head, Some(&self.cancel))?.in_form(self.form))
+        Ok(ReadTxn::open(self.kernel.read_source(), self.head, Some(&self.cancel))?
+            .in_form(self.form, Some(&self.catalog)))
     }
 
     /// Whether it is still to be read.
@@ -178,7 +180,13 @@ impl Snapshot {
     /// Reads within a view, and once more where another's failure comes between.
     pub fn read<T>(&self, read: impl FnMut(&ReadTxn) -> Result<T>) -> Result<T> {
         self.go_on()?;
-        ReadTxn::read_in(self.form, self.kernel.read_source(), self.head, Some(&self.cancel), read)
+        ReadTxn::read_in(
+            (self.form, Some(&self.catalog)),
+            self.kernel.read_source(),
+            self.head,
+            Some(&self.cancel),
+            read,
+        )
     }
 
     /// The bytes of the event at a position; none beyond the head.
@@ -242,7 +250,17 @@ impl Snapshot {
         if after >= memtables.base() && lists.iter().all(is_in_memtables) {
             let list =
                 |term: &Term, after| Ok(memtables.list(term, PositionRange::between(after, self.head)));
-            return first_of(lists, after, most, list, |position| memtables.event(position), passes);
+            let event = |position| {
+                let Some(stored) = memtables.stored(position) else { return Ok(None) };
+                match self.form {
+                    EventForm::Stored => Ok(Some(stored)),
+                    EventForm::Read => Ok(Some(match read_form(position, &stored, &self.catalog)? {
+                        Cow::Owned(formed) => Arc::from(formed),
+                        Cow::Borrowed(_) => stored,
+                    })),
+                }
+            };
+            return first_of(lists, after, most, list, event, passes);
         }
         self.read(|view| {
             let list = |term: &Term, after| {

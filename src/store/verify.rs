@@ -15,13 +15,15 @@ mod facts;
 mod states;
 mod views;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::catalog::Index;
+use super::catalog::{Catalog, Index};
 use super::chain::{ChainHash, link};
 use super::index::posting::PostingChunk;
 use super::index::term::{Term, definition_of, is_counted, terms_of};
+use super::read_form::read_form_until;
 use super::snapshot::{ReadTxn, ScanDirection, Snapshot};
 use super::tables::{LISTS, Zone, ZoneRow};
 use crate::allowance::Limits;
@@ -224,12 +226,27 @@ impl Indexes {
     }
 
     /// Adds the terms that an event must be found by.
-    fn terms(&self, event: &Record, limits: &Limits, terms: &mut Vec<Term>) -> Result<()> {
+    fn terms(
+        &self,
+        catalog: &Catalog,
+        event: &Record,
+        stored: &[u8],
+        limits: &Limits,
+        terms: &mut Vec<Term>,
+    ) -> Result<()> {
+        let position = event.position();
         for (index, backfilled) in &self.0 {
-            let position = event.position();
             if position <= *backfilled || position > index.position {
-                // Of one that it cannot be evaluated for there is nothing in it.
-                index.terms(event, limits, terms)?;
+                // Of one that it cannot be evaluated for there is nothing in it. It holds an event in the form that it was read in then.
+                match read_form_until(position, stored, catalog, index.position) {
+                    Ok(Cow::Borrowed(_)) => drop(index.terms(event, limits, terms)?),
+                    Ok(Cow::Owned(formed)) => {
+                        drop(index.terms(&Record::open(position, &formed)?, limits, terms)?)
+                    }
+                    // Whoever reads it is told.
+                    Err(Error::Upcast { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())
@@ -427,7 +444,9 @@ impl<'s> Verifier<'s> {
         self.link(&event, bytes)?;
         let mut terms = self.found.or_fault(terms_of(&event))?.unwrap_or_default();
         if !self.indexes.0.is_empty() {
-            self.indexes.terms(&record, &self.limits, &mut terms)?;
+            let catalog = self.snapshot.indexes();
+            let found = self.indexes.terms(catalog, &record, bytes, &self.limits, &mut terms);
+            self.found.or_fault(found)?;
         }
         for term in terms {
             self.run.terms.entry(term).or_default().push(position);

@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 
 use crate::entity::EventType;
 use crate::lang::ast::{
-    DataTypeExpr, DataTypeKind, DefinitionStmt, EventDefinitionStmt, MemberClause, Name, SchemaBody, Span, Stmt,
-    TypeRef,
+    DataTypeExpr, DataTypeKind, DefinitionStmt, EventDefinitionStmt, MemberClause, Name, SchemaBody, Span,
+    Stmt, TypeRef,
 };
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -76,8 +76,14 @@ impl Observed {
         let members = self.object.as_ref().map_or_else(Vec::new, Members::clauses);
         let event_type = TypeRef { event_type: event_type.clone(), span: Span::default() };
         let body = SchemaBody::Members(members);
-        Stmt::Define(DefinitionStmt::Event(EventDefinitionStmt { event_type, body, strict: false, warn: false }))
-            .to_string()
+        Stmt::Define(DefinitionStmt::Event(EventDefinitionStmt {
+            event_type,
+            body,
+            strict: false,
+            warn: false,
+            upcast: None,
+        }))
+        .to_string()
     }
 
     /// `of` is how many there could have been.

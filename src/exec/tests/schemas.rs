@@ -15,7 +15,9 @@ fn mismatch(session: &Session, text: &str) -> SchemaMismatch {
 /// Path, expected, found.
 fn members(mismatch: &SchemaMismatch) -> Vec<(&str, &str, &str)> {
     let members = mismatch.members.iter();
-    members.map(|MemberMismatch { path, expected, found }| (path.as_str(), expected.as_str(), found.as_str())).collect()
+    members
+        .map(|MemberMismatch { path, expected, found }| (path.as_str(), expected.as_str(), found.as_str()))
+        .collect()
 }
 
 #[test]
@@ -28,7 +30,8 @@ fn what_does_not_fit_is_refused_with_path_expected_and_found() {
         session.rows("EMIT Order.placed 2 {customer: 'ann', total: 1.5, items: ['a'], note: NULL}");
         session.rows("EMIT Order.paid 1 {total: -1}");
         let head = store.snapshot().head();
-        let found = mismatch(&session, "EMIT Order.placed 3 {customer: 7, total: -5, items: ['a', 5], note: {a: 1}}");
+        let found =
+            mismatch(&session, "EMIT Order.placed 3 {customer: 7, total: -5, items: ['a', 5], note: {a: 1}}");
         assert_eq!(
             members(&found),
             [
@@ -99,7 +102,9 @@ fn each_type_of_data_takes_what_it_says() {
     ];
     let store = store(100);
     let session = Session::new(&store);
-    for of in ["any", "text", "number", "integer", "boolean", "time", "object", "array", "[text]", "{a:number}"] {
+    for of in
+        ["any", "text", "number", "integer", "boolean", "time", "object", "array", "[text]", "{a:number}"]
+    {
         for (optional, sign) in [(false, ""), (true, "?")] {
             session.rows(&format!("DEFINE EVENT A.b {{x: {of}{sign}}}"));
             for (value, fitting) in values {
@@ -117,7 +122,9 @@ fn a_check_is_asked_of_what_is_there_and_of_its_type() {
     let store = store(100);
     let session = Session::new(&store);
     session.rows("DEFINE EVENT A.b {low: number?, high: number? CHECK data.high > data.low, in: {deep: text? CHECK length(data.in.deep) < 3}?}");
-    for fits in ["{}", "{low: 1}", "{low: 1, high: 2}", "{low: 5, high: NULL}", "{in: {}}", "{in: {deep: 'ab'}}"] {
+    for fits in
+        ["{}", "{low: 1}", "{low: 1, high: 2}", "{low: 5, high: NULL}", "{in: {}}", "{in: {deep: 'ab'}}"]
+    {
         session.rows(&format!("EMIT A.b 1 {fits}"));
     }
     // Null does not hold.
@@ -153,7 +160,9 @@ fn a_schema_that_warns_appends_and_tells() {
     assert_eq!(rows.len(), 1);
     assert_eq!(
         notices,
-        ["#2 is appended, and A.b does not fit version 1 of its schema, defined at #1: data.x: expected text, found a number 5"]
+        [
+            "#2 is appended, and A.b does not fit version 1 of its schema, defined at #1: data.x: expected text, found a number 5"
+        ]
     );
     assert!(session.run("EMIT A.b 1 {x: 'y'}").unwrap().1.is_empty());
     session.rows("ATOMIC (EMIT A.b 1; EMIT A.b 1 {x: 'y'}; EMIT A.b 2)");
@@ -205,14 +214,21 @@ fn each_definition_is_the_next_version_until_it_is_dropped() {
         let described = session.lines("DESCRIBE A.b");
         let of = |part: &str| described.iter().filter(|line| line.contains(part)).count();
         assert!(described[0].contains(r#""version":0,"definition":null,"events":1}"#), "{described:?}");
-        assert!(described[1].contains(r#""version":1,"definition":"DEFINE EVENT A.b {x: text?}","position":2"#));
+        assert!(
+            described[1].contains(r#""version":1,"definition":"DEFINE EVENT A.b {x: text?}","position":2"#)
+        );
         assert!(described[1].ends_with(r#""events":2}"#), "{described:?}");
-        assert!(described[2].contains(r#""version":2,"definition":"DEFINE EVENT A.b {x: text?} STRICT","position":5"#));
+        assert!(
+            described[2]
+                .contains(r#""version":2,"definition":"DEFINE EVENT A.b {x: text?} STRICT","position":5"#)
+        );
         assert!(described[2].ends_with(r#""events":1}"#) && of(r#""version""#) == 3, "{described:?}");
         let shown = session.lines("SHOW SCHEMAS");
         assert_eq!(
             shown,
-            [r#"{"type":"A.b","version":2,"strict":true,"warn":false,"defined":5,"definition":"DEFINE EVENT A.b {x: text?} STRICT","state":"ready"}"#]
+            [
+                r#"{"type":"A.b","version":2,"strict":true,"warn":false,"defined":5,"definition":"DEFINE EVENT A.b {x: text?} STRICT","state":"ready"}"#
+            ]
         );
         session.rows("DROP EVENT A.b");
         assert!(session.lines("SHOW SCHEMAS").is_empty());
@@ -230,11 +246,17 @@ fn a_type_without_a_schema_is_described_with_one_to_copy() {
     session.rows("EMIT Order.placed 2 {customer: 'bob', total: 1.5, items: [], note: 'x'}");
     let (rows, notices) = session.run("DESCRIBE Order.placed").unwrap();
     let proposed: String = rows[0].get("proposed").unwrap();
-    assert_eq!(proposed, "DEFINE EVENT Order.placed {customer: text, total: number, items: [text], note: text?}");
+    assert_eq!(
+        proposed,
+        "DEFINE EVENT Order.placed {customer: text, total: number, items: [text], note: text?}"
+    );
     assert!(notices[0].starts_with("Order.placed has no schema"), "{notices:?}");
     session.rows(&proposed);
     let error = session.error("DESCRIBE Order.plased");
-    assert!(error.contains("no event is of type 'Order.plased'") && error.contains("Order.placed"), "{error}");
+    assert!(
+        error.contains("no event is of type 'Order.plased'") && error.contains("Order.placed"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -243,7 +265,12 @@ fn it_is_told_before_what_would_not_fit() {
     let session = Session::new(&store);
     assert!(session.lines(&format!("EXPLAIN {PLACED}")).join("\n").contains("there is no Order.placed yet"));
     session.rows("EMIT Order.placed 1 {customer: 'ann', total: 10, items: ['tea']}");
-    assert!(session.lines(&format!("EXPLAIN {PLACED}")).join("\n").contains("the one Order.placed that there is fits"));
+    assert!(
+        session
+            .lines(&format!("EXPLAIN {PLACED}"))
+            .join("\n")
+            .contains("the one Order.placed that there is fits")
+    );
     session.rows("EMIT Order.placed 2 {customer: 'ann', total: -10, items: ['tea']}");
     let told = session.lines(&format!("EXPLAIN {PLACED}")).join("\n");
     assert!(told.contains("1 of 2 Order.placed that there are do not fit; they stay as they are"), "{told}");

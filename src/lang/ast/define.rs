@@ -1,8 +1,8 @@
 //! What a statement defines: entities, verbs, indexes, views and what runs by itself.
 
 use super::{
-    ActStmt, Body, CountLiteral, EntityRef, EventClauses, EventDefinitionStmt, Expr, Name, ObjectExpr, Path, Period, Query, Span,
-    Start, TextExpr,
+    ActStmt, Body, CountLiteral, EntityRef, EventClauses, EventDefinitionStmt, Expr, Name, ObjectExpr, Path,
+    Period, Query, Span, Start, TextExpr,
 };
 
 #[derive(Debug, Clone, PartialEq)]

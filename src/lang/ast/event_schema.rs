@@ -1,6 +1,6 @@
 //! What the data of an event is to be, as a statement says it.
 
-use super::{Expr, Name, Span, TextExpr, TypeRef};
+use super::{AssignClause, Expr, Name, Path, Span, TextExpr, TypeRef};
 
 /// `DEFINE EVENT`.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,6 +11,15 @@ pub(crate) struct EventDefinitionStmt {
     pub(crate) strict: bool,
     /// What does not fit is told, and appended all the same.
     pub(crate) warn: bool,
+    pub(crate) upcast: Option<UpcastClause>,
+}
+
+/// `UPCAST`: how the data of events of the version before is read. All is worked out from it as it was, then set, then deleted.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct UpcastClause {
+    pub(crate) set: Vec<AssignClause>,
+    pub(crate) delete: Vec<Path>,
+    pub(crate) span: Span,
 }
 
 #[derive(Debug, Clone, PartialEq)]

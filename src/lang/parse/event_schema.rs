@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use nom::Parser;
 use nom::sequence::preceded;
 
-use super::cursor::{ParseResult, TokenCursor, flag, keyword, optional, symbol};
-use super::expr::{expr, key};
+use super::cursor::{ParseResult, TokenCursor, flag, keyword, list, optional, symbol};
+use super::expr::{assign, expr, key, path};
 use super::name::{event_type, name, text};
 use crate::lang::ast::{
-    DataTypeExpr, DataTypeKind, DefinitionStmt, EventDefinitionStmt, MemberClause, SchemaBody,
+    AssignClause, DataTypeExpr, DataTypeKind, DefinitionStmt, EventDefinitionStmt, MemberClause, SchemaBody,
+    UpcastClause,
 };
 use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
@@ -24,8 +25,20 @@ pub(super) fn event_definition(c: TokenCursor<'_>) -> ParseResult<'_, Definition
     } else {
         members.map(SchemaBody::Members).parse(c)?
     };
-    let (c, (strict, warn)) = (flag(K::Strict), flag(K::Warn)).parse(c)?;
-    Ok((c, DefinitionStmt::Event(EventDefinitionStmt { event_type, body, strict, warn })))
+    let (c, (strict, warn, upcast)) =
+        (flag(K::Strict), flag(K::Warn), optional(K::Upcast, upcast)).parse(c)?;
+    Ok((c, DefinitionStmt::Event(EventDefinitionStmt { event_type, body, strict, warn, upcast })))
+}
+
+fn upcast(c: TokenCursor<'_>) -> ParseResult<'_, UpcastClause> {
+    let assign = assign.map(|(path, value)| AssignClause { path, value });
+    let (rest, set) = optional(K::Set, list(assign)).parse(c)?;
+    let (rest, delete) = optional(K::Delete, list(path)).parse(rest)?;
+    let (set, delete) = (set.unwrap_or_default(), delete.unwrap_or_default());
+    if set.is_empty() && delete.is_empty() {
+        return rest.missing();
+    }
+    Ok((rest, UpcastClause { set, delete, span: rest.span_from(c) }))
 }
 
 /// Members in braces, each name once.

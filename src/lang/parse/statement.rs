@@ -123,18 +123,25 @@ fn described(c: TokenCursor<'_>) -> ParseResult<'_, Stmt> {
 
 /// What ends, and its name.
 fn dropped(c: TokenCursor<'_>) -> ParseResult<'_, (DropTarget, Name)> {
-    const EVENT: DropTarget = DropTarget::Definition(DefinitionKind::Event);
-    if !c.sees(EVENT.keyword()) {
-        return defined(c);
+    for target in DropTarget::all() {
+        if !c.sees(target.keyword()) {
+            continue;
+        }
+        if target != EVENT {
+            return name(target.noun()).map(|name| (target, name)).parse(c.next());
+        }
+        let (rest, TypeRef { event_type, span }) = event_type(c.next())?;
+        return Ok((rest, (target, Name { text: event_type.as_str().to_owned(), span })));
     }
-    let (rest, TypeRef { event_type, span }) = event_type(c.next())?;
-    Ok((rest, (EVENT, Name { text: event_type.as_str().to_owned(), span })))
+    c.missing()
 }
+
+/// What has a type of events for a name.
+const EVENT: DropTarget = DropTarget::Definition(DefinitionKind::Event);
 
 /// What is meant of what was defined, and its name.
 fn defined(c: TokenCursor<'_>) -> ParseResult<'_, (DropTarget, Name)> {
-    let is_named = |target: &DropTarget| *target != DropTarget::Definition(DefinitionKind::Event);
-    for target in DropTarget::all().filter(is_named) {
+    for target in DropTarget::all().filter(|target| *target != EVENT) {
         if c.sees(target.keyword()) {
             return name(target.noun()).map(|name| (target, name)).parse(c.next());
         }

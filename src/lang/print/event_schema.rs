@@ -1,7 +1,7 @@
 //! `DEFINE EVENT` as text.
 
 use super::expr::KeyText;
-use super::{CommaList, Display, Formatter, fmt, optional};
+use super::{CommaList, Display, Formatter, fmt, listed, optional};
 use crate::lang::ast::*;
 
 impl Display for EventDefinitionStmt {
@@ -12,7 +12,16 @@ impl Display for EventDefinitionStmt {
             SchemaBody::Json(text) => write!(f, "FROM SCHEMA {text}")?,
         }
         f.write_str(if self.strict { " STRICT" } else { "" })?;
-        f.write_str(if self.warn { " WARN" } else { "" })
+        f.write_str(if self.warn { " WARN" } else { "" })?;
+        self.upcast.as_ref().map_or(Ok(()), |upcast| write!(f, " {upcast}"))
+    }
+}
+
+impl Display for UpcastClause {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("UPCAST")?;
+        listed(f, "SET", &self.set)?;
+        listed(f, "DELETE", &self.delete)
     }
 }
 

@@ -240,7 +240,8 @@ impl Display for Clauses {
         optional(f, "HAVING", self.having.as_ref())?;
         listed(f, "ORDER BY", &self.order)?;
         optional(f, "LIMIT", self.limit.as_ref())?;
-        optional(f, "LAST", self.last.as_ref())
+        optional(f, "LAST", self.last.as_ref())?;
+        f.write_str(if self.raw.is_some() { " RAW" } else { "" })
     }
 }
 

@@ -1,19 +1,20 @@
 //! Binding of `DEFINE EVENT`.
 
-use super::expr::NameScope;
+use super::expr::{NameScope, taken};
 use super::json_schema::members_of_json;
 use super::{BindInput, Binder};
 use crate::entity::NameText;
 use crate::error::{Error, Result, shorten};
 use crate::lang;
 use crate::lang::ast::{
-    DataTypeExpr, DataTypeKind, DefinitionStmt, EventDefinitionStmt, Expr, MemberClause, Name, SchemaBody,
-    Stmt,
+    DataTypeExpr, DataTypeKind, DefinitionStmt, EventDefinitionStmt, Expr, MemberClause, Name, Path,
+    SchemaBody, Span, Stmt, UpcastClause,
 };
-use crate::plan::event_schema::{DataType, EventSchemaPlan, SchemaMember, SchemaMembers, ValueKind};
+use crate::plan::event_schema::{DataType, EventSchemaPlan, SchemaMember, SchemaMembers, Upcast, ValueKind};
 use crate::plan::expr::BoundExpr;
 use crate::plan::fault::nearest;
 use crate::plan::field::{Field, FieldPath, FieldStep};
+use crate::plan::model::Assignment;
 use crate::plan::parameters::Parameters;
 use crate::plan::verb::BoundCondition;
 use crate::plan::write::{Define, Defined};
@@ -61,8 +62,7 @@ impl Binder<'_> {
         let (mut said, mut notices) = (event.clone(), Vec::new());
         if let SchemaBody::Json(text) = &event.body {
             let json = self.text(text, "FROM SCHEMA")?;
-            let found =
-                members_of_json(&json).map_err(|error| self.fault(text.span(), error.to_string()))?;
+            let found = members_of_json(&json).map_err(|error| self.fault(text.span(), error.to_string()))?;
             (said.body, said.strict) = (SchemaBody::Members(found.members), said.strict || found.strict);
             notices = found.notices;
         }
@@ -70,6 +70,8 @@ impl Binder<'_> {
         if let SchemaBody::Members(members) = &mut said.body {
             self.put_check_values(members)?;
         }
+        let assigns = said.upcast.iter_mut().flat_map(|upcast| &mut upcast.set);
+        assigns.into_iter().try_for_each(|assign| self.put_values(&mut assign.value))?;
         let kind = &event.event_type;
         let name = Name { text: kind.event_type.as_str().to_owned(), span: kind.span };
         let (text, _) = self.said_again(&name, DefinitionStmt::Event(said), event_schema)?;
@@ -109,7 +111,58 @@ impl Binder<'_> {
             members: self.schema_members(members, CheckScope { names: &names, in_array: false })?,
             strict: event.strict,
             warn: event.warn,
+            upcast: event.upcast.as_ref().map(|upcast| self.upcast(upcast)).transpose()?,
         })
+    }
+
+    /// How events of the version before are read.
+    fn upcast(&self, upcast: &UpcastClause) -> Result<Upcast> {
+        let mut set = Vec::with_capacity(upcast.set.len());
+        let mut paths = Vec::new();
+        for assign in &upcast.set {
+            let path = self.data_path(&assign.path, &mut paths)?;
+            let value = self.expr(&assign.value, NameScope::Fold)?;
+            self.check_is_of_data(&value, assign.value.span, "UPCAST")?;
+            let mut said = assign.value.clone();
+            self.put_values(&mut said)?;
+            let text = shorten(&format!("UPCAST SET {} = {said}", assign.path)).to_owned();
+            set.push(Assignment { path, value, text, alone: false });
+        }
+        let delete = upcast.delete.iter().map(|path| {
+            let steps = self.data_path(path, &mut paths)?;
+            match steps.last() {
+                Some(FieldStep::Member(_)) => Ok(steps),
+                _ => Err(self.fault(path.span, "DELETE: expected a member of the data, as in data.amount")),
+            }
+        });
+        Ok(Upcast { set, delete: delete.collect::<Result<_>>()? })
+    }
+
+    /// A path that begins with `data`, without that. None stands twice, nor within another.
+    fn data_path(&self, path: &Path, others: &mut Vec<Vec<FieldStep>>) -> Result<Vec<FieldStep>> {
+        if path.first.text != "data" {
+            let meant = Some(format!("data.{path}"));
+            return Err(self.fault_meaning(path.span, "UPCAST is of the data of the event", meant));
+        }
+        let steps: Vec<FieldStep> = path.steps.iter().map(|step| taken(step).0).collect();
+        if others.iter().any(|other| other.starts_with(&steps) || steps.starts_with(other)) {
+            let message = format!("{path} is named twice: what is set or deleted is so once");
+            return Err(self.fault(path.span, message));
+        }
+        others.push(steps.clone());
+        Ok(steps)
+    }
+
+    /// It is worked out of an event's data, before or after the event has a place in the log.
+    fn check_is_of_data(&self, node: &BoundExpr, span: Span, clause: &str) -> Result<()> {
+        let is_other =
+            |part: &BoundExpr| matches!(part, BoundExpr::Field(field) if !matches!(field, Field::Data(_)));
+        match node.any(&mut |part| is_other(part)) {
+            true => {
+                Err(self.fault(span, format!("{clause} is of the data of the event alone, as in data.total")))
+            }
+            false => Ok(()),
+        }
     }
 
     fn schema_members(&self, members: &[MemberClause], scope: CheckScope) -> Result<SchemaMembers> {
@@ -157,12 +210,7 @@ impl Binder<'_> {
         }
         self.check_condition(check)?;
         let node = self.expr(check, NameScope::Event)?;
-        let is_other =
-            |part: &BoundExpr| matches!(part, BoundExpr::Field(field) if !matches!(field, Field::Data(_)));
-        if node.any(&mut |part| is_other(part)) {
-            let message = "CHECK is of the data of the event alone, as in CHECK data.total >= 0";
-            return Err(self.fault(check.span, message));
-        }
+        self.check_is_of_data(&node, check.span, "CHECK")?;
         let mut unknown = None;
         node.any(&mut |part| {
             if let BoundExpr::Field(Field::Data(steps)) = part
@@ -175,7 +223,8 @@ impl Binder<'_> {
         });
         if let Some(name) = unknown {
             let meant = nearest(&name, scope.names.iter().copied());
-            let meant = meant.map(|name| FieldPath("data", &[FieldStep::Member(name.to_owned())]).to_string());
+            let meant =
+                meant.map(|name| FieldPath("data", &[FieldStep::Member(name.to_owned())]).to_string());
             let message = format!("CHECK names data.{}, which is no member of the schema", NameText(&name));
             return Err(self.fault_meaning(check.span, message, meant));
         }

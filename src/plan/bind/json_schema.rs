@@ -17,8 +17,18 @@ const MOST: usize = 10_000;
 
 /// What says nothing of what fits.
 const ANNOTATIONS: [&str; 12] = [
-    "$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "default", "examples", "deprecated",
-    "readOnly", "writeOnly",
+    "$schema",
+    "$id",
+    "$comment",
+    "$defs",
+    "definitions",
+    "title",
+    "description",
+    "default",
+    "examples",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
 ];
 
 /// What a schema comes to.
@@ -32,10 +42,15 @@ pub(super) struct FromJson {
 /// The members that a text of JSON Schema tells of.
 pub(super) fn members_of_json(json: &str) -> Result<FromJson> {
     let root: Value = json.parse()?;
-    let mut reader = Reader { root: &root, left_out: Vec::new(), open: None, strict: None, schemas: 0, depth: 0 };
+    let mut reader =
+        Reader { root: &root, left_out: Vec::new(), open: None, strict: None, schemas: 0, depth: 0 };
     let schema = reader.schema(&root, &mut Vec::new(), false)?;
     if !schema.kind.starts_with('{') {
-        return Err(unsupported(&[], "an object with properties, as the data of an event is one", &schema.kind));
+        return Err(unsupported(
+            &[],
+            "an object with properties, as the data of an event is one",
+            &schema.kind,
+        ));
     }
     if let (Some(open), Some(strict)) = (&reader.open, &reader.strict) {
         return Err(Error::invalid(
@@ -93,7 +108,9 @@ fn quoted(text: &str) -> String {
 fn literal(value: &Value) -> Option<String> {
     match value {
         Value::Text(text) => Some(quoted(text)),
-        Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => Some(value.to_string().to_uppercase()),
+        Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) => {
+            Some(value.to_string().to_uppercase())
+        }
         _ => None,
     }
 }
@@ -112,7 +129,9 @@ impl<'a> Reader<'a> {
 
     fn said(&mut self, schema: &'a Value, way: &mut Vec<FieldStep>, in_array: bool) -> Result<Said> {
         let members = match schema {
-            Value::Bool(true) => return Ok(Said { kind: "any".to_owned(), optional: true, checks: Vec::new() }),
+            Value::Bool(true) => {
+                return Ok(Said { kind: "any".to_owned(), optional: true, checks: Vec::new() });
+            }
             Value::Object(members) => members,
             other => return Err(unsupported(way, "an object", &other.to_string())),
         };
@@ -151,11 +170,13 @@ impl<'a> Reader<'a> {
     /// The schema that one refers to.
     fn referred(&mut self, members: &'a Object, way: &[FieldStep]) -> Result<Option<&'a Value>> {
         let Some(reference) = members.get("$ref") else { return Ok(None) };
-        let missing = || unsupported(way, "a $ref to a part of the same schema, like #/$defs/Item", &reference.to_string());
+        let missing = || {
+            unsupported(way, "a $ref to a part of the same schema, like #/$defs/Item", &reference.to_string())
+        };
         let steps = reference.as_text().and_then(|text| text.strip_prefix("#/")).ok_or_else(missing)?;
-        let found = steps.split('/').try_fold(self.root, |value, step| {
-            value.get(&step.replace("~1", "/").replace("~0", "~"))
-        });
+        let found = steps
+            .split('/')
+            .try_fold(self.root, |value, step| value.get(&step.replace("~1", "/").replace("~0", "~")));
         let others = members.keys().find(|name| *name != "$ref" && !ANNOTATIONS.contains(&name.as_str()));
         match others {
             Some(other) => Err(unsupported(way, "nothing beside $ref", other)),
@@ -184,7 +205,11 @@ impl<'a> Reader<'a> {
             Some(Value::Bool(false)) => self.strict = self.strict.take().or_else(|| Some(path(way))),
             None | Some(Value::Bool(true)) => self.open = self.open.take().or_else(|| Some(path(way))),
             Some(other) => {
-                return Err(unsupported(way, "additionalProperties true or false beside properties", &other.to_string()));
+                return Err(unsupported(
+                    way,
+                    "additionalProperties true or false beside properties",
+                    &other.to_string(),
+                ));
             }
         }
         let required = members.get("required").and_then(Value::as_array).unwrap_or_default();
@@ -229,7 +254,9 @@ impl<'a> Reader<'a> {
                 said.optional |= items.contains(&Value::Null);
                 let items = items.iter().filter(|item| **item != Value::Null).map(literal);
                 let items: Option<Vec<String>> = items.collect();
-                items.filter(|items| !items.is_empty()).map(|items| format!("{} IN ({})", path(way), items.join(", ")))
+                items
+                    .filter(|items| !items.is_empty())
+                    .map(|items| format!("{} IN ({})", path(way), items.join(", ")))
             }
             "type" | "items" | "properties" | "required" | "additionalProperties" | "format" => return Ok(()),
             // Of types that schemas are derived from, and of forms to fill in.
@@ -247,7 +274,8 @@ impl<'a> Reader<'a> {
 
 /// The one schema that is left of several, and whether null is another.
 fn alternative<'a>(members: &'a Object, way: &[FieldStep]) -> Result<Option<(&'a Value, bool)>> {
-    let Some((name, several)) = ["anyOf", "oneOf", "allOf"].iter().find_map(|name| Some((*name, members.get(*name)?)))
+    let Some((name, several)) =
+        ["anyOf", "oneOf", "allOf"].iter().find_map(|name| Some((*name, members.get(*name)?)))
     else {
         return Ok(None);
     };
@@ -258,7 +286,11 @@ fn alternative<'a>(members: &'a Object, way: &[FieldStep]) -> Result<Option<(&'a
     match (left.as_slice(), others) {
         ([one], None) => Ok(Some((*one, left.len() < several.len()))),
         (_, Some(other)) => Err(unsupported(way, &format!("nothing beside {name}"), other)),
-        _ => Err(unsupported(way, &format!("{name} of one schema, or of one and null"), &format!("{} of them", several.len()))),
+        _ => Err(unsupported(
+            way,
+            &format!("{name} of one schema, or of one and null"),
+            &format!("{} of them", several.len()),
+        )),
     }
 }
 
@@ -321,7 +353,10 @@ mod tests {
              'the rest': any?}"
         );
         assert_eq!(definition(r#"{"type": "object", "additionalProperties": false}"#), "{} STRICT");
-        assert_eq!(definition(r#"{"properties": {"x": {"type": "object"}, "y": {"type": "array"}}}"#), "{x: object?, y: array?}");
+        assert_eq!(
+            definition(r#"{"properties": {"x": {"type": "object"}, "y": {"type": "array"}}}"#),
+            "{x: object?, y: array?}"
+        );
     }
 
     #[test]
@@ -339,7 +374,10 @@ mod tests {
             ("5", "an object"),
             (r#"{"type": "string"}"#, "an object with properties"),
             (r#"{"type": "object", "patternProperties": {}}"#, "patternProperties"),
-            (r#"{"properties": {"x": {"oneOf": [{"type": "string"}, {"type": "number"}]}}}"#, "oneOf of one schema"),
+            (
+                r#"{"properties": {"x": {"oneOf": [{"type": "string"}, {"type": "number"}]}}}"#,
+                "oneOf of one schema",
+            ),
             (r#"{"properties": {"x": {"type": ["string", "number"]}}}"#, "one type, or one and null"),
             (r#"{"properties": {"x": {"$ref": "other.json"}}}"#, "a $ref to a part of the same schema"),
             (r##"{"properties": {"x": {"$ref": "#"}}}"##, "a $ref to a part of the same schema"),
@@ -351,7 +389,10 @@ mod tests {
                 r#"{"additionalProperties": false, "properties": {"x": {"properties": {"y": true}}}}"#,
                 "false for all objects of the schema",
             ),
-            (r#"{"properties": {"x": {"properties": {}, "additionalProperties": {"type": "string"}}}}"#, "additionalProperties"),
+            (
+                r#"{"properties": {"x": {"properties": {}, "additionalProperties": {"type": "string"}}}}"#,
+                "additionalProperties",
+            ),
         ] {
             let error = match members_of_json(json) {
                 Err(error) => error.to_string(),

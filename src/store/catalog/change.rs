@@ -102,7 +102,9 @@ impl Reader<'_> {
         let program = match self.kind {
             DefinitionKind::Index => return self.index(),
             DefinitionKind::Program(program) => Some(program),
-            DefinitionKind::Entity | DefinitionKind::Event | DefinitionKind::Verb | DefinitionKind::View => None,
+            DefinitionKind::Entity | DefinitionKind::Event | DefinitionKind::Verb | DefinitionKind::View => {
+                None
+            }
         };
         let text = self.text(model::TEXT)?;
         match (self.kind, program) {

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use super::definition::SchemaDefinition;
 use super::definition_set::DefinitionEntry;
 use super::{Understood, not_understood};
+use crate::allowance::{Limits, Unmade};
+use crate::document::{Document, Raw};
 use crate::entity::Position;
-use crate::error::{Result, SchemaMismatch};
+use crate::error::{Error, Result, SchemaMismatch};
 use crate::store::event_schema::{EventSchema, Mismatches};
 
 /// How often the schema of a type is defined anew, at most, until it is dropped.
@@ -43,7 +45,8 @@ impl CatalogSchema {
         SchemaDefinition { event_type, text, schema }: SchemaDefinition,
         before: Option<&CatalogSchema>,
     ) -> CatalogSchema {
-        let before: Arc<[SchemaVersion]> = before.map(CatalogSchema::versions).into_iter().flatten().cloned().collect();
+        let before: Arc<[SchemaVersion]> =
+            before.map(CatalogSchema::versions).into_iter().flatten().cloned().collect();
         let newest = SchemaVersion { number: before.len() as u64 + 1, position, text, schema };
         CatalogSchema { event_type, newest, before }
     }
@@ -61,6 +64,46 @@ impl CatalogSchema {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.before.len() + 1
+    }
+
+    /// Whether events of an earlier version are read otherwise than they are stored.
+    pub fn has_upcast(&self) -> bool {
+        self.versions().any(SchemaVersion::has_upcast)
+    }
+
+    /// What the data of the event at a position is read as: each version since makes of it what it says. None: as it is stored.
+    ///
+    /// # Errors
+    /// [`Error::Upcast`](crate::Error::Upcast) if one of them cannot.
+    pub fn upcast(
+        &self,
+        position: Position,
+        data: Raw,
+        limits: &Limits,
+        until: Position,
+    ) -> Result<Option<Document>> {
+        let mut made: Option<Document> = None;
+        let since = self.versions().filter(|version| position < version.position && version.position < until);
+        for version in since.filter(|version| version.has_upcast()) {
+            let Ok(schema) = &version.schema else { continue };
+            let before = made.as_ref().map_or(data, Document::raw);
+            let after = schema.upcast(before, limits).map_err(|unmade| match unmade {
+                Unmade::Ended(error) => error,
+                Unmade::Fault(why) => self.not_upcast(position, version, why),
+                Unmade::Over(why) => self.not_upcast(position, version, why.to_string()),
+            })?;
+            made = Some(after);
+        }
+        Ok(made)
+    }
+
+    fn not_upcast(&self, position: Position, version: &SchemaVersion, why: String) -> Error {
+        Error::Upcast {
+            event_type: self.event_type.clone(),
+            position: position.0,
+            version: version.number,
+            why,
+        }
     }
 
     /// What does not fit, as it is told.
@@ -85,6 +128,10 @@ impl CatalogSchema {
 }
 
 impl SchemaVersion {
+    fn has_upcast(&self) -> bool {
+        self.schema.as_ref().is_ok_and(|schema| schema.has_upcast())
+    }
+
     /// What the data of events is to be, where this version of the program understands it.
     pub fn schema(&self) -> Option<&Arc<dyn EventSchema>> {
         self.schema.as_ref().ok()

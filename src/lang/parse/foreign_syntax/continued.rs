@@ -212,7 +212,8 @@ fn of_describe(c: TokenCursor<'_>, start: TokenCursor<'_>, behind: usize) -> Opt
         (1, TokenKind::Text) => wrong(c.token(), "a name has no quotes, as in DESCRIBE Order", None),
         (2, TokenKind::Word | TokenKind::Keyword(_))
             if [
-                "TABLE", "ENTITY", "EVENT", "KIND", "TYPE", "INDEX", "VIEW", "VERB", "REACTION", "WEBHOOK", "SCHEDULE",
+                "TABLE", "ENTITY", "EVENT", "KIND", "TYPE", "INDEX", "VIEW", "VERB", "REACTION", "WEBHOOK",
+                "SCHEDULE",
             ]
             .contains(&&*name.source().to_ascii_uppercase()) =>
         {
