@@ -92,7 +92,7 @@ fn definitions(
     let other: Db = open::open_to_read(against, &opening, speech)?;
     let mut tried = Vec::new();
     for row in other.query("SHOW SCHEMAS")?.rows {
-        tried.push(Tried { statement: row?.get("definition")?, parameters: Parameters::new() });
+        tried.push(Tried { statement: row?.get("as")?, parameters: Parameters::new() });
     }
     other.close()?;
     match tried.is_empty() {

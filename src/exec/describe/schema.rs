@@ -22,8 +22,8 @@ pub(in crate::exec) fn show(snapshot: &Snapshot) -> impl Iterator<Item = Result<
             ("version", newest.number.into()),
             ("strict", rule.map_or(Value::Null, |rule| rule.is_strict().into())),
             ("warn", rule.map_or(Value::Null, |rule| rule.warns().into())),
+            ("as", newest.text.as_str().into()),
             ("defined", newest.position.0.into()),
-            ("definition", newest.text.as_str().into()),
             ("state", if rule.is_some() { "ready" } else { "not understood" }.into()),
         ]))
     };

@@ -227,7 +227,7 @@ fn each_definition_is_the_next_version_until_it_is_dropped() {
         assert_eq!(
             shown,
             [
-                r#"{"type":"A.b","version":2,"strict":true,"warn":false,"defined":5,"definition":"DEFINE EVENT A.b {x: text?} STRICT","state":"ready"}"#
+                r#"{"type":"A.b","version":2,"strict":true,"warn":false,"as":"DEFINE EVENT A.b {x: text?} STRICT","defined":5,"state":"ready"}"#
             ]
         );
         session.rows("DROP EVENT A.b");
