@@ -1,6 +1,7 @@
 //! The embedded API: a database, opened as a library.
 
 mod read;
+mod schema;
 
 use std::future::Future;
 use std::path::Path;

@@ -6,6 +6,8 @@ use crate::entity::EventType;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum DefinitionKind {
     Entity,
+    /// The schema of a type of events.
+    Event,
     Verb,
     Index,
     View,
@@ -46,7 +48,7 @@ macro_rules! names {
 
 impl DefinitionKind {
     /// All of them, as messages name them.
-    pub const ALL: [DefinitionKind; 8] = [
+    pub const ALL: [DefinitionKind; 9] = [
         DefinitionKind::Entity,
         DefinitionKind::Verb,
         DefinitionKind::Index,
@@ -55,11 +57,13 @@ impl DefinitionKind {
         DefinitionKind::Program(ProgramKind::Reaction),
         DefinitionKind::Program(ProgramKind::Webhook),
         DefinitionKind::Program(ProgramKind::Schedule),
+        DefinitionKind::Event,
     ];
 
     const fn names(self) -> &'static Names {
         match self {
             DefinitionKind::Entity => names!("entity"),
+            DefinitionKind::Event => names!("event"),
             DefinitionKind::Verb => names!("verb"),
             DefinitionKind::Index => names!("index"),
             DefinitionKind::View => names!("view"),
@@ -92,7 +96,7 @@ impl DefinitionKind {
 
     /// Whether its names are to be told from those of the other kinds: what is named in a statement could be either.
     pub fn has_names_of_its_own(self) -> bool {
-        !matches!(self, DefinitionKind::Index | DefinitionKind::Private)
+        !matches!(self, DefinitionKind::Index | DefinitionKind::Event | DefinitionKind::Private)
     }
 
     /// What runs by itself, if it is such a kind.

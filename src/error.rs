@@ -5,6 +5,7 @@
 
 mod conflict;
 mod missing;
+mod schema;
 
 use std::fmt;
 use std::io;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use crate::value::Value;
 pub use conflict::{Conflict, Witness};
 pub use missing::{Missing, MissingItem};
+pub use schema::{MemberMismatch, SchemaMismatch};
 
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -61,6 +63,10 @@ pub enum Error {
     #[error("{0}")]
     Refused(Box<Refusal>),
 
+    /// The data of an event does not fit the schema that is defined for its type; nothing was written.
+    #[error("refused: {0}")]
+    Schema(Box<SchemaMismatch>),
+
     /// An entity has no state, because one of its events could not be folded in. The event stands: events are facts.
     #[error(
         "{entity} has no state: {kind} at #{position} could not be folded in: {why}; ask for a point before #{position}, \
@@ -77,6 +83,22 @@ pub enum Error {
         why: String,
         /// What else can be done.
         advice: String,
+    },
+
+    /// An event of an earlier version of its schema cannot be read as the newest. It stands as it is stored.
+    #[error(
+        "{event_type} at #{position} cannot be read as version {version} of its schema: {why}; RAW reads it as it is stored, and \
+         another UPCAST of DEFINE EVENT may read it"
+    )]
+    Upcast {
+        /// The type of the event.
+        event_type: String,
+        /// Where it is.
+        position: u64,
+        /// The version of the schema.
+        version: u64,
+        /// Which part of `UPCAST`, and what was expected and found.
+        why: String,
     },
 
     /// Another handle, here or in another process, has the file open, or one that had its name before.
@@ -272,9 +294,12 @@ impl Error {
     pub fn class(&self) -> ErrorClass {
         match self {
             Error::Syntax(_) | Error::Invalid { .. } | Error::TooLarge { .. } => ErrorClass::Usage,
-            Error::Missing(_) | Error::Conflict(_) | Error::Refused(_) => ErrorClass::Refused,
+            Error::Missing(_) | Error::Conflict(_) | Error::Refused(_) | Error::Schema(_) => {
+                ErrorClass::Refused
+            }
             Error::Held { .. } | Error::Unopenable { .. } => ErrorClass::Unopenable,
             Error::Unfoldable { .. }
+            | Error::Upcast { .. }
             | Error::Corrupt { .. }
             | Error::Io { .. }
             | Error::Stopped { .. }
@@ -291,7 +316,9 @@ impl Error {
             Error::Missing(missing) => missing.item.kind(),
             Error::Conflict(_) => "conflict",
             Error::Refused(_) => "refused",
+            Error::Schema(_) => "schema",
             Error::Unfoldable { .. } => "unfoldable",
+            Error::Upcast { .. } => "upcast",
             Error::Held { .. } => "held",
             Error::Unopenable { .. } => "unopenable",
             Error::Corrupt { .. } => "corrupt",
@@ -320,9 +347,10 @@ impl Error {
         matches!(self, Error::Refused(_))
     }
 
-    /// Whether a write was turned down as the log stands, and nothing was written: a conflict, or a verb that was refused.
+    /// Whether a write was turned down as the log stands, and nothing was written: a conflict, a verb that was refused, or data that
+    /// does not fit.
     pub(crate) fn is_turned_down(&self) -> bool {
-        self.is_conflict() || self.is_refused()
+        self.is_conflict() || self.is_refused() || matches!(self, Error::Schema(_))
     }
 
     /// Whether the same may succeed later, and nothing was written: what was expected of the log was not so ([`Error::Conflict`]), an
@@ -416,6 +444,12 @@ impl Error {
 impl From<Conflict> for Error {
     fn from(conflict: Conflict) -> Error {
         Error::Conflict(Box::new(conflict))
+    }
+}
+
+impl From<SchemaMismatch> for Error {
+    fn from(mismatch: SchemaMismatch) -> Error {
+        Error::Schema(Box::new(mismatch))
     }
 }
 

@@ -16,6 +16,7 @@ mod describe;
 mod diff;
 mod dry_run;
 pub(crate) mod eval;
+mod event_schema;
 mod explain;
 mod find;
 mod fold;
@@ -29,9 +30,11 @@ pub(crate) mod program;
 mod project;
 pub(crate) mod reaction;
 mod recurrence;
+mod redefine;
 mod repeat;
 pub(crate) mod result;
 pub(crate) mod scan;
+pub(crate) mod schema_check;
 mod show;
 mod sort;
 mod sum;
@@ -66,6 +69,8 @@ use crate::store::snapshot::Snapshot;
 
 /// Answers a read. `views` is what reads of views remember for each other.
 pub(crate) fn read(snapshot: &Snapshot, views: &ViewCaches, plan: &ReadPlan) -> Result<QueryResult> {
+    let stored = plan.raw.then(|| snapshot.stored());
+    let snapshot = stored.as_ref().unwrap_or(snapshot);
     let mut answer = match &plan.kind {
         ReadKind::Events(events) => {
             QueryResult::rows(EventScan::new(snapshot, events)?.map(|event| Ok(event?.into())))
@@ -90,6 +95,7 @@ fn direct(snapshot: &Snapshot, read: &DirectRead) -> Result<QueryResult> {
         DirectRead::Diff(from, to) => diff::answer(snapshot, from, to)?,
         DirectRead::Definitions(kind) => show::definitions(snapshot, *kind)?,
         DirectRead::Describe(name) => describe::describe(snapshot, name)?,
+        DirectRead::DescribeType(kind) => describe::describe_schema(snapshot, kind)?,
         DirectRead::Types => QueryResult::rows(show::types(snapshot)?),
         DirectRead::Subscriptions => QueryResult::rows(show::subscriptions(snapshot)),
         DirectRead::Stats => QueryResult::row(show::stats(snapshot)?),

@@ -45,6 +45,8 @@
 //! 4. The leader checks each group in order, what it expects of the log with it (`store/admission/guard.rs`, `store/condition.rs`), and
 //!    gives each event its position, version, id and instant, in a frame in memory (`store/admission.rs`, `store/commit.rs`). The log
 //!    makes the frame durable (`store/log.rs`, `store/journal.rs`), and then it is applied: readers see it (`store/apply.rs`).
+//!    Where its type has a schema, its data was held to that on the caller's thread, and is so again if another one holds by now
+//!    (`store/admission/schema.rs`, `exec/event_schema.rs`).
 //! 5. It is read from the active memtable in memory (`store/memtable.rs`), by its position or by any of its terms (`store/index/term.rs`).
 //! 6. A checkpoint moves the frozen memtable into the tables, in one transaction, packed with its neighbours
 //!    (`store/checkpoint.rs`, `store/tables.rs`, `store/tables/block.rs`), with its place in every posting list (`store/index/posting.rs`).
@@ -182,6 +184,7 @@ pub mod project {
 /// Running a database: how it is opened, recovered, verified and measured; import and export.
 pub mod maintain {
     pub use crate::event::EventFormat;
+    pub use crate::exec::schema_check::SchemaCheck;
     #[cfg(feature = "signing")]
     pub use crate::signing::{HeadKey, HeadPublicKey, LogHead};
     pub use crate::store::{
@@ -210,6 +213,10 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide/rust.md")]
 struct GuideToRust;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/shapes.md")]
+struct GuideToSchemas;
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide/subscriptions.md")]

@@ -12,6 +12,7 @@ pub(crate) mod access_path;
 pub(crate) mod bind;
 mod by;
 pub(crate) mod datum;
+pub(crate) mod event_schema;
 mod explain;
 pub(crate) mod expr;
 mod fault;
@@ -50,7 +51,7 @@ pub(crate) use access_path::{
 #[cfg(test)]
 pub(crate) use access_path::{FORCED, Forced};
 pub(crate) use bind::{
-    BindInput, compares_instants, entity_definition, index_expression, private_definition,
+    BindInput, compares_instants, entity_definition, event_schema, index_expression, private_definition,
     program_definition, reaction_definition, row_key, schedule_definition, verb_definition, view_definition,
     webhook_definition,
 };

@@ -155,9 +155,11 @@ impl Statement {
         use lang::ast::{Admin, ReadStmt, Stmt};
         match &self.tree.statement {
             Stmt::Read(read) => !matches!(read, ReadStmt::Subscribe(_)),
-            Stmt::Explain { .. } | Stmt::Show(_) | Stmt::Describe(_) | Stmt::Admin(Admin::Verify { .. }) => {
-                true
-            }
+            Stmt::Explain { .. }
+            | Stmt::Show(_)
+            | Stmt::Describe(_)
+            | Stmt::DescribeType(_)
+            | Stmt::Admin(Admin::Verify { .. }) => true,
             Stmt::Write(_) | Stmt::Define(_) | Stmt::Forget(_) | Stmt::Drop { .. } | Stmt::Admin(_) => false,
         }
     }
@@ -198,7 +200,7 @@ fn kind_of(statement: &lang::ast::Stmt) -> StatementKind {
         Stmt::Forget(_) => Kind::Forget,
         Stmt::Drop { .. } => Kind::Drop,
         Stmt::Show(_) => Kind::Show,
-        Stmt::Describe(_) => Kind::Describe,
+        Stmt::Describe(_) | Stmt::DescribeType(_) => Kind::Describe,
         Stmt::Admin(Admin::Backup { .. }) => Kind::Backup,
         Stmt::Admin(Admin::Verify { .. }) => Kind::Verify,
         Stmt::Admin(Admin::Prove { .. }) => Kind::Prove,

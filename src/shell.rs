@@ -5,6 +5,7 @@
 //! what they answer. Results go to standard output, everything else to standard error. What goes wrong is a [`failure`],
 //! and [`exit`] tells its code.
 
+mod check;
 mod cli;
 mod commands;
 mod escape;
@@ -96,6 +97,9 @@ fn run(cli: Cli, terminal: Terminal, speech: Reporter, signals: &Signals) -> Res
         Some(CliCommand::Import(import)) => transfer::import_file(&import, &cli.opening, speech, signals),
         Some(CliCommand::Export(export)) => transfer::export_file(&export, &cli.opening, speech, signals),
         Some(CliCommand::Backup(backup)) => maintain::backup_file(&backup, &cli.opening, speech, signals),
+        Some(CliCommand::Check(check)) => {
+            check::check_file(&check, &cli.opening, format, &terminal, speech, signals)
+        }
         Some(CliCommand::Rescue(rescue)) => {
             maintain::rescue_file(&rescue, &cli.opening, format, speech, signals)
         }

@@ -31,6 +31,7 @@ mod cursor_moves;
 pub(crate) mod cursor_writer;
 pub mod disk;
 mod durability;
+pub(crate) mod event_schema;
 mod failures;
 pub(crate) mod fault_injection;
 pub(crate) mod forget;

@@ -72,6 +72,8 @@ pub(crate) struct CommitCounts {
     /// Groups that failed otherwise.
     pub failed: Counter,
     pub events: Counter,
+    /// Events that do not fit their schemas, which only warn.
+    pub unfit: Counter,
     /// Of frames, as they are written.
     pub bytes: Counter,
     pub frames: Counter,

@@ -39,7 +39,7 @@ const FLOORS: &[&[&str]] = &[
 const ROOMS: &[&[&str]] = &[
     &["disk", "durability", "fault_injection", "index", "mutex", "progress", "report"],
     &["background", "failures", "journal", "log_progress", "pace", "state"],
-    &["committer", "tables", "temporary", "verb"],
+    &["committer", "event_schema", "tables", "temporary", "verb"],
     &["catalog", "chain", "cipher", "cursor_moves", "name"],
     &["keyring", "read_form"],
     &["cursor", "log", "memtable", "touched"],
@@ -59,7 +59,9 @@ const ROOMS: &[&[&str]] = &[
 /// paths. The rest stands above them all.
 const ROOMS_OF_PLANS: &[&[&str]] = &[
     &["datum expr fault field function moment order parameters past_tense"],
-    &["absence by find logical model program reaction shape subscription verb view webhook window write"],
+    &[
+        "absence by event_schema find logical model program reaction shape subscription verb view webhook window write",
+    ],
     &["bind"],
     &["access_path"],
 ];

@@ -569,6 +569,7 @@ const SHOWN: &[(&str, usize)] = &[
     ("docs/guide/private.md", 0),
     ("docs/guide/reactions.md", 0),
     ("docs/guide/rust.md", 0),
+    ("docs/guide/shapes.md", 0),
     ("docs/guide/shell.md", 0),
     ("docs/guide/states.md", 3),
     ("docs/guide/subscriptions.md", 0),

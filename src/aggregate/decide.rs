@@ -300,7 +300,7 @@ impl<A: Decide> CommandBuilder<'_, A> {
             match appended {
                 // The same key has come through meanwhile: what it left behind is found above.
                 Ok(AppendOutcome { repeated: true, .. }) => {}
-                Ok(AppendOutcome { events, repeated: false }) => {
+                Ok(AppendOutcome { events, repeated: false, .. }) => {
                     let decode = |(position, bytes)| codec::decode(position, bytes);
                     let events = events.into_iter().map(decode).collect::<Result<Vec<Event>>>()?;
                     for event in &events {

@@ -150,14 +150,18 @@ pub(crate) fn load(
     entity: &Entity,
     until: FoldBound,
 ) -> Option<AggregateSnapshot> {
+    // What was made of events before they were read in another form holds no more.
+    let reformed = snapshot.indexes().reformed();
     let shelved = shelf.load(name, entity, until.through, until.by);
+    let shelved = shelved.filter(|kept| kept.position >= reformed);
     snapshot.counts().aggregate_cache.count(shelved.is_some());
     // What cannot be read of the file is as if it were not there: the log tells all that it could.
     let stored = |position| {
         let read = |bytes: Option<&[u8]>| {
             Ok(bytes.and_then(|bytes| rmp_serde::from_slice::<AggregateSnapshot>(bytes).ok()))
         };
-        snapshot.with_named_snapshot(name, entity, position, read).ok().flatten()
+        let kept = snapshot.with_named_snapshot(name, entity, position, read).ok().flatten();
+        kept.filter(|kept| kept.position >= reformed)
     };
     let mut newest = stored(until.through);
     if newest.as_ref().is_some_and(|kept| !kept.serves(until)) {

@@ -11,6 +11,7 @@ mod outcomes;
 mod proof;
 mod rescue;
 mod running;
+mod schemas;
 mod shared;
 mod sweep;
 

@@ -110,6 +110,19 @@ pub(crate) fn encode(
     out[start..start + 4].copy_from_slice(&checksum.to_be_bytes());
 }
 
+/// The stored form of other data behind what comes before data: the lead and the header.
+pub(super) fn joined(position: Position, before: &[u8], data: &[u8], metadata: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(before.len() + size_of::<u32>() + data.len() + metadata.len());
+    out.extend_from_slice(before);
+    out.extend_from_slice(&(data.len() as u32).to_be_bytes());
+    out.extend_from_slice(data);
+    out.extend_from_slice(metadata);
+    if let Some((stored, rest)) = out.split_first_chunk_mut::<4>() {
+        *stored = checksum(position, rest).to_be_bytes();
+    }
+    out
+}
+
 /// Which of the members that need not be there are, a bit each.
 fn mask_of(new: &NewEvent, kind: &EventType, target: Option<&Entity>, assigned: &Assigned) -> u32 {
     let mut mask = 0;
@@ -230,6 +243,12 @@ pub(super) fn holds_together(mask: u32) -> bool {
     (has(TARGET) || !has(TARGET_KIND))
         && (has(PRODUCER) || !has(PRODUCER_VERSION | PRODUCER_VECTOR))
         && !(has(CAUSE_EVENT) && has(CAUSE_NAMED))
+}
+
+/// How long the header is, by the bytes before it.
+pub(super) fn header_length(bytes: &[u8]) -> Option<usize> {
+    let word = u32::from_be_bytes(*bytes.get(4..LEAD)?.first_chunk::<4>()?);
+    Some((word & !(ENCRYPTED | FORGOTTEN)) as usize)
 }
 
 /// Whether an event has values that are stored encrypted, told by its first bytes.

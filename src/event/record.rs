@@ -137,6 +137,25 @@ impl<'a> Record<'a> {
         Values(self.bytes.get(from as usize..end).unwrap_or_default())
     }
 
+    /// The type of stored bytes that nobody has looked at, without a look at their checksum.
+    pub fn kind_of(bytes: &[u8]) -> Option<&[u8]> {
+        let length = codec::header_length(bytes)?;
+        let mut values = Values(bytes.get(codec::LEAD..)?.get(..length)?);
+        values.skip()?;
+        values.skip()?;
+        values.skip_id()?;
+        Raw(values.0).text().map(|(kind, _)| kind)
+    }
+
+    /// The bytes of the same event with other data.
+    pub fn with_data(&self, data: &[u8]) -> Vec<u8> {
+        let (header, metadata) = (
+            self.bytes.get(..self.data as usize - size_of::<u32>()).unwrap_or_default(),
+            self.bytes.get(self.metadata as usize..).unwrap_or_default(),
+        );
+        codec::joined(self.position, header, data, metadata)
+    }
+
     pub fn position(&self) -> Position {
         self.position
     }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{index, model, private, reaction, verb, view};
+use super::{event_schema, index, model, private, reaction, verb, view};
 use crate::error::Result;
 use crate::event::ExpectNone;
 use crate::plan::{self, bind::Names};
 use crate::store::catalog::{Compile, Derive, Flow, PrivateFields, ProgramKind};
 use crate::store::condition::{CommitCondition, CompileConditions};
+use crate::store::event_schema::EventSchema;
 use crate::store::snapshot::Snapshot;
 use crate::store::state::fold::Fold;
 use crate::store::verb::VerbHandler;
@@ -23,6 +24,10 @@ impl Compile for Compiler {
 
     fn entity(&self, text: &str) -> Result<(String, Arc<dyn Fold>)> {
         model::compile(text)
+    }
+
+    fn event(&self, text: &str) -> Result<(String, Arc<dyn EventSchema>)> {
+        event_schema::compile(text)
     }
 
     fn verb(&self, text: &str) -> Result<(String, Arc<dyn VerbHandler>)> {

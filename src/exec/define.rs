@@ -1,10 +1,11 @@
 //! Definitions: what is defined, and what ends, as events about it.
 
 use super::dead_letter;
+use super::redefine;
 use super::repeat::{self, Again};
 use super::result::{QueryResult, Row};
 use super::write::{self, Lone};
-use crate::definition::ProgramKind;
+use crate::definition::{DefinitionKind, ProgramKind};
 use crate::entity::{Entity, EventType, NameText, Position, Version};
 use crate::error::{Error, Result};
 use crate::event::{Expect, NewEvent, codec};
@@ -47,6 +48,10 @@ pub(super) fn same(snapshot: &Snapshot, wanted: &Define) -> Option<Position> {
             (finder.text.as_str(), finder.position)
         }
         Defined::Entity => catalog.model(name).map(|model| (model.text.as_str(), model.position))?,
+        Defined::Event => {
+            let schema = catalog.schema(name)?.newest();
+            (schema.text.as_str(), schema.position)
+        }
         Defined::Verb(_) => catalog.verb(name).map(|verb| (verb.text.as_str(), verb.position))?,
         Defined::Program(kind) => {
             catalog.program(*kind, name).map(|program| (program.text.as_str(), program.position))?
@@ -83,6 +88,7 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
     // What is wrong with it is told here in its own words.
     match &define.what {
         Defined::Entity => drop(super::model::compile(text)?),
+        Defined::Event => drop(super::event_schema::compile(text)?),
         Defined::Verb(kind) => {
             super::verb::compile(text)?;
             stays_with(&snapshot, &define.name, kind)?;
@@ -101,7 +107,11 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
     if kind.program().is_some() && !again.as_ref().is_some_and(Again::goes_on) {
         data.extend([dead_letter::none()]);
     }
-    let outcome = match append(store, event.data(&Value::Object(data))) {
+    let event = event.data(&Value::Object(data));
+    if define.what == Defined::Event && super::event_schema::compile(text)?.1.has_upcast() {
+        return redefine::define(store, define, event);
+    }
+    let outcome = match append(store, event) {
         // Somebody else may have said the same just now.
         Err(error) if error.is_conflict() => {
             return defined_already(&store.snapshot(), define)?.ok_or(error);
@@ -145,6 +155,7 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
             }
         }
         Defined::Private => answer.notices.extend(super::private::in_plain(&snapshot, text)?),
+        Defined::Event => answer.notices.extend(define.notices.iter().cloned()),
         Defined::Index(_) | Defined::View | Defined::Entity | Defined::Verb(_) => {}
     }
     Ok(answer)
@@ -188,6 +199,11 @@ pub(super) fn drop_definition(store: &Store, drop: &Drop) -> Result<QueryResult>
         return Err(Error::conflict(what, "one that is defined", "none"));
     }
     let event = about(&snapshot, (kind.dropped(), kind.target()), &drop.name, drop.actor.as_ref())?;
+    if kind == DefinitionKind::Event
+        && snapshot.indexes().schema(&drop.name).is_some_and(|schema| schema.has_upcast())
+    {
+        return redefine::drop_schema(store, drop, event);
+    }
     Ok(rows(append(store, event)?))
 }
 
@@ -205,7 +221,7 @@ fn drop_subscription(store: &Store, name: &str) -> Result<QueryResult> {
 }
 
 /// An event about a definition, of which nobody has said anything since.
-fn about(
+pub(super) fn about(
     snapshot: &Snapshot,
     (kind, about): (&str, &str),
     name: &str,

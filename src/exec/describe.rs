@@ -1,5 +1,8 @@
 //! `DESCRIBE` and `SHOW KINDS`: what there is to know of a kind of entities, of a verb, of a view, or of an index.
 
+mod observed;
+mod schema;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,6 +21,7 @@ use crate::store::catalog::{self, CatalogModel, DefinedView};
 use crate::store::index::term::Term;
 use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::value::{Object, Value};
+pub(super) use schema::{describe as describe_schema, show as schemas};
 
 /// How many of the newest events of a type are looked at for the members of their data.
 const LOOKED_AT: usize = 256;
@@ -241,8 +245,7 @@ fn definition(
     position: Position,
     version: Version,
 ) -> Result<Row> {
-    let event = snapshot.event(position)?;
-    let event: Event = event.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
+    let event = definition_event(snapshot, position)?;
     Ok(fields([
         (what, name.into()),
         ("definition", text.into()),
@@ -251,6 +254,12 @@ fn definition(
         ("by", event.actor.as_ref().map_or(Ok(Value::Null), Value::of)?),
         ("before", version.0.saturating_sub(1).into()),
     ]))
+}
+
+/// The event of a definition.
+fn definition_event(snapshot: &Snapshot, position: Position) -> Result<Event> {
+    let event = snapshot.event(position)?;
+    event.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))
 }
 
 /// Of which entities a verb is, whose it is, what it asks, and what it makes.

@@ -92,6 +92,8 @@ pub(super) struct Scope<'a> {
     found: Option<&'a CandidateEntity<'a>>,
     /// What a verb sees.
     seen: Option<&'a VerbInput<'a>>,
+    /// Data of no event yet.
+    data: Option<Raw<'a>>,
     /// What a group has.
     slots: &'a [Datum<'static>],
     /// What `NOW` is in what is written; elsewhere it is a constant.
@@ -107,6 +109,7 @@ impl<'a> Scope<'a> {
             state: None,
             found: None,
             seen: None,
+            data: None,
             slots: &[],
             now: None,
             allowance: Allowance::of(limits),
@@ -116,6 +119,11 @@ impl<'a> Scope<'a> {
     /// The fields of an event.
     pub fn of(event: &'a Record<'a>, limits: &'a Limits) -> Scope<'a> {
         Scope { event: Some(event), ..Scope::within(limits) }
+    }
+
+    /// The data of an event alone.
+    pub fn of_data(data: Raw<'a>, limits: &'a Limits) -> Scope<'a> {
+        Scope { data: Some(data), ..Scope::within(limits) }
     }
 
     /// The fields of an event, and of the state before it.
@@ -249,7 +257,10 @@ impl<'a> Scope<'a> {
             (Some(found), _, _) => field_of_found(found, field),
             (None, Some(seen), _) => field_of_seen(seen, field, &self.allowance),
             (None, None, Some(event)) => field_of(event, field, &self.allowance),
-            (None, None, None) => Datum::Null,
+            (None, None, None) => match (self.data, field) {
+                (Some(data), Field::Data(steps)) => within(data, steps, &self.allowance),
+                _ => Datum::Null,
+            },
         }
     }
 
@@ -257,7 +268,10 @@ impl<'a> Scope<'a> {
     fn documents(&self) -> Option<(Raw<'a>, Raw<'a>)> {
         match self.seen {
             Some(seen) => Some((seen.data, seen.metadata)),
-            None => self.event.map(|event| (event.data(), event.metadata())),
+            None => match self.data {
+                Some(data) => Some((data, Raw(&[0x80]))),
+                None => self.event.map(|event| (event.data(), event.metadata())),
+            },
         }
     }
 

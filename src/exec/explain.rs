@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::result::{QueryResult, Row};
 use super::show::fields;
-use super::{ViewCaches, define, private, read, write};
+use super::{ViewCaches, define, private, read, schema_check, write};
 use crate::entity::{Entity, Position, PositionRange, Version};
 use crate::error::Result;
 use crate::event::Expect;
@@ -56,7 +56,13 @@ pub(crate) fn explain(
     let mut lines: Vec<String> = plan.to_string().lines().map(str::to_owned).collect();
     let outcome = match &plan {
         Plan::Write(WritePlan::Append(append)) => dry_run(store, snapshot, append)?,
-        Plan::Write(WritePlan::Define(define)) => vec![defining(snapshot, define)],
+        Plan::Write(WritePlan::Define(define)) => {
+            let mut lines = vec![defining(snapshot, define)];
+            if define.what == Defined::Event {
+                lines.extend(schema_check::tried(snapshot, &define.text)?);
+            }
+            lines
+        }
         Plan::Write(WritePlan::Forget(forget)) => private::explain(snapshot, forget)?,
         _ => Vec::new(),
     };
@@ -123,7 +129,7 @@ fn defining(snapshot: &Snapshot, define: &Define) -> String {
     let beside = match define.what {
         Defined::Index(_) => catalog.get(&define.name).map(|index| index.position),
         Defined::View => catalog.view(&define.name).map(|view| view.position),
-        Defined::Entity | Defined::Verb(_) | Defined::Private | Defined::Program(_) => {
+        Defined::Entity | Defined::Event | Defined::Verb(_) | Defined::Private | Defined::Program(_) => {
             return replacing(catalog.defined(define.what.kind(), &define.name));
         }
     };

@@ -1,6 +1,6 @@
 //! Models: what a definition makes of events.
 
-mod path;
+pub(super) mod path;
 
 use std::sync::Arc;
 

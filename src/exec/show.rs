@@ -25,6 +25,7 @@ pub(super) fn fields<const N: usize>(members: [(&str, Value); N]) -> Row {
 pub(super) fn definitions(snapshot: &Snapshot, kind: DefinitionKind) -> Result<QueryResult> {
     Ok(match kind {
         DefinitionKind::Entity => describe::kinds(snapshot)?,
+        DefinitionKind::Event => QueryResult::rows(describe::schemas(snapshot)),
         DefinitionKind::Verb => QueryResult::rows(describe::verbs(snapshot)),
         DefinitionKind::Index => QueryResult::rows(index::show(snapshot)?),
         DefinitionKind::View => QueryResult::rows(view::show(snapshot)?),

@@ -33,8 +33,10 @@ mod models;
 mod private;
 mod reactions;
 mod reads;
+mod schemas;
 mod shaped;
 mod shaped_naively;
+mod upcasts;
 mod verbs;
 mod views;
 

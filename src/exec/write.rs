@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::result::{QueryResult, Row};
 use super::show::fields;
-use super::{define, eval, private, program};
+use super::{define, eval, private, program, schema_check};
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::document::Document;
@@ -77,6 +77,7 @@ fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<QueryResult
             notices.extend(without_id(&store.snapshot(), "this event", &lone)?);
         }
         notices.extend(ahead);
+        notices.extend(schema_check::warned(&outcome.warnings));
     }
     let rows = outcome.events.into_iter().map(move |(position, bytes)| {
         Ok(Row::Event { event: codec::decode(position, bytes)?, repeated: outcome.repeated })

@@ -20,11 +20,13 @@ use crate::entity::{EventType, Position};
 use crate::time::Timestamp;
 
 mod define;
+mod event_schema;
 pub(in crate::lang) mod expr;
 pub(in crate::lang) mod read;
 pub(in crate::lang) mod write;
 
 pub(crate) use define::*;
+pub(crate) use event_schema::*;
 pub(crate) use expr::*;
 pub(crate) use read::*;
 pub(crate) use write::*;
@@ -112,6 +114,8 @@ pub(crate) enum Stmt {
     },
     Show(ShowTarget),
     Describe(Name),
+    /// Of a type of events.
+    DescribeType(TypeRef),
     Admin(Admin),
 }
 

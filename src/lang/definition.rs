@@ -9,6 +9,7 @@ use crate::definition::{DefinitionKind, ProgramKind};
 fn words(kind: DefinitionKind) -> (K, K, TokenClass) {
     match kind {
         DefinitionKind::Entity => (K::Entity, K::Kinds, TokenClass::Kind),
+        DefinitionKind::Event => (K::Event, K::Schemas, TokenClass::Type),
         DefinitionKind::Verb => (K::Verb, K::Verbs, TokenClass::Verb),
         DefinitionKind::Index => (K::Index, K::Indexes, TokenClass::Index),
         DefinitionKind::View => (K::View, K::Views, TokenClass::View),

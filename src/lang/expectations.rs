@@ -74,6 +74,8 @@ nouns! {
     /// Where an expression may begin; its first word may be a field.
     Expression "an expression"
     Value "a value"
+    /// Of a member of the data of events.
+    DataType "a type of data like text, [text] or {…}"
     /// A path in the state.
     StatePath "a field of the state"
     /// A key of an object.

@@ -18,6 +18,7 @@ use crate::lang::token::{Symbol, Token, TokenKind, lex, lex_at_most};
 
 mod cursor;
 mod define;
+mod event_schema;
 mod expr;
 mod fault;
 mod foreign_syntax;

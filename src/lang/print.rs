@@ -10,6 +10,7 @@ use super::keyword::Keyword;
 use crate::entity::is_word;
 use crate::time::display_duration;
 
+mod event_schema;
 mod expr;
 mod statement;
 
@@ -117,15 +118,24 @@ impl Display for Period {
     }
 }
 
-impl Display for TypeRef {
+/// A type: names with dots between.
+struct DottedName<'a>(&'a str);
+
+impl Display for DottedName<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for (i, part) in self.event_type.as_str().split('.').enumerate() {
+        for (i, part) in self.0.split('.').enumerate() {
             if i > 0 {
                 f.write_str(".")?;
             }
             write!(f, "{}", QuotedName(part))?;
         }
         Ok(())
+    }
+}
+
+impl Display for TypeRef {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", DottedName(self.event_type.as_str()))
     }
 }
 

@@ -93,8 +93,8 @@ enum ResidualCheck {
 /// Makes the plan of a statement of what it asks.
 pub(super) fn plan(snapshot: &Snapshot, asked: LogicalPlan) -> Result<Plan> {
     Ok(match asked {
-        LogicalPlan::Read { read, notices, as_of } => {
-            Plan::Read(ReadPlan { kind: self::read(snapshot, read)?, notices, as_of })
+        LogicalPlan::Read { read, notices, as_of, raw } => {
+            Plan::Read(ReadPlan { kind: self::read(snapshot, read)?, notices, as_of, raw })
         }
         LogicalPlan::Write(write) => Plan::Write(write),
         LogicalPlan::Subscribe(subscription) => Plan::Subscribe(subscription),

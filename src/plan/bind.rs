@@ -12,11 +12,13 @@ mod call;
 mod circle;
 mod define;
 mod diagnostics;
+mod event_schema;
 mod event_template;
 mod expr;
 mod find;
 mod hint;
 mod instants;
+mod json_schema;
 mod mismatch;
 mod model;
 mod names;
@@ -52,6 +54,7 @@ use crate::lang::ast::{
 use crate::time::Timestamp;
 use crate::value::Value;
 pub(crate) use define::{index_expression, program_definition};
+pub(crate) use event_schema::event_schema;
 use expr::NameScope;
 pub(crate) use instants::compares_instants;
 pub(crate) use model::entity_definition;
@@ -70,8 +73,10 @@ pub(crate) use hint::hints;
 /// Says what a statement asks.
 pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<LogicalPlan> {
     let binder = Binder::new(input, Some(names));
-    let read =
-        |read| Ok(LogicalPlan::Read { read, notices: binder.notices.take(), as_of: binder.as_of.get() });
+    let read = |read| {
+        let (notices, as_of) = (binder.notices.take(), binder.as_of.get());
+        Ok(LogicalPlan::Read { read, notices, as_of, raw: binder.raw.get() })
+    };
     let direct = |direct| read(LogicalRead::Direct(direct));
     match statement {
         Stmt::Explain { analyze, statement } => {
@@ -126,6 +131,7 @@ pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<L
         Stmt::Drop { kind, name } => binder.drop_definition(*kind, name).map(LogicalPlan::Write),
         Stmt::Show(target) => direct(shown(*target)),
         Stmt::Describe(name) => direct(DirectRead::Describe(binder.described(name)?)),
+        Stmt::DescribeType(described) => direct(DirectRead::DescribeType(binder.described_type(described)?)),
         Stmt::Admin(Admin::Retry { kind, name, position }) => {
             binder.settle(*kind, name, *position, true).map(LogicalPlan::Write)
         }
@@ -181,6 +187,8 @@ struct Binder<'a> {
     notices: RefCell<Vec<String>>,
     /// How much of the log is seen.
     as_of: Cell<Option<Position>>,
+    /// Whether events are read as they are stored.
+    raw: Cell<bool>,
     /// What all that is worked out already may take.
     allowance: Allowance<'a>,
     /// Somebody says it now, and is told what is too large. What is stored is understood all the same, so that it can be dropped: it is
@@ -206,6 +214,7 @@ impl<'a> Binder<'a> {
             now: OnceCell::new(),
             notices: RefCell::default(),
             as_of: Cell::default(),
+            raw: Cell::default(),
             allowance,
             is_new: names.is_some(),
             instants: Cell::new(false),

@@ -54,6 +54,7 @@ impl Display for Drop {
         let (what, then) = match kind {
             DefinitionKind::Index => ("index", "and drop its lists in the background"),
             DefinitionKind::Entity => ("definition of", "whose events are merged from then on"),
+            DefinitionKind::Event => ("schema of", "whose data may be anything from then on"),
             DefinitionKind::Verb => ("verb", "which nobody performs from then on"),
             DefinitionKind::View => ("view", "and drop what is kept of it in the background"),
             DefinitionKind::Private => {
@@ -74,6 +75,9 @@ impl Display for Define {
                 f.write_str("\n  and build it from the whole log in the background")
             }
             Defined::Entity => write!(f, "append the definition of {name}, which holds at once\n  {text}"),
+            Defined::Event => {
+                write!(f, "append the definition of the events {}, which holds at once\n  {text}", self.name)
+            }
             Defined::Verb(_) => {
                 write!(f, "append the definition of the verb {name}, which holds at once\n  {text}")
             }
@@ -102,6 +106,9 @@ impl Display for Define {
 
 impl Display for ReadPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.raw {
+            f.write_str("as they are stored, ")?;
+        }
         match &self.kind {
             ReadKind::Events(events) => events.fmt(f),
             ReadKind::Shaped(shaped) => shaped.fmt(f),
@@ -123,6 +130,9 @@ impl Display for DirectRead {
             DirectRead::Describe(name) => {
                 let name = NameText(name);
                 write!(f, "read what is defined of {name}, its types and some of their newest events")
+            }
+            DirectRead::DescribeType(kind) => {
+                write!(f, "read what is defined of {kind}, and count its events")
             }
             DirectRead::Definitions(DefinitionKind::Program(kind)) => {
                 write!(f, "list each {} with its place in the log", kind.word())

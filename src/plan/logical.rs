@@ -15,7 +15,7 @@ use super::webhook::Secret;
 use super::window::{LogWindow, RowLimit};
 use super::write::WritePlan;
 use crate::definition::DefinitionKind;
-use crate::entity::{Entity, Position};
+use crate::entity::{Entity, EventType, Position};
 use crate::pattern::Pattern;
 use crate::store::ChainHash;
 use crate::time::Timestamp;
@@ -30,6 +30,8 @@ pub(crate) enum LogicalPlan {
         notices: Vec<String>,
         /// How much of the log it sees, where it looks at that.
         as_of: Option<Position>,
+        /// Events are read as they are stored.
+        raw: bool,
     },
     Write(WritePlan),
     Subscribe(SubscriptionPlan),
@@ -92,6 +94,8 @@ pub(crate) enum DirectRead {
     Trace(TracePlan),
     /// What is known of a kind of entities, of a verb or of an index.
     Describe(String),
+    /// Of a type of events.
+    DescribeType(EventType),
     /// What is defined of a kind; of entities the kinds that only events are about, too.
     Definitions(DefinitionKind),
     Types,

@@ -115,6 +115,8 @@ pub(crate) enum Defined {
     /// What it is of.
     Index(On),
     Entity,
+    /// The schema of a type of events.
+    Event,
     /// Of which entities it is.
     Verb(String),
     View,
@@ -127,6 +129,7 @@ impl Defined {
         match self {
             Defined::Index(_) => DefinitionKind::Index,
             Defined::Entity => DefinitionKind::Entity,
+            Defined::Event => DefinitionKind::Event,
             Defined::Verb(_) => DefinitionKind::Verb,
             Defined::View => DefinitionKind::View,
             Defined::Private => DefinitionKind::Private,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bygone::maintain::{ChainHash, EventFormat, ExportOptions};
-use bygone::{Entity, Options, Pattern, Position, Timestamp, Value};
+use bygone::{Entity, EventType, Options, Pattern, Position, Timestamp, Value};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exit;
@@ -21,7 +21,7 @@ use super::terminal::Terminal;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = exit::HELP,
-    override_usage = "bygone [OPTIONS] FILE [STATEMENT]...\n       bygone run FILE\n       bygone watch FILE [PATTERN]\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]\n       bygone backup FILE TO\n       bygone compact FILE\n       bygone verify FILE\n       bygone rescue FILE TO",
+    override_usage = "bygone [OPTIONS] FILE [STATEMENT]...\n       bygone run FILE\n       bygone watch FILE [PATTERN]\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]\n       bygone backup FILE TO\n       bygone compact FILE\n       bygone verify FILE\n       bygone check FILE --against OTHER\n       bygone rescue FILE TO",
     disable_help_subcommand = true,
     max_term_width = 100
 )]
@@ -204,6 +204,8 @@ pub enum CliCommand {
     Compact(CompactArgs),
     /// Compare everything that follows from the log with the log, or the log with a hash that was noted
     Verify(VerifyArgs),
+    /// Tell which events do not fit schemas that are not defined here yet
+    Check(CheckArgs),
     /// Put every event that can still be read from a damaged file, and from its journals, into a new one
     Rescue(RescueArgs),
 }
@@ -246,6 +248,21 @@ pub struct VerifyArgs {
     /// The position that the hash was noted at, like #42; anywhere, if not said
     #[arg(long, value_name = "POSITION", requires = "against", value_parser = position)]
     pub at: Option<Position>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub struct CheckArgs {
+    /// The database whose events are held to the schemas
+    pub file: PathBuf,
+
+    /// What they are held to: a database that defines events, or a file of JSON Schema, whose name ends with .json
+    #[arg(long, value_name = "OTHER")]
+    pub against: PathBuf,
+
+    /// The type of events that the JSON Schema is of, like Order.placed; its title, if not said
+    #[arg(long = "type", value_name = "TYPE")]
+    pub event_type: Option<EventType>,
 }
 
 #[derive(Debug, Args)]

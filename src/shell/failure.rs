@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use bygone::error::{MissingItem, SyntaxFault};
+use bygone::error::{MemberMismatch, MissingItem, SyntaxFault};
 use bygone::{Error, Object};
 use serde::Serialize;
 
@@ -124,6 +124,8 @@ struct FailureLine<'a> {
     large: Option<SizeFields>,
     #[serde(flatten)]
     refusal: Option<RefusalFields<'a>>,
+    #[serde(flatten)]
+    schema: Option<SchemaFields<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     suggestion: Option<&'a str>,
 }
@@ -191,6 +193,30 @@ struct RefusalFields<'a> {
     values: Option<Object>,
 }
 
+/// Of data that does not fit its schema.
+#[derive(Serialize)]
+struct SchemaFields<'a> {
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    version: u64,
+    members: Vec<MemberFields<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct MemberFields<'a> {
+    path: &'a str,
+    expected: &'a str,
+    found: &'a str,
+}
+
+impl<'a> MemberFields<'a> {
+    fn of(mismatch: &'a MemberMismatch) -> MemberFields<'a> {
+        MemberFields { path: &mismatch.path, expected: &mismatch.expected, found: &mismatch.found }
+    }
+}
+
 impl<'a> FailureLine<'a> {
     fn of(failure: &'a CommandFailure) -> FailureLine<'a> {
         let mut line = FailureLine {
@@ -205,6 +231,7 @@ impl<'a> FailureLine<'a> {
             missing: None,
             large: None,
             refusal: None,
+            schema: None,
             suggestion: None,
         };
         let CommandFailure::Error { error, statement } = failure else { return line };
@@ -241,6 +268,16 @@ impl<'a> FailureLine<'a> {
                     condition: refusal.condition.as_deref(),
                     values: Some(refusal.values.iter().cloned().collect::<Object>())
                         .filter(|values| !values.is_empty()),
+                });
+            }
+            Error::Upcast { position, .. } => line.position = Some(*position),
+            Error::Schema(mismatch) => {
+                line.position = mismatch.definition;
+                line.schema = Some(SchemaFields {
+                    event_type: &mismatch.event_type,
+                    version: mismatch.version,
+                    members: mismatch.members.iter().map(MemberFields::of).collect(),
+                    more: Some(mismatch.more).filter(|more| *more > 0),
                 });
             }
             _ => {}

@@ -11,6 +11,7 @@ mod event;
 mod existence;
 mod guard;
 mod private;
+mod schema;
 mod vector;
 
 pub(super) use dry_run::TrialTrace;
@@ -24,6 +25,7 @@ use super::append_request::{
 };
 use super::catalog::Catalog;
 use super::committer::Committer;
+use super::event_schema::SchemaWarnings;
 use super::index::term::Term;
 use super::kernel::Kernel;
 use super::memtable::{ListEnd, Memtables, Staged};
@@ -99,6 +101,7 @@ impl AdmissionBatch {
 /// A request on its way into a batch: what was staged of it, and how to take that back.
 struct Staging {
     events: Vec<(Position, Arc<[u8]>)>,
+    warnings: SchemaWarnings,
     undo: Vec<Undo>,
     // How the batch was before.
     next: Position,
@@ -118,6 +121,7 @@ impl Staging {
     fn begin(committer: &mut Committer, batch: &AdmissionBatch) -> Staging {
         Staging {
             events: Vec::new(),
+            warnings: SchemaWarnings::default(),
             undo: Vec::new(),
             next: batch.next,
             payload: committer.frame.payload_mut().len(),
@@ -182,7 +186,10 @@ impl Admission<'_> {
             false => self.stage_verbs(committer, batch, request, &mut staging),
         };
         match staged {
-            Ok(()) => Ok(AppendOutcome { events: staging.events, repeated: false }),
+            Ok(()) => {
+                let Staging { events, warnings, .. } = staging;
+                Ok(AppendOutcome { events, repeated: false, warnings })
+            }
             Err(error) => {
                 staging.take_back(committer, batch);
                 Err(error)
@@ -212,7 +219,7 @@ impl Admission<'_> {
         }
         match unknown {
             None if keys.is_empty() => Ok(None),
-            None => Ok(Some(AppendOutcome { events, repeated: true })),
+            None => Ok(Some(AppendOutcome { events, repeated: true, ..AppendOutcome::default() })),
             Some(_) if events.is_empty() => Ok(None),
             Some(key) => {
                 let what = format!("a group of {} keys", keys.len());

@@ -9,14 +9,16 @@ mod key_claim;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::catalog::CatalogChange;
+use super::catalog::{Catalog, CatalogChange};
 use super::condition::{Checked, CommitCondition};
+use super::event_schema::{Mismatches, SchemaWarnings};
 use super::index::term::{self, IndexSpace, Term};
 use super::kernel::Kernel;
 use super::memtable::{ListEnd, Memtables};
 use super::options::Options;
 use super::snapshot::{ReadTxn, Snapshot};
 use super::verb::{PerformRequest, check_not_deciding};
+use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result, shorten};
@@ -98,6 +100,8 @@ pub(crate) struct PreparedEvent {
     pub known: Option<Position>,
     /// What must not be before it.
     pub conditions: Vec<Checked>,
+    /// What of its data does not fit the schema that is defined at a position, which was the newest of its type when it was looked up.
+    pub checked: Option<(Position, Mismatches)>,
     /// What it makes of the indexes.
     pub change: Option<CatalogChange>,
     /// It has the correlation of its cause, or none of this log. Else its cause was not in the log yet, and is looked at when it is.
@@ -105,11 +109,13 @@ pub(crate) struct PreparedEvent {
 }
 
 /// What became of a group.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct AppendOutcome {
     pub events: Vec<(Position, Arc<[u8]>)>,
     /// The key was known: these are the events of the first time.
     pub repeated: bool,
+    /// Those that do not fit their schemas.
+    pub warnings: SchemaWarnings,
 }
 
 impl AppendOutcome {
@@ -164,6 +170,7 @@ impl PreparedEvent {
             tables: None,
             known: None,
             conditions,
+            checked: None,
             change,
             chained: true,
         })
@@ -294,6 +301,24 @@ impl Prepared {
         self.events.is_empty() && self.performs.is_empty()
     }
 
+    /// Holds data to the schemas that there are by now. Whether one that does not fit is refused is known at the commit.
+    fn check_schemas(&mut self, catalog: &Catalog, limits: &Limits) -> Result<()> {
+        if !catalog.has_schemas() || self.restore {
+            return Ok(());
+        }
+        for event in &mut self.events {
+            let Some(schema) = catalog.schema(event.kind.as_str()) else { continue };
+            if event.checked.as_ref().is_some_and(|(definition, _)| *definition == schema.newest().position) {
+                continue;
+            }
+            // One that is not understood is told at the commit, if it still holds by then.
+            let Ok(rule) = schema.rule() else { continue };
+            let found = rule.check(event.new.data.raw(), limits)?;
+            event.checked = Some((schema.newest().position, found));
+        }
+        Ok(())
+    }
+
     /// Does what takes time before the commit: conditions are checked up to the head, and what verbs look at is folded.
     fn look_ahead(&mut self, kernel: &Arc<Kernel>) -> Result<()> {
         let none = |expect: &[Expect], conditions: &[Checked]| {
@@ -346,6 +371,7 @@ impl Prepared {
         // Memtables before tables, as everywhere: what moves in between is then found in the tables.
         let memtables = kernel.applied.memtables();
         (self.base, self.head) = (memtables.base(), memtables.head);
+        self.check_schemas(&memtables.catalog, &kernel.own_limits)?;
         let in_memtables =
             |event: &PreparedEvent| event.entity_term().is_none_or(|term| memtables.total(term).is_some());
         // Most appends are to entities that a memtable knows: the tables are opened only where they are asked for something.

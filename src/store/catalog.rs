@@ -12,7 +12,8 @@
 //! definition in its data; a newer one takes its place at once. `$entity.dropped` ends it.
 //!
 //! A verb is defined by an event `$verb.defined` of the target `$verb`, with its name as the id, in the same way; so are views and
-//! programs, which are reactions, webhooks and schedules. All of these have names of their own: none is that of another.
+//! programs, which are reactions, webhooks and schedules, and so are the schemas of events, by `$event.defined`, with the type as the id;
+//! of a type each version is kept. All of these have names of their own: none is that of another.
 //!
 //! The store cannot work out expressions: it is given a [`Compile`] as it is opened.
 
@@ -24,12 +25,14 @@ mod materializer;
 pub(crate) mod model;
 mod private;
 pub(crate) mod program;
+pub(crate) mod schema;
 mod tree;
 pub(crate) mod verb;
 pub(crate) mod view;
 
 use std::sync::Arc;
 
+use super::event_schema::EventSchema;
 use super::index::term::{self, IndexKey, Term};
 use super::state::fold::Fold;
 use super::state::stored_state::StoredState;
@@ -51,6 +54,7 @@ pub(crate) use materializer::{GroupDelta, Keeps, ViewGroups, ViewMaterializer};
 pub(crate) use model::{CatalogModel, Finder};
 pub(crate) use private::{CatalogPrivate, PrivateFields};
 pub(crate) use program::{ASIDE, Flow, Program, ProgramKind};
+pub(crate) use schema::{CatalogSchema, SchemaVersion};
 pub(crate) use verb::CatalogVerb;
 pub(crate) use view::DefinedView;
 
@@ -74,6 +78,11 @@ pub(crate) trait Compile: Send + Sync {
     /// Of the definition of a verb: its name, and what it does.
     fn verb(&self, text: &str) -> Result<(String, Arc<dyn VerbHandler>)> {
         Err(Error::invalid("the definition of a verb", "one that is understood", shorten(text)))
+    }
+
+    /// Of the definition of an event: its type, and what its data is to be.
+    fn event(&self, text: &str) -> Result<(String, Arc<dyn EventSchema>)> {
+        Err(Error::invalid("the definition of an event", "one that is understood", shorten(text)))
     }
 
     /// Of the definition of a view: its name, and what it makes of the log.
@@ -153,6 +162,10 @@ pub(crate) struct Catalog {
     finders: DefinitionSet<Finder>,
     /// Those and the ones of views, by kind.
     of_kinds: OfKinds,
+    /// Of each type the newest, which has those before.
+    schemas: DefinitionSet<CatalogSchema>,
+    /// The newest event of the log from which on earlier events are read in another form than before.
+    reformed: Position,
     /// Of each name the newest.
     verbs: DefinitionSet<CatalogVerb>,
     /// In the order of their definitions. One that is replaced stays as long as it is of use.
@@ -266,6 +279,34 @@ impl Catalog {
         self.finders.iter()
     }
 
+    /// The schema of a type of events.
+    pub fn schema(&self, event_type: &str) -> Option<&Arc<CatalogSchema>> {
+        // Most logs have none, and each event asks.
+        if self.schemas.is_empty() { None } else { self.schemas.get(PLAIN, event_type) }
+    }
+
+    /// The newest event of the log from which on earlier events are read in another form than before; the start where there is none.
+    /// What was made of events up to a position before it, and is kept without a definition of its own, holds no more.
+    pub fn reformed(&self) -> Position {
+        self.reformed
+    }
+
+    /// Which definition states of a kind are folded by, and in which form its events are read: whatever is folded by the same is the same.
+    pub fn folded_by(&self, kind: &str) -> Option<Position> {
+        let reformed = Some(self.reformed).filter(|reformed| *reformed > Position::START);
+        self.model(kind).map(|model| model.position).max(reformed)
+    }
+
+    /// Whether any type of events has a schema.
+    pub fn has_schemas(&self) -> bool {
+        !self.schemas.is_empty()
+    }
+
+    /// All schemas of events, in the order of their newest versions.
+    pub fn schemas(&self) -> impl DoubleEndedIterator<Item = &Arc<CatalogSchema>> {
+        self.schemas.iter()
+    }
+
     /// The verb of this name.
     pub fn verb(&self, name: &str) -> Option<&Arc<CatalogVerb>> {
         self.verbs.get(PLAIN, name)
@@ -331,24 +372,26 @@ impl Catalog {
     pub fn size(&self) -> usize {
         let is_newest = |index: &&Arc<Index>| self.newest(index).is_some_and(|it| Arc::ptr_eq(it, index));
         let newest = self.iter().filter(is_newest).count() + self.views().count();
-        newest
-            + self.models.len()
-            + self.finders.len()
-            + self.verbs.len()
-            + self.privates.len()
-            + self.programs.len()
+        let others = self.models.len() + self.finders.len() + self.schemas.len() + self.verbs.len();
+        newest + others + self.privates.len() + self.programs.len()
     }
 
     /// Whether there are so many, at least. It is quick while there are fewer.
     pub fn has_as_many_as(&self, most: usize) -> bool {
-        let Catalog { indexes, models, finders, verbs, views, privates, programs, of_kinds: _ } = self;
-        let there = indexes.len()
-            + models.len()
-            + finders.len()
-            + verbs.len()
-            + views.len()
-            + privates.len()
-            + programs.len();
+        let Catalog {
+            indexes,
+            models,
+            finders,
+            schemas,
+            verbs,
+            views,
+            privates,
+            programs,
+            of_kinds: _,
+            reformed: _,
+        } = self;
+        let there = indexes.len() + models.len() + finders.len() + schemas.len();
+        let there = there + verbs.len() + views.len() + privates.len() + programs.len();
         there >= most && self.size() >= most
     }
 
@@ -370,6 +413,7 @@ impl Catalog {
                 .map(|index| index.position)
                 .max(self.finder(name).map(|finder| finder.position)),
             DefinitionKind::Entity => self.model(name).map(|model| model.position),
+            DefinitionKind::Event => self.schema(name).map(|schema| schema.newest().position),
             DefinitionKind::Verb => self.verb(name).map(|verb| verb.position),
             DefinitionKind::View => self.view(name).map(|view| view.position),
             DefinitionKind::Private => self.private(name).map(|private| private.position),
@@ -385,6 +429,7 @@ impl Catalog {
                 self.iter().map(|index| index.name()).chain(finders).collect()
             }
             DefinitionKind::Entity => self.models().map(|model| model.kind.as_str()).collect(),
+            DefinitionKind::Event => self.schemas().map(|schema| schema.event_type.as_str()).collect(),
             DefinitionKind::Verb => self.verbs().map(|verb| verb.name.as_str()).collect(),
             DefinitionKind::View => self.views().map(|view| view.name.as_str()).collect(),
             DefinitionKind::Private => self.privates().map(|private| private.name.as_str()).collect(),
@@ -458,6 +503,12 @@ impl Catalog {
                 self.end_finder(&name);
             }
             CatalogChange::Drop(DefinitionKind::Entity, kind) => self.end_model(&kind),
+            CatalogChange::Drop(DefinitionKind::Event, name) => {
+                if self.schema(&name).is_some_and(|schema| schema.has_upcast()) {
+                    self.reformed = position;
+                }
+                self.schemas.remove_named(PLAIN, &name);
+            }
             CatalogChange::Drop(DefinitionKind::Verb, name) => self.verbs.remove_named(PLAIN, &name),
             CatalogChange::Drop(DefinitionKind::View, name) => {
                 while let Some(view) = self.view(&name).cloned() {
@@ -489,6 +540,15 @@ impl Catalog {
                 let model = Arc::new(CatalogModel::new(position, kind, text, fold));
                 self.of_kinds.add(&model.unfolded);
                 self.models.add(model);
+            }
+            Definition::Event(definition) => {
+                let before = self.schema(&definition.event_type).cloned();
+                let schema = CatalogSchema::new(position, definition, before.as_deref());
+                if schema.newest().schema().is_some_and(|schema| schema.has_upcast()) {
+                    self.reformed = position;
+                }
+                self.schemas.remove_named(PLAIN, &schema.event_type);
+                self.schemas.add(Arc::new(schema));
             }
             Definition::Verb(VerbDefinition { name, text, rule }) => {
                 self.verbs.remove_named(PLAIN, &name);

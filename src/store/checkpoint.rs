@@ -161,7 +161,8 @@ pub(crate) fn write(
     match write_with(tables, memtables, after, catalog, Some((paces, &pace))) {
         // What is kept may be damaged, or slow. It must not stand in the way of the log: the background tells of it, and brings it up.
         Err(error)
-            if pace.overran().is_some() || matches!(error, Error::Corrupt { .. } | Error::Stopped { .. }) =>
+            if pace.overran().is_some()
+                || matches!(error, Error::Corrupt { .. } | Error::Stopped { .. } | Error::Upcast { .. }) =>
         {
             if let Some(definition) = pace.overran() {
                 paces.overran(definition, events);

@@ -61,7 +61,7 @@ impl Commits {
     pub fn try_out(&self, group: AppendRequest) -> Trial {
         let prepared = match Prepared::new(&self.kernel, group) {
             Ok(prepared) if prepared.is_empty() => {
-                let outcome = Ok(AppendOutcome { events: Vec::new(), repeated: false });
+                let outcome = Ok(AppendOutcome::default());
                 return Trial { told: Vec::new(), outcome };
             }
             Ok(prepared) => prepared,
@@ -111,7 +111,7 @@ impl Commits {
     pub fn append(&self, group: AppendRequest) -> Result<AppendOutcome> {
         let prepared = Prepared::new(&self.kernel, group)?;
         if prepared.is_empty() {
-            return Ok(AppendOutcome { events: Vec::new(), repeated: false });
+            return Ok(AppendOutcome::default());
         }
         self.commit(prepared)
     }
@@ -413,6 +413,9 @@ fn count_answers(counts: &CommitCounts, answers: &[Result<AppendOutcome>]) {
             Err(_) => &counts.failed,
         };
         counter.add(1);
+        if let Ok(outcome) = answer {
+            counts.unfit.add(outcome.warnings.count);
+        }
     }
 }
 

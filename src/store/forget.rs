@@ -16,6 +16,7 @@ use super::checkpoint::Checkpointer;
 use super::index::term::Term;
 use super::kernel::Kernel;
 use super::keyring::forgotten_subject;
+use super::read_form::read_form_until;
 use super::snapshot::{ScanDirection, Snapshot};
 use crate::cancel::Cancel;
 use crate::entity::{Entity, EventType, Position, PositionRange};
@@ -131,10 +132,17 @@ fn drop_entries(kernel: &Kernel, snapshot: &Snapshot, touched: &Touched) -> Resu
             if *position <= index.position && *position > index.backfilled() {
                 continue;
             }
-            let bytes = snapshot.encoded(*position)?;
-            let bytes = bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
+            let stored = snapshot.stored().encoded(*position)?;
+            let stored =
+                stored.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
+            let plain = snapshot.decrypted(*position, &stored)?;
+            // In the form that it was read in when the index was defined.
+            let formed = match read_form_until(*position, &plain, snapshot.indexes(), index.position) {
+                Err(Error::Upcast { .. }) => continue,
+                formed => formed?,
+            };
             let mut terms = Vec::new();
-            index.terms(&Record::open(*position, &bytes)?, &limits, &mut terms)?;
+            index.terms(&Record::open(*position, &formed)?, &limits, &mut terms)?;
             for term in terms {
                 now.entry(term.as_bytes().to_vec()).or_default().insert(*position);
             }

@@ -11,6 +11,7 @@
 //! What the background does is in [`behind`], [`backfill`] and [`views`]. Two locks, of what is retired and of what is known to be done, each
 //! held for a moment; a leader takes them within that of the committer, so that nothing is waited for while one is held.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -22,6 +23,7 @@ use super::index::term::Term;
 use super::kernel::Kernel;
 use super::pace::{Pace, Paces};
 use super::progress::Progress;
+use super::read_form::read_form;
 use super::state::fold::{EVERY, Fold, Folded, Plain};
 use super::state::stored_state::StoredState;
 use super::state_caches::{DueSnapshots, MadeSnapshot, SnapshotDue, WAITING_BYTES};
@@ -74,6 +76,23 @@ struct MaterializedModel<'c> {
 /// Brings up to a stretch of the log what was kept up to its beginning, and tells which plain entities are due a snapshot. The
 /// events must be all from `first` on.
 pub(super) fn follow(
+    tables: &mut WriteTables,
+    catalog: &Catalog,
+    first: Position,
+    events: &[impl AsRef<[u8]>],
+    paces: &Paces,
+    pace: &Pace,
+) -> Result<Vec<SnapshotDue>> {
+    if first >= catalog.reformed() {
+        return follow_read(tables, catalog, first, events, paces, pace);
+    }
+    let events = first.onwards().zip(events).map(|(at, bytes)| read_form(at, bytes.as_ref(), catalog));
+    let events: Vec<Cow<[u8]>> = events.collect::<Result<_>>()?;
+    follow_read(tables, catalog, first, &events, paces, pace)
+}
+
+/// The same, of events as they are read.
+fn follow_read(
     tables: &mut WriteTables,
     catalog: &Catalog,
     first: Position,

@@ -244,13 +244,17 @@ impl Memtables {
         self.each().find_map(|memtable| memtable.stored(position))
     }
 
+    /// The same with its private values in plain.
+    pub fn plain(&self, position: Position) -> Option<Arc<[u8]>> {
+        if position > self.head {
+            return None;
+        }
+        self.each().find_map(|memtable| memtable.plain(position))
+    }
+
     /// The same event as it is read.
     pub fn event(&self, position: Position) -> Result<Option<Arc<[u8]>>> {
-        if position > self.head {
-            return Ok(None);
-        }
-        let plain = self.each().find_map(|memtable| memtable.plain(position));
-        let Some(bytes) = plain else { return Ok(None) };
+        let Some(bytes) = self.plain(position) else { return Ok(None) };
         Ok(Some(match read_form(position, &bytes, &self.catalog)? {
             Cow::Owned(formed) => Arc::from(formed),
             Cow::Borrowed(_) => bytes,

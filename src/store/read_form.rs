@@ -8,8 +8,10 @@
 use std::borrow::Cow;
 
 use super::catalog::Catalog;
+use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::Result;
+use crate::event::record::Record;
 
 /// In which form events are handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,9 +23,43 @@ pub(crate) enum EventForm {
 
 /// The read form of an event, after what is defined by now. Most are read as they are stored, and those are lent.
 pub(crate) fn read_form<'b>(
-    _position: Position,
+    position: Position,
     stored: &'b [u8],
-    _catalog: &Catalog,
+    catalog: &Catalog,
 ) -> Result<Cow<'b, [u8]>> {
-    Ok(Cow::Borrowed(stored))
+    read_form_until(position, stored, catalog, Position::MAX)
+}
+
+/// The same, after what is defined before a position: in this form an index of there holds the events before it.
+pub(crate) fn read_form_until<'b>(
+    position: Position,
+    stored: &'b [u8],
+    catalog: &Catalog,
+    until: Position,
+) -> Result<Cow<'b, [u8]>> {
+    // Nearly always: what is newer than all that says otherwise, or nothing does.
+    if position >= catalog.reformed() {
+        return Ok(Cow::Borrowed(stored));
+    }
+    upcast(position, stored, catalog, until)
+}
+
+/// The data of an event as the newest version of its schema has it.
+#[cold]
+fn upcast<'b>(
+    position: Position,
+    stored: &'b [u8],
+    catalog: &Catalog,
+    until: Position,
+) -> Result<Cow<'b, [u8]>> {
+    let kind = Record::kind_of(stored).and_then(|kind| std::str::from_utf8(kind).ok());
+    let Some(schema) = kind.and_then(|kind| catalog.schema(kind)).filter(|schema| schema.has_upcast()) else {
+        return Ok(Cow::Borrowed(stored));
+    };
+    let record = Record::open(position, stored)?;
+    let data = schema.upcast(position, record.data(), &Limits::default(), until)?;
+    Ok(match data {
+        Some(data) => Cow::Owned(record.with_data(data.as_bytes())),
+        None => Cow::Borrowed(stored),
+    })
 }

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::apply::Applied;
+use super::catalog::Catalog;
 use super::index::term::Term;
 use super::keyring::{Keyring, decrypt};
 use super::memtable::{ListEnd, Memtable, Memtables};
@@ -50,6 +51,8 @@ pub(crate) struct ReadTxn<'s> {
     pub(super) read: TablesRead<'s>,
     form: EventForm,
     keyring: &'s Keyring,
+    /// What is defined for whoever reads; else all that is applied.
+    catalog: Option<&'s Catalog>,
     cancel: Option<&'s Cancel>,
 }
 
@@ -76,7 +79,7 @@ impl<'s> ReadTxn<'s> {
                 format!("C is {checkpoint}, and the memtables begin after {}", memtables.base()),
             ));
         }
-        Ok(ReadTxn { memtables, checkpoint, read, form: EventForm::Read, keyring, cancel })
+        Ok(ReadTxn { memtables, checkpoint, read, form: EventForm::Read, keyring, catalog: None, cancel })
     }
 
     /// Reads within a view. Where the failure of another comes between, which redb then tells to all, it reads once more.
@@ -86,12 +89,12 @@ impl<'s> ReadTxn<'s> {
         cancel: Option<&Cancel>,
         read: impl FnMut(&ReadTxn) -> Result<T>,
     ) -> Result<T> {
-        ReadTxn::read_in(EventForm::Read, source, head, cancel, read)
+        ReadTxn::read_in((EventForm::Read, None), source, head, cancel, read)
     }
 
     /// The same, where events are handed over in this form.
     pub(super) fn read_in<T>(
-        form: EventForm,
+        (form, catalog): (EventForm, Option<&Catalog>),
         source: ReadSource,
         head: Position,
         cancel: Option<&Cancel>,
@@ -99,7 +102,7 @@ impl<'s> ReadTxn<'s> {
     ) -> Result<T> {
         let mut again = 0..TRIES;
         loop {
-            match ReadTxn::open(source, head, cancel).and_then(|view| read(&view.in_form(form))) {
+            match ReadTxn::open(source, head, cancel).and_then(|view| read(&view.in_form(form, catalog))) {
                 Err(error) if was_interrupted(&error) && again.next().is_some() => {}
                 result => return result,
             }
@@ -192,33 +195,44 @@ impl<'s> ReadTxn<'s> {
 
     /// The event at a position behind C.
     pub(super) fn newest(&self, position: Position) -> Result<Arc<[u8]>> {
-        let bytes = match self.form {
-            EventForm::Read => self.memtables.event(position)?,
-            EventForm::Stored => self.memtables.stored(position),
-        };
-        bytes.ok_or_else(|| self.missing(position))
+        if self.form == EventForm::Stored {
+            return self.memtables.stored(position).ok_or_else(|| self.missing(position));
+        }
+        let plain = self.memtables.plain(position).ok_or_else(|| self.missing(position))?;
+        match read_form(position, &plain, self.catalog())? {
+            Cow::Owned(formed) => Ok(Arc::from(formed)),
+            Cow::Borrowed(_) => Ok(plain),
+        }
+    }
+
+    /// What is defined for whoever reads.
+    fn catalog(&self) -> &Catalog {
+        self.catalog.unwrap_or(&self.memtables.catalog)
     }
 
     /// An event of the tables in the form that is read here.
     pub(super) fn formed<'b>(&self, position: Position, stored: &'b [u8]) -> Result<Cow<'b, [u8]>> {
         match self.form {
-            EventForm::Read => self.as_read(position, stored),
+            EventForm::Read if codec::is_encrypted(stored) => {
+                let plain = self.decrypted(position, stored)?;
+                Ok(Cow::Owned(read_form(position, &plain, self.catalog())?.into_owned()))
+            }
+            EventForm::Read => read_form(position, stored, self.catalog()),
             EventForm::Stored => Ok(Cow::Borrowed(stored)),
         }
     }
 
-    /// An event of the tables as it is read.
-    pub(super) fn as_read<'b>(&self, position: Position, stored: &'b [u8]) -> Result<Cow<'b, [u8]>> {
+    /// An event of the tables with its private values in plain, as it was appended otherwise.
+    pub(super) fn decrypted<'b>(&self, position: Position, stored: &'b [u8]) -> Result<Cow<'b, [u8]>> {
         if !codec::is_encrypted(stored) {
-            return read_form(position, stored, &self.memtables.catalog);
+            return Ok(Cow::Borrowed(stored));
         }
-        let plain = decrypt(position, stored, |key| self.keyring.key(key, || self.read.key(key)))?;
-        Ok(Cow::Owned(read_form(position, &plain, &self.memtables.catalog)?.into_owned()))
+        decrypt(position, stored, |key| self.keyring.key(key, || self.read.key(key))).map(Cow::Owned)
     }
 
-    /// The same moment, where events are handed over in this form.
-    pub(super) fn in_form(self, form: EventForm) -> ReadTxn<'s> {
-        ReadTxn { form, ..self }
+    /// The same moment, where events are handed over in this form, after what is defined.
+    pub(super) fn in_form(self, form: EventForm, catalog: Option<&'s Catalog>) -> ReadTxn<'s> {
+        ReadTxn { form, catalog, ..self }
     }
 
     /// Lends the events at these positions, in whatever order they are, and takes each from the front once it was lent; until it is

@@ -23,7 +23,7 @@ use super::cursor::{Cursor, CursorOwner};
 use super::index::term::{self, Term};
 use super::kernel::Kernel;
 use super::options::Options;
-use super::read_form::EventForm;
+use super::read_form::{EventForm, read_form};
 use super::verb::VerbHandler;
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
@@ -173,7 +173,8 @@ impl Snapshot {
     /// Opens a view for a moment of reading.
     pub fn view(&self) -> Result<ReadTxn<'_>> {
         self.go_on()?;
-        Ok(ReadTxn::open(self.kernel.read_source(), self.head, Some(&self.cancel))?.in_form(self.form))
+        Ok(ReadTxn::open(self.kernel.read_source(), self.head, Some(&self.cancel))?
+            .in_form(self.form, Some(&self.catalog)))
     }
 
     /// Whether it is still to be read.
@@ -184,7 +185,13 @@ impl Snapshot {
     /// Reads within a view, and once more where another's failure comes between.
     pub fn read<T>(&self, read: impl FnMut(&ReadTxn) -> Result<T>) -> Result<T> {
         self.go_on()?;
-        ReadTxn::read_in(self.form, self.kernel.read_source(), self.head, Some(&self.cancel), read)
+        ReadTxn::read_in(
+            (self.form, Some(&self.catalog)),
+            self.kernel.read_source(),
+            self.head,
+            Some(&self.cancel),
+            read,
+        )
     }
 
     /// The bytes of the event at a position; none beyond the head.
@@ -192,9 +199,9 @@ impl Snapshot {
         self.read(|view| view.event(position))
     }
 
-    /// An event as it is read, of its stored bytes.
-    pub fn as_read(&self, position: Position, stored: &Arc<[u8]>) -> Result<Arc<[u8]>> {
-        let formed = self.read(|view| match view.as_read(position, stored)? {
+    /// An event with its private values in plain, of its stored bytes: as it was appended otherwise.
+    pub fn decrypted(&self, position: Position, stored: &Arc<[u8]>) -> Result<Arc<[u8]>> {
+        let formed = self.read(|view| match view.decrypted(position, stored)? {
             Cow::Owned(formed) => Ok(Some(Arc::from(formed))),
             Cow::Borrowed(_) => Ok(None),
         })?;
@@ -257,7 +264,17 @@ impl Snapshot {
         if after >= memtables.base() && lists.iter().all(is_in_memtables) {
             let list =
                 |term: &Term, after| Ok(memtables.list(term, PositionRange::between(after, self.head)));
-            return first_of(lists, after, most, list, |position| memtables.event(position), passes);
+            let event = |position| {
+                let Some(stored) = memtables.stored(position) else { return Ok(None) };
+                match self.form {
+                    EventForm::Stored => Ok(Some(stored)),
+                    EventForm::Read => Ok(Some(match read_form(position, &stored, &self.catalog)? {
+                        Cow::Owned(formed) => Arc::from(formed),
+                        Cow::Borrowed(_) => stored,
+                    })),
+                }
+            };
+            return first_of(lists, after, most, list, event, passes);
         }
         self.read(|view| {
             let list = |term: &Term, after| {

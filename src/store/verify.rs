@@ -15,14 +15,16 @@ mod facts;
 mod states;
 mod views;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::catalog::Index;
+use super::catalog::{Catalog, Index};
 use super::chain::{ChainHash, link};
 use super::index::posting::PostingChunk;
 use super::index::term::{Term, definition_of, is_counted, terms_of};
 use super::keyring::subject_terms;
+use super::read_form::read_form_until;
 use super::snapshot::{ReadTxn, ScanDirection, Snapshot};
 use super::tables::{LISTS, Zone, ZoneRow};
 use crate::allowance::Limits;
@@ -225,12 +227,27 @@ impl Indexes {
     }
 
     /// Adds the terms that an event must be found by.
-    fn terms(&self, event: &Record, limits: &Limits, terms: &mut Vec<Term>) -> Result<()> {
+    fn terms(
+        &self,
+        catalog: &Catalog,
+        event: &Record,
+        stored: &[u8],
+        limits: &Limits,
+        terms: &mut Vec<Term>,
+    ) -> Result<()> {
+        let position = event.position();
         for (index, backfilled) in &self.0 {
-            let position = event.position();
             if position <= *backfilled || position > index.position {
-                // Of one that it cannot be evaluated for there is nothing in it.
-                index.terms(event, limits, terms)?;
+                // Of one that it cannot be evaluated for there is nothing in it. It holds an event in the form that it was read in then.
+                match read_form_until(position, stored, catalog, index.position) {
+                    Ok(Cow::Borrowed(_)) => drop(index.terms(event, limits, terms)?),
+                    Ok(Cow::Owned(formed)) => {
+                        drop(index.terms(&Record::open(position, &formed)?, limits, terms)?)
+                    }
+                    // Whoever reads it is told.
+                    Err(Error::Upcast { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())
@@ -432,12 +449,17 @@ impl<'s> Verifier<'s> {
         }
         if !self.indexes.0.is_empty() || codec::is_encrypted(bytes) {
             // Forgotten values are null, and no damage; those whose key is missing are.
-            let read = self.snapshot.as_read(position, bytes);
-            let Some(read) = self.found.or_fault(read)? else {
+            let plain = match codec::is_encrypted(bytes) {
+                true => self.snapshot.decrypted(position, bytes),
+                false => Ok(bytes.clone()),
+            };
+            let Some(plain) = self.found.or_fault(plain)? else {
                 self.run.unread.push(PositionRange::new(position, position));
                 return Ok(());
             };
-            self.indexes.terms(&Record::open(position, &read)?, &self.limits, &mut terms)?;
+            let (catalog, record) = (self.snapshot.indexes(), Record::open(position, &plain)?);
+            let found = self.indexes.terms(catalog, &record, &plain, &self.limits, &mut terms);
+            self.found.or_fault(found)?;
         }
         for term in terms {
             self.run.terms.entry(term).or_default().push(position);

@@ -193,6 +193,13 @@ impl Metrics {
             outcomes.map(|(outcome, count)| (outcome, count.get())),
         );
         self.counter(("bygone_events_total", "Events that were recorded."), commits.events.get());
+        self.counter(
+            (
+                "bygone_schema_warnings_total",
+                "Events that were recorded though they do not fit a schema that only warns.",
+            ),
+            commits.unfit.get(),
+        );
         self.counter(("bygone_commits_total", "Frames that were written to the log."), commits.frames.get());
         self.counter(
             ("bygone_commit_bytes_total", "Bytes of the events in those frames."),

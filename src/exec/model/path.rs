@@ -5,7 +5,7 @@ use crate::value::{Object, Value};
 
 /// What was there before something was set.
 #[derive(Debug)]
-pub(super) enum Before {
+pub(in crate::exec) enum Before {
     /// This value, so many steps down the path.
     Value(usize, Value),
     /// Nothing, from the step of this number on.
@@ -27,7 +27,7 @@ pub(super) fn extend(state: &mut Value, path: &[FieldStep], more: Vec<Value>) ->
 }
 
 /// Sets what a path leads to. What is missing on the way is made; a null is as good as missing. On an error nothing is changed.
-pub(super) fn put(state: &mut Value, path: &[FieldStep], value: Value) -> Result<Before, String> {
+pub(in crate::exec) fn put(state: &mut Value, path: &[FieldStep], value: Value) -> Result<Before, String> {
     let mut at = state;
     for (number, step) in path.iter().enumerate() {
         match (&*at, step) {

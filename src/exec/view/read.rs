@@ -84,7 +84,7 @@ pub(in crate::exec) fn answer(
             return read(
                 snapshot,
                 views,
-                &ReadPlan { kind: (**kind).clone(), notices: Vec::new(), as_of: None },
+                &ReadPlan { kind: (**kind).clone(), notices: Vec::new(), as_of: None, raw: false },
             );
         }
         RowSelection::Groups(groups) => groups,
@@ -416,7 +416,9 @@ pub(crate) fn changing(
                     }
                     _ => {}
                 }
-                let rows = read(snapshot, views, &ReadPlan { kind, notices: Vec::new(), as_of: None })?.rows;
+                let rows =
+                    read(snapshot, views, &ReadPlan { kind, notices: Vec::new(), as_of: None, raw: false })?
+                        .rows;
                 let mut added = VecDeque::new();
                 for row in rows {
                     let row = row?;

@@ -1,13 +1,14 @@
 //! What a statement defines: entities, verbs, indexes, views and what runs by itself.
 
 use super::{
-    ActStmt, Body, CountLiteral, EntityRef, EventClauses, Expr, Name, ObjectExpr, Path, Period, Query, Span,
-    Start, TextExpr,
+    ActStmt, Body, CountLiteral, EntityRef, EventClauses, EventDefinitionStmt, Expr, Name, ObjectExpr, Path,
+    Period, Query, Span, Start, TextExpr,
 };
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum DefinitionStmt {
     Entity(EntityDefinitionStmt),
+    Event(EventDefinitionStmt),
     Verb(VerbDefinitionStmt),
     Index { name: Name, pattern: TextExpr, expr: Expr },
     Schedule { name: Name, every: Period, at: Option<TextExpr>, acts: Vec<ActStmt> },

@@ -116,6 +116,8 @@ pub(crate) struct Clauses {
     pub(crate) limit: Option<CountLiteral>,
     /// Never together with `group`, `order` or `limit`.
     pub(crate) last: Option<CountLiteral>,
+    /// `RAW`: as events are stored.
+    pub(crate) raw: Option<Span>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -5,6 +5,7 @@ use nom::combinator::cut;
 use nom::sequence::preceded;
 
 use super::cursor::{ParseResult, TokenCursor, keyword, list, once, optional, symbol};
+use super::event_schema::event_definition;
 use super::expr::{assign, expr, path};
 use super::name::{count, entity, happening, name, period, start, text};
 use super::read::query;
@@ -23,6 +24,8 @@ pub(super) fn definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> 
     let next = c.next();
     if c.sees(K::Entity) {
         entity_definition(next)
+    } else if c.sees(K::Event) {
+        event_definition(next)
     } else if c.sees(K::Verb) {
         verb(next)
     } else if c.sees(K::Index) {

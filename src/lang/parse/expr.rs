@@ -508,7 +508,7 @@ impl ObjectMembers {
     }
 }
 
-fn key(c: TokenCursor<'_>) -> ParseResult<'_, Name> {
+pub(super) fn key(c: TokenCursor<'_>) -> ParseResult<'_, Name> {
     if c.kind() == TokenKind::Text {
         let (rest, text) = unquoted(c)?;
         return Ok((rest, Name { text, span: c.token().span }));

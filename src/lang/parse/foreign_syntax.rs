@@ -426,7 +426,8 @@ fn offset(c: TokenCursor<'_>, start: TokenCursor<'_>) -> Option<Wrong> {
 /// `DROP TABLE x`, `DEFINE TABLE x`.
 fn no_table(token: Token, source: &str) -> Option<Wrong> {
     match source.to_ascii_uppercase().as_str() {
-        "TABLE" | "DATABASE" | "SCHEMA" => {
+        "SCHEMA" => wrong(token, "the schema of a type of events is defined as an EVENT", Some("EVENT")),
+        "TABLE" | "DATABASE" => {
             wrong(token, "there are no tables: DEFINE and DROP take a definition, as in INDEX customer", None)
         }
         "TRIGGER" => wrong(token, "a trigger is a REACTION", Some("REACTION")),

@@ -236,6 +236,8 @@ fn clauses(mut c: TokenCursor<'_>) -> ParseResult<'_, Clauses> {
             once(&mut clauses.as_of, c, point)?
         } else if c.sees(K::At) {
             once(&mut clauses.at, c, point)?
+        } else if c.sees(K::Raw) {
+            once(&mut clauses.raw, c, |rest| Ok((rest, c.token().span)))?
         } else {
             return Ok((c, clauses));
         };

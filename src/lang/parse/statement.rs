@@ -4,14 +4,15 @@ use nom::Parser;
 
 use super::cursor::{ParseResult, TokenCursor, flag, keyword, optional};
 use super::define::definition;
-use super::name::{entity, name, position, text};
+use super::name::{entity, event_type, name, position, text};
 use super::read::read;
 use super::write::write;
+use crate::definition::DefinitionKind;
 use crate::entity::Position;
-use crate::lang::ast::{Admin, BackupClause, DropTarget, ForgetStmt, Name, ShowTarget, Stmt};
+use crate::lang::ast::{Admin, BackupClause, DropTarget, ForgetStmt, Name, ShowTarget, Stmt, TypeRef};
 use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
-use crate::lang::token::TokenKind;
+use crate::lang::token::{Symbol, TokenKind};
 
 pub(super) fn statement(c: TokenCursor<'_>) -> ParseResult<'_, Stmt> {
     if let (rest, Some(statement)) = explainable(c)? {
@@ -29,10 +30,10 @@ pub(super) fn statement(c: TokenCursor<'_>) -> ParseResult<'_, Stmt> {
         return shown.map(Stmt::Show).parse(next);
     }
     if c.sees(K::Describe) {
-        return name(TokenClass::Described).map(Stmt::Describe).parse(next);
+        return described(next);
     }
     if c.sees(K::Drop) {
-        return defined.map(|(kind, name)| Stmt::Drop { kind, name }).parse(next);
+        return dropped.map(|(kind, name)| Stmt::Drop { kind, name }).parse(next);
     }
     admin.map(Stmt::Admin).parse(c)
 }
@@ -116,9 +117,36 @@ fn shown(c: TokenCursor<'_>) -> ParseResult<'_, ShowTarget> {
     c.missing()
 }
 
+/// A name; with a dot behind it, a type of events.
+fn described(c: TokenCursor<'_>) -> ParseResult<'_, Stmt> {
+    let (rest, name) = name(TokenClass::Described).parse(c)?;
+    match rest.sees_symbol(Symbol::Dot) {
+        true => event_type.map(Stmt::DescribeType).parse(c),
+        false => Ok((rest, Stmt::Describe(name))),
+    }
+}
+
+/// What ends, and its name.
+fn dropped(c: TokenCursor<'_>) -> ParseResult<'_, (DropTarget, Name)> {
+    for target in DropTarget::all() {
+        if !c.sees(target.keyword()) {
+            continue;
+        }
+        if target != EVENT {
+            return name(target.noun()).map(|name| (target, name)).parse(c.next());
+        }
+        let (rest, TypeRef { event_type, span }) = event_type(c.next())?;
+        return Ok((rest, (target, Name { text: event_type.as_str().to_owned(), span })));
+    }
+    c.missing()
+}
+
+/// What has a type of events for a name.
+const EVENT: DropTarget = DropTarget::Definition(DefinitionKind::Event);
+
 /// What is meant of what was defined, and its name.
 fn defined(c: TokenCursor<'_>) -> ParseResult<'_, (DropTarget, Name)> {
-    for target in DropTarget::all() {
+    for target in DropTarget::all().filter(|target| *target != EVENT) {
         if c.sees(target.keyword()) {
             return name(target.noun()).map(|name| (target, name)).parse(c.next());
         }

@@ -164,7 +164,7 @@ impl Display for ObjectExpr {
 }
 
 /// A key of an object: bare, or in quotes as JSON has it.
-struct KeyText<'a>(&'a Name);
+pub(super) struct KeyText<'a>(pub(super) &'a Name);
 
 impl Display for KeyText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,7 @@
 //! Statements as text.
 
-use super::{CommaList, Display, Formatter, fmt, listed, optional};
+use super::{CommaList, Display, DottedName, Formatter, fmt, listed, optional};
+use crate::definition::DefinitionKind;
 use crate::lang::ast::*;
 
 impl Display for ScriptTree {
@@ -26,9 +27,13 @@ impl Display for Stmt {
                 write!(f, "FORGET {}", forget.subject)?;
                 optional(f, "BECAUSE", forget.because.as_ref())
             }
+            Stmt::Drop { kind: kind @ DropTarget::Definition(DefinitionKind::Event), name } => {
+                write!(f, "DROP {kind} {}", DottedName(&name.text))
+            }
             Stmt::Drop { kind, name } => write!(f, "DROP {kind} {name}"),
             Stmt::Show(shown) => write!(f, "SHOW {shown}"),
             Stmt::Describe(name) => write!(f, "DESCRIBE {name}"),
+            Stmt::DescribeType(event_type) => write!(f, "DESCRIBE {event_type}"),
             Stmt::Admin(admin) => write!(f, "{admin}"),
         }
     }
@@ -239,7 +244,8 @@ impl Display for Clauses {
         optional(f, "HAVING", self.having.as_ref())?;
         listed(f, "ORDER BY", &self.order)?;
         optional(f, "LIMIT", self.limit.as_ref())?;
-        optional(f, "LAST", self.last.as_ref())
+        optional(f, "LAST", self.last.as_ref())?;
+        f.write_str(if self.raw.is_some() { " RAW" } else { "" })
     }
 }
 
@@ -260,6 +266,7 @@ impl Display for DefinitionStmt {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             DefinitionStmt::Entity(entity) => write!(f, "{entity}"),
+            DefinitionStmt::Event(event) => write!(f, "{event}"),
             DefinitionStmt::Verb(verb) => write!(f, "{verb}"),
             DefinitionStmt::Index { name, pattern, expr } => write!(f, "INDEX {name} ON {pattern} AS {expr}"),
             DefinitionStmt::Schedule { name, every, at, acts } => {

@@ -113,6 +113,11 @@ fn definitions() {
         "DEFINE ENTITY Account NAMESPACE bank SNAPSHOT EVERY 100 ON 'a b' IGNORE",
         "DEFINE ENTITY Trip INCLUDE 'Vehicle.*' BY tripId",
         "DEFINE ENTITY Trip ON item.added SET items[0].price = data.price, `null` = 1",
+        "DEFINE EVENT Order.placed {customer: text, total: number CHECK data.total >= 0, items: [text?], 'a b': {c: any}?}",
+        "DEFINE EVENT `order entry`.item.added {} STRICT WARN",
+        "DEFINE EVENT Order.placed FROM SCHEMA $json WARN",
+        "DEFINE EVENT Order.placed {} UPCAST SET data.total = data.amount, data.currency = 'EUR' DELETE data.amount, data.`a b`",
+        "DEFINE EVENT Order.placed {} UPCAST DELETE data.amount",
         "DEFINE VERB Approve ON Document BY User \
          REQUIRE state.status = 'submitted' ELSE 'not submitted yet' EMIT approved",
         "DEFINE VERB Pay ON Order BY User, Clerk REQUIRE data.amount > 0 \
@@ -152,6 +157,10 @@ fn the_rest() {
     for text in [
         "EXPLAIN EVENTS BY customer = 'c'",
         "EXPLAIN ANALYZE EMIT Order.paid 42",
+        "DROP EVENT `order entry`.item.added",
+        "DESCRIBE Order.item.`a b`",
+        "HISTORY Order 42 WHERE data.a = 1 LIMIT 3 RAW",
+        "EVENTS 'Order.*' RAW",
         "EXPLAIN DEFINE INDEX a ON '*' AS data.a",
         "SHOW KINDS",
         "SHOW HEAD",

@@ -39,6 +39,8 @@ pub(crate) struct ReadPlan {
     pub notices: Vec<String>,
     /// How much of the log it sees, where it looks at that.
     pub as_of: Option<Position>,
+    /// Events are read as they are stored.
+    pub raw: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -5,12 +5,12 @@ use super::reaction::{reaction_definition, schedule_definition};
 use super::webhook::webhook_definition;
 use super::{BindInput, Binder};
 use crate::definition::{DefinitionKind, ProgramKind};
-use crate::entity::Position;
+use crate::entity::{EventType, Position};
 use crate::error::{Error, MissingItem, Result, shorten};
 use crate::event::is_built_in;
 use crate::lang;
 use crate::lang::ast::{
-    BackupClause, DefinitionStmt, Expr, ExprKind, Literal, Name, ObjectExpr, Span, Stmt, TextExpr,
+    BackupClause, DefinitionStmt, Expr, ExprKind, Literal, Name, ObjectExpr, Span, Stmt, TextExpr, TypeRef,
 };
 use crate::plan::expr::{BoundExpr, Number};
 use crate::plan::fault::nearest;
@@ -21,6 +21,7 @@ use crate::plan::program::ProgramPlan;
 use crate::plan::webhook::Secret;
 use crate::plan::write::{BackupPlan, Define, Defined, Drop, DropTarget, On, Settle, WritePlan};
 use crate::store::BackupMode;
+use crate::store::index::term::Term;
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -64,6 +65,7 @@ impl Binder<'_> {
         Ok(WritePlan::Define(match definition {
             DefinitionStmt::Index { name, pattern, expr } => self.define_index(name, pattern, expr)?,
             DefinitionStmt::Entity(entity) => self.define_entity(entity)?,
+            DefinitionStmt::Event(event) => self.define_event(event)?,
             DefinitionStmt::Verb(verb) => self.define_verb(verb)?,
             DefinitionStmt::Webhook(webhook) => self.define_webhook(webhook)?,
             DefinitionStmt::Reaction(reaction) => self.define_reaction(reaction)?,
@@ -204,7 +206,9 @@ impl Binder<'_> {
     pub(super) fn described(&self, name: &Name) -> Result<String> {
         let names = self.names()?;
         let wanted = name.text.as_str();
-        let defined = DefinitionKind::ALL.map(|kind| names.catalog().names_of(kind)).concat();
+        // A type of events is described by its name in parts.
+        let kinds = DefinitionKind::ALL.into_iter().filter(|kind| *kind != DefinitionKind::Event);
+        let defined: Vec<&str> = kinds.flat_map(|kind| names.catalog().names_of(kind)).collect();
         let added = names.added_verbs();
         let known = || defined.iter().copied().chain(added.iter().map(|(name, _)| name.as_str()));
         if known().any(|name| name == wanted) || names.has_kind(wanted)? {
@@ -217,6 +221,21 @@ impl Binder<'_> {
         let message = format!("nothing is called '{wanted}'; SHOW KINDS lists the kinds of entities");
         let item = MissingItem::Name { sort: "kind", name: name.text.clone() };
         Err(self.missing_meaning(name.span, item, message, meant))
+    }
+
+    /// A type that has events, or a schema.
+    pub(super) fn described_type(&self, described: &TypeRef) -> Result<EventType> {
+        let (names, event_type) = (self.names()?, &described.event_type);
+        if names.catalog().schema(event_type.as_str()).is_some() || names.has_term(Term::kind(event_type)?)? {
+            return Ok(event_type.clone());
+        }
+        let types = names.types(&format!("{}.", event_type.prefix()))?;
+        let defined = names.catalog().names_of(DefinitionKind::Event);
+        let known = types.iter().map(|(name, _)| name.as_str()).chain(defined);
+        let meant = nearest(event_type.as_str(), known).map(str::to_owned);
+        let message = format!("no event is of type '{event_type}'; SHOW TYPES lists the types");
+        let item = MissingItem::Name { sort: "type", name: event_type.as_str().to_owned() };
+        Err(self.missing_meaning(described.span, item, message, meant))
     }
 
     fn index_name(&self, name: &Name) -> Result<()> {

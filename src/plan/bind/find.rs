@@ -28,6 +28,10 @@ impl Binder<'_> {
             let message = "LAST is for events, which have an order; of entities say ORDER BY … DESC LIMIT n";
             return Err(self.fault(super::model::span_of(last), message));
         }
+        if let Some(span) = clauses.raw {
+            let message = "RAW is for events, as they are stored; FIND tells what they make of entities";
+            return Err(self.fault(span, message));
+        }
         let at = clauses.at.as_ref().map(|point| self.point(point, None)).transpose()?;
         let (through, as_of) = self.as_of(clauses.as_of.as_ref(), None)?;
         let mut window = LogWindow::through(through);

@@ -121,6 +121,7 @@ impl Binder<'_> {
                     hints.extend(self.unmatched_text(&include.pattern, Told::Yet, &self.types()?)?);
                 }
             }
+            DefinitionStmt::Event(event) => self.never_true(&event.checks(), hints),
             DefinitionStmt::Verb(verb) => {
                 // What is not there may be to come: only what looks like a slip is told.
                 let unknown = self.unknown(&verb.kind.text, "")?;

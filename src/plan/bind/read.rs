@@ -37,6 +37,7 @@ impl Binder<'_> {
         clauses: &Clauses,
         entity: Option<&Entity>,
     ) -> Result<EventsRead> {
+        self.raw.set(self.raw.get() || clauses.raw.is_some());
         if let Some(point) = &clauses.at {
             return Err(self.fault(
                 point.span,

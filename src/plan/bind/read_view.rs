@@ -55,6 +55,11 @@ impl Binder<'_> {
     pub(super) fn read_view(&self, name: &Name, clauses: &Clauses) -> Result<ViewRead> {
         let defined = self.defined_view(name)?;
         self.check_read(clauses)?;
+        if let Some(span) = clauses.raw {
+            return Err(
+                self.fault(span, "RAW is for EVENTS and HISTORY: a view is of events as they are read")
+            );
+        }
         let reading = Reading { binder: self, view: view_definition(&defined.text)?, clauses };
         let newer = self.names()?.catalog().view(&name.text).map(|newest| newest.position);
         let newer = newer.filter(|newest| *newest != defined.position);

@@ -231,6 +231,7 @@ impl Binder<'_> {
             (clauses.last.as_ref().map(super::model::span_of), moving("LAST")),
             (clauses.as_of.as_ref().map(|point| point.span), moving("AS OF")),
             (clauses.at.as_ref().map(|point| point.span), moving("AT")),
+            (clauses.raw, "RAW in a view: a view is of events as they are read".to_owned()),
             (
                 clauses.since.as_ref().or(clauses.until.as_ref()).filter(|_| finds).map(|point| point.span),
                 "SINCE and UNTIL are for events; FIND tells what entities are".to_owned(),

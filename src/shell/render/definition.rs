@@ -33,7 +33,14 @@ pub(super) fn told(row: &Row) -> Option<(Vec<String>, String)> {
         Some("1") => Some("once otherwise before".to_owned()),
         Some(many) => Some(format!("{many} times otherwise before")),
     };
+    let events = match shown("events").as_deref() {
+        None => None,
+        Some("1") => Some("1 event".to_owned()),
+        Some(many) => Some(format!("{many} events")),
+    };
     let facts = [
+        shown("version").map(|version| format!("version {version}")),
+        events,
         shown("position").map(|position| format!("defined at #{position}")),
         shown("recorded"),
         shown("by").map(|by| format!("by {by}")),

@@ -10,6 +10,7 @@ use crate::event::record::Record;
 use crate::store::index::term::Term;
 use crate::store::kernel::Kernel;
 use crate::store::mutex::locked;
+use crate::store::read_form::read_form;
 use crate::store::snapshot::Snapshot;
 use crate::store::state::fold::Folded;
 use crate::store::state::state_cache::CachedState;
@@ -48,7 +49,7 @@ impl CommitContext for AtCommit<'_> {
 
     fn folded(&mut self, entity: &Entity) -> Result<Arc<Folded>> {
         let snapshot = self.admission.snapshot_of(self.batch);
-        let definition = snapshot.indexes().model(entity.kind()).map(|model| model.position);
+        let definition = snapshot.indexes().folded_by(entity.kind());
         let known = self.batch.known.remove(entity).filter(|known| known.definition == definition);
         let mut known =
             match known.or_else(|| locked(&self.kernel().state_caches.recent).get(entity, definition)) {
@@ -98,7 +99,8 @@ impl AtCommit<'_> {
             if !is_own && !included.iter().any(|(term, _)| staged.terms.contains(term)) {
                 continue;
             }
-            let event = Record::open(position, &staged.bytes)?;
+            let bytes = read_form(position, &staged.bytes, &batch.catalog)?;
+            let event = Record::open(position, &bytes)?;
             if is_own || included.iter().any(|(_, on)| on.matches_text(event.kind())) {
                 Arc::make_mut(&mut known.folded).add(&*fold, &event, is_own, &self.kernel().own_limits)?;
             }

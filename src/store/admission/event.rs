@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::schema::check_versions;
 use super::{Admission, AdmissionBatch, How, Staging, Undo};
 use crate::entity::{NameText, Position, PositionRange, Version};
 use crate::error::{Conflict, Error, Result, shorten};
@@ -35,6 +36,7 @@ impl Admission<'_> {
         }
         let position = batch.next;
         check_place(&event.new, position)?;
+        self.check_schema(batch, &mut event, position, how, staging)?;
         if let Some(cause) = event.new.cause_position().filter(|_| !event.chained) {
             join_chain(&Record::open(cause, &self.stored(batch, cause)?)?, &mut event.new.correlation)?;
         }
@@ -191,6 +193,7 @@ impl Admission<'_> {
         if matches!(change, CatalogChange::Define(Definition::Private(_))) && !batch.teller.is_trial() {
             self.kernel.keyring.prepare(&self.kernel.tables)?;
         }
+        check_versions(batch, &change)?;
         batch.catalog = Arc::new(batch.catalog.changed(batch.next, change));
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::definition::{
     Definition, DefinitionKind, EntityDefinition, FinderDefinition, IndexDefinition, PrivateDefinition,
-    VerbDefinition, ViewDefinition,
+    SchemaDefinition, VerbDefinition, ViewDefinition,
 };
 use super::program::{ASIDE, ProgramDefinition, ProgramKind};
 use super::{Compile, model};
@@ -64,8 +64,8 @@ impl CatalogChange {
         let Some(of) = DefinitionKind::of(kind) else { return Ok(None) };
         let is_dropped = kind.as_str() == of.dropped();
         if !is_dropped && kind.as_str() != of.defined() {
-            if let DefinitionKind::Program(_) = of {
-                // What became of a program is told there, too, and defines nothing.
+            if let DefinitionKind::Program(_) | DefinitionKind::Event = of {
+                // What became of a program is told there, too, and that an event was lost: that defines nothing.
                 return Ok(None);
             }
             let types = DefinitionKind::ALL.map(|kind| [kind.defined(), kind.dropped()]);
@@ -103,6 +103,7 @@ impl Reader<'_> {
             DefinitionKind::Index => return self.index(),
             DefinitionKind::Program(program) => Some(program),
             DefinitionKind::Entity
+            | DefinitionKind::Event
             | DefinitionKind::Verb
             | DefinitionKind::View
             | DefinitionKind::Private => None,
@@ -110,6 +111,10 @@ impl Reader<'_> {
         let text = self.text(model::TEXT)?;
         match (self.kind, program) {
             (_, Some(kind)) => self.program(kind, text),
+            (DefinitionKind::Event, _) => {
+                let schema = self.compiled(&text, |compiler| compiler.event(&text))?;
+                Ok(Definition::Event(SchemaDefinition { event_type: self.name, text, schema }))
+            }
             (DefinitionKind::Verb, _) => {
                 let rule = self.compiled(&text, |compiler| compiler.verb(&text))?;
                 Ok(Definition::Verb(VerbDefinition { name: self.name, text, rule }))

@@ -6,6 +6,7 @@ use super::program::ProgramDefinition;
 use super::{Derive, PrivateFields, Understood, ViewMaterializer};
 pub(crate) use crate::definition::DefinitionKind;
 use crate::pattern::Pattern;
+use crate::store::event_schema::EventSchema;
 use crate::store::state::fold::Fold;
 use crate::store::verb::VerbHandler;
 
@@ -15,6 +16,7 @@ pub(crate) enum Definition {
     Index(IndexDefinition),
     Finder(FinderDefinition),
     Entity(EntityDefinition),
+    Event(SchemaDefinition),
     Verb(VerbDefinition),
     View(ViewDefinition),
     Private(PrivateDefinition),
@@ -26,6 +28,7 @@ impl Definition {
         match self {
             Definition::Index(_) | Definition::Finder(_) => DefinitionKind::Index,
             Definition::Entity(_) => DefinitionKind::Entity,
+            Definition::Event(_) => DefinitionKind::Event,
             Definition::Verb(_) => DefinitionKind::Verb,
             Definition::View(_) => DefinitionKind::View,
             Definition::Private(_) => DefinitionKind::Private,
@@ -38,6 +41,7 @@ impl Definition {
             Definition::Index(index) => &index.name,
             Definition::Finder(finder) => &finder.name,
             Definition::Entity(entity) => &entity.kind,
+            Definition::Event(event) => &event.event_type,
             Definition::Verb(verb) => &verb.name,
             Definition::View(view) => &view.name,
             Definition::Private(private) => &private.name,
@@ -66,6 +70,14 @@ pub(crate) struct EntityDefinition {
     pub kind: String,
     pub text: String,
     pub(super) fold: Understood<dyn Fold>,
+}
+
+/// What is said of the data of a type's events, understood.
+#[derive(Debug, Clone)]
+pub(crate) struct SchemaDefinition {
+    pub event_type: String,
+    pub text: String,
+    pub(super) schema: Understood<dyn EventSchema>,
 }
 
 /// What is said of an index of states, understood.

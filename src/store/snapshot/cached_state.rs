@@ -13,7 +13,7 @@ use crate::store::state::state_cache::CachedState;
 impl Snapshot {
     /// Folds an entity where that takes nobody's time but the caller's.
     pub fn remember(&self, entity: &Entity) -> Result<()> {
-        let definition = self.indexes().model(entity.kind()).map(|model| model.position);
+        let definition = self.indexes().folded_by(entity.kind());
         let before = locked(&self.kernel.state_caches.recent).get(entity, definition);
         self.kernel.counts.state_cache.count(before.is_some());
         let known = match before {
@@ -36,7 +36,7 @@ impl Snapshot {
 impl CachedState {
     /// What an entity is as of a snapshot.
     pub fn of(snapshot: &Snapshot, entity: &Entity) -> Result<CachedState> {
-        let definition = snapshot.indexes().model(entity.kind()).map(|model| model.position);
+        let definition = snapshot.indexes().folded_by(entity.kind());
         let through = snapshot.head();
         let folded = snapshot.fold(entity, FoldBound { through, by: None })?;
         Ok(CachedState { definition, folded: Arc::new(folded), through })

@@ -165,7 +165,9 @@ impl Snapshot {
 
     /// Takes a snapshot of a plain entity that should have been made before: its turn did not come before the file was closed.
     fn keep_missing(&self, entity: &Entity, folded: &Folded) -> Result<()> {
-        if folded.position <= self.read(|view| Ok(view.checkpoint))? {
+        if folded.position >= self.catalog.reformed()
+            && folded.position <= self.read(|view| Ok(view.checkpoint))?
+        {
             let (term, bytes) = (Term::entity(entity)?, folded.encode()?);
             let made = MadeSnapshot { name: None, entity: term, position: folded.position, bytes };
             self.kernel.keep_snapshot(made);
@@ -260,8 +262,16 @@ impl<'s> EntitySnapshots<'s> {
         after: bool,
         with: impl FnOnce(&StoredState) -> Result<T>,
     ) -> Result<Option<T>> {
+        // A definition has snapshots of its own. Those of a plain entity hold events as they were read then.
+        let reformed = match self.definition {
+            Some(_) => Position::START,
+            None => self.snapshot.catalog.reformed(),
+        };
+        let position = if after { position.max(reformed.previous()) } else { position };
         view.read.with_snapshot(self.owner(), &self.term, position, after, |bytes| {
-            bytes.map(|bytes| with(&StoredState::open(bytes)?)).transpose()
+            let Some(bytes) = bytes else { return Ok(None) };
+            let kept = StoredState::open(bytes)?;
+            if kept.position < reformed { Ok(None) } else { with(&kept).map(Some) }
         })
     }
 

@@ -14,7 +14,7 @@ const LARGEST: usize = 1 << 20;
 /// What an entity was up to some position.
 #[derive(Debug, Clone)]
 pub(crate) struct CachedState {
-    /// The definition that it was folded by.
+    /// The definition that it was folded by, or that says in which form its events are read, whichever is newer.
     pub definition: Option<Position>,
     pub folded: Arc<Folded>,
     /// All events up to there are folded.

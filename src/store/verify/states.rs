@@ -219,6 +219,8 @@ fn snapshots(snapshot: &Snapshot, found: &mut Verification) -> Result<()> {
             };
             let fold: Arc<dyn Fold> = match snapshot.indexes().model(entity.kind()) {
                 Some(model) if model.position == definition && model.is_understood() => model.fold()?.clone(),
+                // It holds events as they were read then, and is not looked at again.
+                _ if definition == Position::START && position < snapshot.indexes().reformed() => continue,
                 _ if definition == Position::START => Arc::new(Plain),
                 // It is to be dropped.
                 _ => continue,

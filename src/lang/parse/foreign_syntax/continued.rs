@@ -210,13 +210,10 @@ fn of_describe(c: TokenCursor<'_>, start: TokenCursor<'_>, behind: usize) -> Opt
     let name = start.next();
     match (behind, c.kind()) {
         (1, TokenKind::Text) => wrong(c.token(), "a name has no quotes, as in DESCRIBE Order", None),
-        (2, TokenKind::Symbol(Symbol::Dot)) => {
-            let meant = suggested(format!("DESCRIBE {}", name.source()));
-            wrong_at(c.token().span, "DESCRIBE takes a kind, and shows all its types", meant)
-        }
         (2, TokenKind::Word | TokenKind::Keyword(_))
             if [
-                "TABLE", "ENTITY", "KIND", "TYPE", "INDEX", "VIEW", "VERB", "REACTION", "WEBHOOK", "SCHEDULE",
+                "TABLE", "ENTITY", "EVENT", "KIND", "TYPE", "INDEX", "VIEW", "VERB", "REACTION", "WEBHOOK",
+                "SCHEDULE",
             ]
             .contains(&&*name.source().to_ascii_uppercase()) =>
         {
