@@ -74,7 +74,7 @@ impl CatalogSchema {
     /// What the data of the event at a position is read as: each version since makes of it what it says. None: as it is stored.
     ///
     /// # Errors
-    /// [`Error::Upcast`](crate::Error::Upcast) if one of them cannot.
+    /// [`Error::Upcast`] if one of them cannot.
     pub fn upcast(
         &self,
         position: Position,
