@@ -19,7 +19,6 @@ use super::checkpoint::Checkpointer;
 use super::copy::{CACHE, CopyProgress, Places, TableCopier};
 use super::cursor::CursorOwner;
 use super::disk::{self, Disk, Identity};
-use super::journal::Side;
 use super::kernel::Kernel;
 use super::name;
 use super::recover;
@@ -133,7 +132,7 @@ impl Target {
         }
         let (disk, failed) = (&*self.disk, self.failed());
         let temporary = TemporaryFile::name(&self.path, kernel.id.0);
-        self.check_no_journal()?;
+        name::check_no_journal(&*self.disk, &self.path)?;
         name::remove_interrupted(disk, &temporary, &self.path)?;
         let file = match disk.exists(&kernel.path).map_err(&failed)? {
             true => disk.create_like(&temporary, &kernel.path),
@@ -156,19 +155,6 @@ impl Target {
         drop(made);
         disk.sync_folder(disk::folder(&self.path)).map_err(&failed)?;
         Ok(backup(&copied))
-    }
-
-    /// Refuses a path beside which a journal stands: whoever opens the backup would take it for its own.
-    fn check_no_journal(&self) -> Result<()> {
-        for side in Side::BOTH {
-            let segment = side.path(&self.path);
-            if self.disk.exists(&segment).map_err(self.failed())? {
-                let reason = format!("a journal stands beside it ({})", segment.display());
-                let advice = "close the database that it belongs to, or move it away";
-                return Err(Error::unopenable(&self.path, reason, advice));
-            }
-        }
-        Ok(())
     }
 
     /// Appends what came since to an earlier backup.

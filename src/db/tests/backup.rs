@@ -256,7 +256,10 @@ fn a_journal_that_stands_beside_is_in_the_way() {
     let image = disk.crash(Fate::KeepAll, 1);
     let db = small(&image).open(PATH).unwrap();
     let error = backup(&db, BackupMode::Replace).unwrap_err().to_string();
-    assert!(error.contains("a journal stands beside it (/copy.bygone-journal-"), "{error}");
+    assert!(
+        error.contains("a journal of another database stands beside it (/copy.bygone-journal-"),
+        "{error}"
+    );
     assert_eq!(small(&image).open(COPY).unwrap().head(), Position(2));
 }
 
