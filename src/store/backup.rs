@@ -159,6 +159,8 @@ impl Target {
 
     /// Appends what came since to an earlier backup.
     fn grow(&self, kernel: &Arc<Kernel>, request: BackupRequest) -> Result<Backup> {
+        // Whoever made it may have been told that its name is not durable. What is added is to be found by that.
+        self.disk.sync_folder(disk::folder(&self.path)).map_err(self.failed())?;
         let (_lock, tables) = name::open_locked(&self.disk, &self.path, false, CACHE)?;
         let grown = self.grow_tables(kernel, &tables, request);
         let closed = tables.close();
