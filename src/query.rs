@@ -455,6 +455,10 @@ mod tests {
         assert_eq!(value("bygone_subscription_lag_events"), 2.0);
         assert!(view.map(Result::unwrap).count() > 0);
         drop(events);
+        // One that has ended is open no longer, though somebody has it still.
+        let mut ended = [db.subscribe("*").from_start().until_now(), db.subscribe("*").limit(0)];
+        assert_eq!(value("bygone_subscriptions_open"), 2.0);
+        ended.iter_mut().for_each(|ended| assert!(ended.by_ref().all(|delivery| delivery.is_ok())));
         assert_eq!((value("bygone_subscriptions_open"), value("bygone_subscription_lag_events")), (0.0, 0.0));
         // One that is no statement is an error all the same.
         assert!(db.query("NONSENSE").is_err() && db.query("READ nothing").is_err());
