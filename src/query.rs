@@ -259,6 +259,26 @@ impl Db {
         self.run_with(&statement, parameters)
     }
 
+    /// Parses statements, separated by semicolons, of so many bytes as [`Options::max_statement`](crate::Options::max_statement) says. As with
+    /// [`query`](Self::query), a text that does not parse is counted as a statement that failed ([`metrics`](Self::metrics)).
+    ///
+    /// ```
+    /// use bygone::Db;
+    /// let db = Db::in_memory()?;
+    /// assert_eq!(db.script("EMIT Order.paid 42; HISTORY Order 42")?.statements().len(), 2);
+    /// assert!(db.script("HISTORY Order 42; EMITT Order.paid 42").is_err());
+    /// assert_eq!(db.metrics()?.value("bygone_statement_errors_total"), Some(1.0));
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Script::parse`].
+    pub fn script(&self, text: &str) -> Result<Script> {
+        let shared = self.store().shared();
+        let parsed = Script::parse_within(text, shared.options.max_statement);
+        parsed.inspect_err(|error| shared.counts.statement_failed(error.kind()))
+    }
+
     /// Runs a statement that was parsed before ([`Statement::parse`]) and has no parameters.
     ///
     /// # Errors

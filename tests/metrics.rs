@@ -245,6 +245,7 @@ fn what_is_told_is_what_happened_and_what_the_guide_says() {
         ("bygone_statements_total", &[("kind", "emit")], 4.0),
         ("bygone_statement_duration_seconds_count", &[("kind", "events")], 1.0),
         ("bygone_statement_errors_total", &[("error", "conflict")], 1.0),
+        ("bygone_statement_errors_total", &[("error", "syntax")], 1.0),
         ("bygone_checkpoint_duration_seconds_count", &[], 1.0),
         ("bygone_subscriptions_total", &[], 1.0),
     ] {
