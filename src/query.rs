@@ -459,6 +459,27 @@ mod tests {
     }
 
     #[test]
+    fn a_key_in_place_of_the_name_of_a_variable_is_not_shown() {
+        let db = Db::in_memory().unwrap();
+        let given = Parameters::new().set("key", "hunter2");
+        for (text, parameters, line) in [
+            ("SIGN HEAD WITH 'hunter2'", &Parameters::new(), "SIGN HEAD WITH *********"),
+            ("SIGN HEAD WITH $key", &given, "SIGN HEAD WITH $key"),
+            (
+                "DEFINE WEBHOOK w ON 'A.*' TO 'http://example.com' SECRET 'hunter2'",
+                &Parameters::new(),
+                "DEFINE WEBHOOK w ON 'A.*' TO 'http://example.com' SECRET *********",
+            ),
+        ] {
+            let error = db.query_with(text, parameters).map(drop).unwrap_err();
+            assert!(!format!("{error:?} {error}").contains("hunter2"), "{error:?}");
+            let Error::Syntax(fault) = error else { panic!("{error}") };
+            assert_eq!(fault.source_line, line);
+            assert!(fault.message.contains("the name of a variable of the environment"), "{}", fault.message);
+        }
+    }
+
+    #[test]
     fn what_runs_is_counted() {
         let db = Db::in_memory().unwrap();
         let value = |name: &str| db.metrics().unwrap().value(name).unwrap();

@@ -41,6 +41,7 @@ use super::expr::{BoundExpr, Constant};
 use super::fault;
 use super::logical::{DirectRead, LogicalPlan, LogicalRead};
 use super::parameters::Parameters;
+use super::webhook::Secret;
 use super::write::WritePlan;
 use crate::allowance::{Allowance, LARGEST};
 use crate::entity::{Entity, Position};
@@ -243,6 +244,16 @@ impl<'a> Binder<'a> {
         result.map_err(|error| match error {
             Error::Invalid { .. } => self.fault(span, error.to_string()),
             other => other,
+        })
+    }
+
+    /// Where a secret is. A text that does not say where may be the secret itself: it is not shown.
+    fn secret(&self, said: &TextExpr, clause: &str, example: &str) -> Result<Secret> {
+        Secret::new(clause, example, &self.text(said, clause)?).map_err(|error| {
+            let fault = self.fault_at(said.span(), error.to_string(), None);
+            let is_parameter =
+                self.context.text.get(said.span().start()..).is_some_and(|text| text.starts_with('$'));
+            Error::Syntax(Box::new(if is_parameter { fault } else { fault::hidden(fault) }))
         })
     }
 

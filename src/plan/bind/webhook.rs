@@ -9,7 +9,7 @@ use crate::event::EventFormat;
 use crate::lang;
 use crate::lang::ast::{DefinitionStmt, PointExpr, PointKind, Start, Stmt, WebhookDefinitionStmt};
 use crate::plan::subscription::SubscriptionPlan;
-use crate::plan::webhook::{Secret, Url, Webhook, form};
+use crate::plan::webhook::{Url, Webhook, form};
 use crate::plan::write::Define;
 use crate::store::catalog::ProgramKind;
 
@@ -55,12 +55,8 @@ impl Binder<'_> {
             Some(said) => self.at(said.span(), form(&self.text(said, "AS")?))?,
             None => EventFormat::Event,
         };
-        let secret = match &webhook.secret {
-            Some(said) => Some(
-                self.at(said.span(), Secret::new("SECRET", "env:HOOK_SECRET", &self.text(said, "SECRET")?))?,
-            ),
-            None => None,
-        };
+        let secret = webhook.secret.as_ref();
+        let secret = secret.map(|said| self.secret(said, "SECRET", "env:HOOK_SECRET")).transpose()?;
         Ok(Webhook { name: webhook.name.text.clone(), events, to, form, secret })
     }
 
