@@ -13,12 +13,14 @@ use super::pace::Pace;
 use super::snapshot::Snapshot;
 use super::tables::WriteTables;
 use crate::entity::Position;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, size};
 use crate::event::record::Record;
 
 pub(crate) use super::catalog::{GroupDelta, Keeps, ViewGroups, ViewMaterializer};
 
-/// A group takes no more bytes than this; one that would is not kept, and nor is what is read of its view.
+/// A group takes no more bytes than this; one that would is not kept, and nor is what is read of its view. What it is grouped by takes no more
+/// either, or the view is kept no further: an event makes one group at most, so that a view takes no more of the file than twice this for each
+/// event.
 pub(super) const LARGEST: usize = if cfg!(test) { 256 } else { MAX_GROUP };
 pub(crate) const MAX_GROUP: usize = 64 << 10;
 
@@ -44,6 +46,14 @@ pub(super) fn bring_up(
     })?;
     for (key, later) in part {
         pace.check()?;
+        if key.len() > LARGEST {
+            let expected = format!("at most {} for a view that is kept", size(LARGEST as u64));
+            return Err(Error::invalid(
+                "what a group of a view is grouped by",
+                expected,
+                size(key.len() as u64),
+            ));
+        }
         let bytes = tables.with_group(definition, &key, |kept| match kept {
             None => Ok(Some(later)),
             // It is too large already.

@@ -287,6 +287,43 @@ fn a_group_that_is_too_large_is_worked_out() {
     assert!(session.lines("VERIFY")[0].starts_with(r#"{"ok":true"#));
 }
 
+/// Of each event there is one group at most, and that is of so many bytes: so what a view takes of the file is bounded by the log.
+#[test]
+fn a_view_that_is_grouped_by_what_is_too_large_is_kept_no_further() {
+    let store = by_hand(4);
+    let session = Session::new(&store);
+    // Of a short text, a long one.
+    let twenty = ["data.customer"; 20].join(", ");
+    let query = &format!("EVENTS 'Order.*' GROUP BY concat({twenty}) AS c SELECT count() AS n");
+    view(&session, "v", query);
+    let kept = || {
+        let snapshot = store.snapshot();
+        let position = snapshot.indexes().view("v").unwrap().position;
+        snapshot.kept_groups(position, |_| Ok(())).unwrap().map(|(_, groups)| groups)
+    };
+    for customer in ["a", "b", "eleven-char"] {
+        paid(&session, customer, "1");
+    }
+    store.checkpoint().unwrap();
+    settle(&store);
+    let groups = kept().unwrap();
+    assert!(groups.len() == 3 && groups.iter().any(|(key, _)| key.len() > 220), "{groups:?}");
+    paid(&session, "thirteen-char", "1");
+    store.checkpoint().unwrap();
+    settle(&store);
+    // From there on nothing of it is kept.
+    assert!(kept().unwrap().iter().all(|(key, _)| key.len() <= 256));
+    assert_eq!(session.lines("READ v").len(), 4);
+    assert_eq!(session.lines("READ v"), session.lines(query));
+    let shown = session.lines("SHOW VIEWS");
+    assert!(
+        shown[0].contains(r#""state":"failed""#)
+            && shown[0].contains("grouped by: expected at most 256 bytes"),
+        "{shown:?}"
+    );
+    assert!(session.lines("VERIFY")[0].starts_with(r#"{"ok":true"#));
+}
+
 #[test]
 fn damage_to_what_is_kept_never_stands_in_the_way() {
     let disk = Arc::new(MemoryDisk::new());
