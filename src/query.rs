@@ -470,12 +470,18 @@ mod tests {
                 &Parameters::new(),
                 "DEFINE WEBHOOK w ON 'A.*' TO 'http://example.com' SECRET *********",
             ),
+            (
+                "DEFINE WEBHOOK w ON 'A.*' TO 'http://ann:hunter2@x'",
+                &Parameters::new(),
+                "DEFINE WEBHOOK w ON 'A.*' TO **********************",
+            ),
         ] {
             let error = db.query_with(text, parameters).map(drop).unwrap_err();
             assert!(!format!("{error:?} {error}").contains("hunter2"), "{error:?}");
             let Error::Syntax(fault) = error else { panic!("{error}") };
             assert_eq!(fault.source_line, line);
-            assert!(fault.message.contains("the name of a variable of the environment"), "{}", fault.message);
+            let expected = ["the name of a variable of the environment", "no user and password"];
+            assert!(expected.iter().any(|expected| fault.message.contains(expected)), "{}", fault.message);
         }
     }
 

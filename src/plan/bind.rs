@@ -247,13 +247,18 @@ impl<'a> Binder<'a> {
         })
     }
 
-    /// Where a secret is. A text that does not say where may be the secret itself: it is not shown.
+    /// Where a secret is. A text that does not say where may be the secret itself.
     fn secret(&self, said: &TextExpr, clause: &str, example: &str) -> Result<Secret> {
-        Secret::new(clause, example, &self.text(said, clause)?).map_err(|error| {
+        self.hiding(said, Secret::new(clause, example, &self.text(said, clause)?))
+    }
+
+    /// The same as `at`, where what is wrong is not to be shown. What stands there of a parameter is only its name.
+    fn hiding<T>(&self, said: &TextExpr, result: Result<T>) -> Result<T> {
+        result.map_err(|error| {
             let fault = self.fault_at(said.span(), error.to_string(), None);
-            let is_parameter =
-                self.context.text.get(said.span().start()..).is_some_and(|text| text.starts_with('$'));
-            Error::Syntax(Box::new(if is_parameter { fault } else { fault::hidden(fault) }))
+            let text = self.context.text.get(said.span().range()).unwrap_or_default();
+            let is_hidden = !text.starts_with('$');
+            Error::Syntax(Box::new(if is_hidden { fault::hidden(fault) } else { fault }))
         })
     }
 

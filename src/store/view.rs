@@ -18,11 +18,13 @@ use crate::event::record::Record;
 
 pub(crate) use super::catalog::{GroupDelta, Keeps, ViewGroups, ViewMaterializer};
 
-/// A group takes no more bytes than this; one that would is not kept, and nor is what is read of its view. What it is grouped by takes no more
-/// either, or the view is kept no further: an event makes one group at most, so that a view takes no more of the file than twice this for each
-/// event.
+/// A group takes no more bytes than this; one that would is not kept, and nor is what is read of its view.
 pub(super) const LARGEST: usize = if cfg!(test) { 256 } else { MAX_GROUP };
 pub(crate) const MAX_GROUP: usize = 64 << 10;
+
+/// What a group is grouped by takes no more either, or its view is kept no further. An event makes one group at most: so a view takes no more
+/// of the file for it than the two together.
+const LARGEST_KEY: usize = if cfg!(test) { 8 << 10 } else { MAX_GROUP };
 
 /// Brings the groups of a view up to a stretch of the log; they were kept up to its beginning.
 pub(super) fn bring_up(
@@ -46,8 +48,8 @@ pub(super) fn bring_up(
     })?;
     for (key, later) in part {
         pace.check()?;
-        if key.len() > LARGEST {
-            let expected = format!("at most {} for a view that is kept", size(LARGEST as u64));
+        if key.len() > LARGEST_KEY {
+            let expected = format!("at most {} for a view that is kept", size(LARGEST_KEY as u64));
             return Err(Error::invalid(
                 "what a group of a view is grouped by",
                 expected,

@@ -50,7 +50,12 @@ impl Binder<'_> {
             from: webhook.from.as_ref().map(|start| self.place(start)).transpose()?,
             ..SubscriptionPlan::of(self.pattern_text(&webhook.pattern, "ON")?)
         };
-        let to = self.at(webhook.to.span(), Url::new(&self.text(&webhook.to, "TO")?))?;
+        let to = self.text(&webhook.to, "TO")?;
+        // Before an @ may be a password.
+        let to = match to.contains('@') {
+            true => self.hiding(&webhook.to, Url::new(&to))?,
+            false => self.at(webhook.to.span(), Url::new(&to))?,
+        };
         let form = match &webhook.form {
             Some(said) => self.at(said.span(), form(&self.text(said, "AS")?))?,
             None => EventFormat::Event,
