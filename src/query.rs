@@ -262,6 +262,26 @@ impl Db {
         self.run_with(&statement, parameters)
     }
 
+    /// Parses statements, separated by semicolons, of so many bytes as [`Options::max_statement`](crate::Options::max_statement) says. As with
+    /// [`query`](Self::query), a text that does not parse is counted as a statement that failed ([`metrics`](Self::metrics)).
+    ///
+    /// ```
+    /// use bygone::Db;
+    /// let db = Db::in_memory()?;
+    /// assert_eq!(db.script("EMIT Order.paid 42; HISTORY Order 42")?.statements().len(), 2);
+    /// assert!(db.script("HISTORY Order 42; EMITT Order.paid 42").is_err());
+    /// assert_eq!(db.metrics()?.value("bygone_statement_errors_total"), Some(1.0));
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Script::parse`].
+    pub fn script(&self, text: &str) -> Result<Script> {
+        let shared = self.store().shared();
+        let parsed = Script::parse_within(text, shared.options.max_statement);
+        parsed.inspect_err(|error| shared.counts.statement_failed(error.kind()))
+    }
+
     /// Runs a statement that was parsed before ([`Statement::parse`]) and has no parameters.
     ///
     /// # Errors
@@ -442,6 +462,33 @@ mod tests {
     }
 
     #[test]
+    fn a_key_in_place_of_the_name_of_a_variable_is_not_shown() {
+        let db = Db::in_memory().unwrap();
+        let given = Parameters::new().set("key", "hunter2");
+        for (text, parameters, line) in [
+            ("SIGN HEAD WITH 'hunter2'", &Parameters::new(), "SIGN HEAD WITH *********"),
+            ("SIGN HEAD WITH $key", &given, "SIGN HEAD WITH $key"),
+            (
+                "DEFINE WEBHOOK w ON 'A.*' TO 'http://example.com' SECRET 'hunter2'",
+                &Parameters::new(),
+                "DEFINE WEBHOOK w ON 'A.*' TO 'http://example.com' SECRET *********",
+            ),
+            (
+                "DEFINE WEBHOOK w ON 'A.*' TO 'http://ann:hunter2@x'",
+                &Parameters::new(),
+                "DEFINE WEBHOOK w ON 'A.*' TO **********************",
+            ),
+        ] {
+            let error = db.query_with(text, parameters).map(drop).unwrap_err();
+            assert!(!format!("{error:?} {error}").contains("hunter2"), "{error:?}");
+            let Error::Syntax(fault) = error else { panic!("{error}") };
+            assert_eq!(fault.source_line, line);
+            let expected = ["the name of a variable of the environment", "no user and password"];
+            assert!(expected.iter().any(|expected| fault.message.contains(expected)), "{}", fault.message);
+        }
+    }
+
+    #[test]
     fn what_runs_is_counted() {
         let db = Db::in_memory().unwrap();
         let value = |name: &str| db.metrics().unwrap().value(name).unwrap();
@@ -458,6 +505,10 @@ mod tests {
         assert_eq!(value("bygone_subscription_lag_events"), 2.0);
         assert!(view.map(Result::unwrap).count() > 0);
         drop(events);
+        // One that has ended is open no longer, though somebody has it still.
+        let mut ended = [db.subscribe("*").from_start().until_now(), db.subscribe("*").limit(0)];
+        assert_eq!(value("bygone_subscriptions_open"), 2.0);
+        ended.iter_mut().for_each(|ended| assert!(ended.by_ref().all(|delivery| delivery.is_ok())));
         assert_eq!((value("bygone_subscriptions_open"), value("bygone_subscription_lag_events")), (0.0, 0.0));
         // One that is no statement is an error all the same.
         assert!(db.query("NONSENSE").is_err() && db.query("READ nothing").is_err());

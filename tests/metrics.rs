@@ -245,6 +245,7 @@ fn what_is_told_is_what_happened_and_what_the_guide_says() {
         ("bygone_statements_total", &[("kind", "emit")], 4.0),
         ("bygone_statement_duration_seconds_count", &[("kind", "events")], 1.0),
         ("bygone_statement_errors_total", &[("error", "conflict")], 1.0),
+        ("bygone_statement_errors_total", &[("error", "syntax")], 1.0),
         ("bygone_checkpoint_duration_seconds_count", &[], 1.0),
         ("bygone_subscriptions_total", &[], 1.0),
     ] {
@@ -279,6 +280,12 @@ fn who_asks_badly_is_refused() {
         ("GET /metrics/ HTTP/1.1\r\nHost: x\r\n\r\n", "404"),
         ("GET /metrics?a=b HTTP/1.1\r\nHost: x\r\n\r\n", "200"),
         ("GET /metrics HTTP/1.0\r\n\r\n", "200"),
+        // A client that takes this for a proxy names the host in the path, too: that is to be understood (RFC 9112, section 3.2.2).
+        ("GET http://x/metrics HTTP/1.1\r\nHost: x\r\n\r\n", "200"),
+        ("GET HTTP://x:9000/metrics?a=b HTTP/1.1\r\nHost: x\r\n\r\n", "200"),
+        ("GET http://x/ HTTP/1.1\r\nHost: x\r\n\r\n", "404"),
+        ("GET http://x HTTP/1.1\r\nHost: x\r\n\r\n", "404"),
+        ("GET http://metrics HTTP/1.1\r\nHost: x\r\n\r\n", "404"),
         ("GET /metrics HTTP/1.1\r\n\r\n", "400"),
         ("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", "405"),
         ("\x16\x03\x01\x02\r\n\r\n", "400"),
@@ -291,8 +298,17 @@ fn who_asks_badly_is_refused() {
         assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
         assert_eq!(head.contains("\r\nAllow: GET, HEAD\r\n"), status == "405", "{head}");
     }
-    let (head, body) = running.ask("HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body.is_empty(), "{head}");
+    // No answer to HEAD has a body.
+    for (request, status) in [
+        ("HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "200 OK"),
+        ("HEAD /other HTTP/1.1\r\nHost: x\r\n\r\n", "404 Not Found"),
+        ("HEAD /metrics HTTP/1.1\r\n\r\n", "400 Bad Request"),
+        (&large.replace("GET", "HEAD"), "431 Request Header Fields Too Large"),
+    ] {
+        let (head, body) = running.ask(request);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")) && body.is_empty(), "{head}{body}");
+        assert!(!head.contains("Content-Length: 0\r\n"), "{head}");
+    }
 }
 
 #[test]

@@ -61,6 +61,8 @@ pub enum Conflict {
         last: Option<Witness>,
         /// What ended its state, where that is another one.
         ended: Option<Witness>,
+        /// None of its events ever made one: its definition ignores them.
+        ignored: bool,
     },
 
     /// `EXPECT NONE`: there is such an event.
@@ -226,7 +228,8 @@ impl Conflict {
             Conflict::Version { found, last, .. } | Conflict::New { found, last, .. } => {
                 history(*found, last)
             }
-            Conflict::Exists { found, last, ended, .. } => match ended {
+            Conflict::Exists { found, last, ended, ignored, .. } => match ended {
+                None if *ignored => format!("{}, and no event that makes a state", history(*found, last)),
                 Some(ended) => format!(
                     "{}, and no state since {} at #{}",
                     history(*found, last),
@@ -372,6 +375,7 @@ mod tests {
             found: 1,
             last: Some(witness(2, "Trip.begun")),
             ended: Some(witness(3, "Car.scrapped")),
+            ignored: false,
         };
         assert_eq!(
             exists.to_string(),

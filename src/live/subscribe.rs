@@ -310,6 +310,12 @@ impl Subscription {
         self.advance(Instant::now().checked_add(timeout))
     }
 
+    /// There will be nothing more: it is open no longer, however long somebody keeps it.
+    fn finish(&mut self) {
+        self.ended = true;
+        self.open = None;
+    }
+
     /// Whether there will be nothing more.
     pub fn has_ended(&self) -> bool {
         self.ended
@@ -345,7 +351,7 @@ impl Subscription {
 
     fn advance(&mut self, deadline: Option<Instant>) -> Option<Result<Delivery>> {
         if let Some(fault) = self.fault.take() {
-            self.ended = true;
+            self.finish();
             return Some(Err(fault));
         }
         while !self.ended {
@@ -353,7 +359,7 @@ impl Subscription {
                 break;
             }
             if let Err(error) = self.end.check() {
-                self.ended = true;
+                self.finish();
                 return Some(Err(error));
             }
             match self.next_of_leg() {
@@ -362,7 +368,7 @@ impl Subscription {
                 Ok(Some(event)) => return Some(Ok(Delivery::Event(event))),
                 Err(_) if self.shared.log_progress.is_closed() || self.end.is_cancelled() => break,
                 Err(error) => {
-                    self.ended = true;
+                    self.finish();
                     return Some(Err(error));
                 }
             }
@@ -375,7 +381,7 @@ impl Subscription {
                 match CatchUp::begin(&self.shared, &self.plan, &self.end, self.after, goal) {
                     Ok(leg) => self.leg = Some(leg),
                     Err(error) => {
-                        self.ended = true;
+                        self.finish();
                         return Some(Err(error));
                     }
                 }
@@ -399,7 +405,7 @@ impl Subscription {
                 WaitResult::Closed => break,
             }
         }
-        self.ended = true;
+        self.finish();
         None
     }
 
@@ -437,7 +443,7 @@ impl Subscription {
             }
             if matches!(self.plan.until, Some(SubscriptionEnd::Recorded(until)) if stored.recorded() >= until)
             {
-                self.ended = true;
+                self.finish();
                 return Ok(None);
             }
             self.plan.limit = self.plan.limit.map(|left| left - 1);

@@ -44,6 +44,7 @@ use super::expr::{BoundExpr, Constant};
 use super::fault;
 use super::logical::{DirectRead, LogicalPlan, LogicalRead};
 use super::parameters::Parameters;
+use super::webhook::Secret;
 use super::write::WritePlan;
 use crate::allowance::{Allowance, LARGEST};
 use crate::entity::{Entity, Position};
@@ -255,6 +256,21 @@ impl<'a> Binder<'a> {
         result.map_err(|error| match error {
             Error::Invalid { .. } => self.fault(span, error.to_string()),
             other => other,
+        })
+    }
+
+    /// Where a secret is. A text that does not say where may be the secret itself.
+    fn secret(&self, said: &TextExpr, clause: &str, example: &str) -> Result<Secret> {
+        self.hiding(said, Secret::new(clause, example, &self.text(said, clause)?))
+    }
+
+    /// The same as `at`, where what is wrong is not to be shown. What stands there of a parameter is only its name.
+    fn hiding<T>(&self, said: &TextExpr, result: Result<T>) -> Result<T> {
+        result.map_err(|error| {
+            let fault = self.fault_at(said.span(), error.to_string(), None);
+            let text = self.context.text.get(said.span().range()).unwrap_or_default();
+            let is_hidden = !text.starts_with('$');
+            Error::Syntax(Box::new(if is_hidden { fault::hidden(fault) } else { fault }))
         })
     }
 

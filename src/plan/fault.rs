@@ -29,6 +29,21 @@ pub(super) fn fault(
     }
 }
 
+/// The same of a text that may be a secret: neither the line nor what was found shows what stands there.
+pub(super) fn hidden(fault: SyntaxFault) -> SyntaxFault {
+    let (mut left, mut shown) = (fault.length, String::new());
+    for (at, c) in fault.source_line.chars().enumerate() {
+        if at + 1 < fault.column || left == 0 {
+            shown.push(c);
+        } else {
+            // As long as it was, so that what points at it still does.
+            shown.push_str(&"*".repeat(c.len_utf8()));
+            left = left.saturating_sub(c.len_utf8());
+        }
+    }
+    SyntaxFault { source_line: shown, found: "a text".to_owned(), ..fault }
+}
+
 /// The candidate that differs least from a word, if it is near enough to have been meant.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = (word.chars().count() / 3).max(1);
@@ -45,6 +60,18 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_hidden_is_neither_in_the_line_nor_in_what_was_found() {
+        let text = "SHOW\nü SECRET 'päss\nword' x";
+        let at = text.find('\'').unwrap();
+        let fault = fault(text, 1, Span::new(at, text.len() - 2), "wrong".to_owned(), None);
+        assert_eq!((fault.source_line.as_str(), fault.column), ("ü SECRET 'päss", 10));
+        let fault = hidden(fault);
+        assert_eq!((fault.source_line.as_str(), fault.found.as_str()), ("ü SECRET ******", "a text"));
+        let whole = hidden(SyntaxFault { source_line: "ü SECRET 'key' x".to_owned(), length: 5, ..fault });
+        assert_eq!(whole.source_line, "ü SECRET ***** x");
+    }
 
     #[test]
     fn the_nearest_is_near() {

@@ -272,6 +272,13 @@ fn definitions() -> Vec<Limit> {
             "is too large to be kept, or damaged: the view is worked out of the log",
             Reached::In("a_group_that_is_too_large_is_worked_out"),
         ),
+        limit(
+            "what a group of a view is grouped by, that is kept",
+            bytes(MAX_GROUP),
+            "",
+            "what a group of a view is grouped by: expected at most",
+            Reached::In("a_view_that_is_grouped_by_what_is_too_large_is_kept_no_further"),
+        ),
     ]
 }
 

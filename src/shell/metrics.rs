@@ -140,7 +140,6 @@ impl Connection {
             head.extend_from_slice(&piece[..read]);
             match parse(&head, db) {
                 Head::Asks(response) => return Ok(Some(response)),
-                Head::Partial if head.len() > MAX_HEAD => return Ok(Some(too_large())),
                 Head::Partial => {}
             }
         }
@@ -182,12 +181,25 @@ fn too_large() -> Response {
 fn parse(head: &[u8], db: &Db) -> Head {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
-    Head::Asks(match request.parse(head) {
-        Ok(httparse::Status::Partial) => return Head::Partial,
+    let response = match request.parse(head) {
+        Ok(httparse::Status::Partial) if head.len() <= MAX_HEAD => return Head::Partial,
         Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => respond(&request, db),
-        Ok(httparse::Status::Complete(_)) | Err(httparse::Error::TooManyHeaders) => too_large(),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => too_large(),
         Err(_) => Response::error("400 Bad Request", "this is no request of HTTP/1.1"),
-    })
+    };
+    Head::Asks(Response { head_only: request.method == Some("HEAD"), ..response })
+}
+
+/// The path that a request is about. Where it names a host in front of it, as for a proxy, that is this one.
+fn path<'r>(request: &httparse::Request<'_, 'r>) -> &'r str {
+    let target = request.path.unwrap_or_default();
+    let target = target.split('?').next().unwrap_or_default();
+    match target.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
+            rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
+        }
+        _ => target,
+    }
 }
 
 fn respond(request: &httparse::Request, db: &Db) -> Response {
@@ -195,20 +207,15 @@ fn respond(request: &httparse::Request, db: &Db) -> Response {
     if request.version == Some(1) && !has_host {
         return Response::error("400 Bad Request", "a request of HTTP/1.1 has a header Host");
     }
-    let path = request.path.unwrap_or_default();
-    if path.split('?').next() != Some("/metrics") {
+    if path(request) != "/metrics" {
         return Response::error("404 Not Found", "there is /metrics, and nothing else");
     }
-    let head_only = match request.method {
-        Some("GET") => false,
-        Some("HEAD") => true,
-        _ => {
-            let response = Response::error("405 Method Not Allowed", "/metrics is to be read, by GET");
-            return Response { header: "Allow: GET, HEAD\r\n", ..response };
-        }
-    };
+    if !matches!(request.method, Some("GET" | "HEAD")) {
+        let response = Response::error("405 Method Not Allowed", "/metrics is to be read, by GET");
+        return Response { header: "Allow: GET, HEAD\r\n", ..response };
+    }
     match db.metrics() {
-        Ok(metrics) => Response { status: "200 OK", header: "", body: metrics.to_string(), head_only },
+        Ok(metrics) => Response { status: "200 OK", header: "", body: metrics.to_string(), head_only: false },
         Err(error) => Response::error("503 Service Unavailable", &error.to_string()),
     }
 }

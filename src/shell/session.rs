@@ -272,7 +272,7 @@ impl Session {
 
     /// Runs a part of a longer text.
     pub fn run_part(&mut self, text: &str, place: ScriptPlace) -> Result<(), CommandFailure> {
-        let script = Script::parse_within(text, self.longest).map_err(|error| placed(error, place))?;
+        let script = self.db.script(text).map_err(|error| placed(error, place))?;
         self.run_statements(&script, place)
     }
 

@@ -20,7 +20,6 @@ use super::copy::{CACHE, CopyProgress, Places, TableCopier};
 use super::cursor::CursorOwner;
 use super::disk::{self, Disk, Identity};
 use super::index::term::Term;
-use super::journal::Side;
 use super::kernel::Kernel;
 use super::name;
 use super::recover;
@@ -135,7 +134,7 @@ impl Target {
         }
         let (disk, failed) = (&*self.disk, self.failed());
         let temporary = TemporaryFile::name(&self.path, kernel.id.0);
-        self.check_no_journal()?;
+        name::check_no_journal(&*self.disk, &self.path)?;
         name::remove_interrupted(disk, &temporary, &self.path)?;
         let file = match disk.exists(&kernel.path).map_err(&failed)? {
             true => disk.create_like(&temporary, &kernel.path),
@@ -160,21 +159,10 @@ impl Target {
         Ok(backup(&copied))
     }
 
-    /// Refuses a path beside which a journal stands: whoever opens the backup would take it for its own.
-    fn check_no_journal(&self) -> Result<()> {
-        for side in Side::BOTH {
-            let segment = side.path(&self.path);
-            if self.disk.exists(&segment).map_err(self.failed())? {
-                let reason = format!("a journal stands beside it ({})", segment.display());
-                let advice = "close the database that it belongs to, or move it away";
-                return Err(Error::unopenable(&self.path, reason, advice));
-            }
-        }
-        Ok(())
-    }
-
     /// Appends what came since to an earlier backup.
     fn grow(&self, kernel: &Arc<Kernel>, request: BackupRequest) -> Result<Backup> {
+        // Whoever made it may have been told that its name is not durable. What is added is to be found by that.
+        self.disk.sync_folder(disk::folder(&self.path)).map_err(self.failed())?;
         let (_lock, tables) = name::open_locked(&self.disk, &self.path, false, CACHE)?;
         let grown = self.grow_tables(kernel, &tables, request);
         let closed = tables.close();

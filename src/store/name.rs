@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::{Disk, Lock, LockError, LockMode};
+use super::journal::Side;
 use super::tables::Tables;
 use crate::error::{Error, Result};
 
@@ -118,6 +119,19 @@ pub(super) fn remove_interrupted(disk: &dyn Disk, temporary: &Path, path: &Path)
     }
     let _lock = take_lock(disk, temporary, false)?;
     disk.remove(temporary).map_err(failed)
+}
+
+/// Refuses a path for a new file beside which a journal stands: whoever opens the file would take it for its own.
+pub(super) fn check_no_journal(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let failed = |e: std::io::Error| Error::unopenable(path, e, "check the path and its permissions");
+    for side in Side::BOTH {
+        let segment = side.path(path);
+        if disk.exists(&segment).map_err(failed)? {
+            let reason = format!("a journal of another database stands beside it ({})", segment.display());
+            return Err(Error::unopenable(path, reason, "put its database back, or move the journal away"));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn not_locked(path: &Path, error: LockError) -> Error {

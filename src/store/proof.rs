@@ -134,7 +134,17 @@ impl Proof {
     }
 }
 
-/// The root of the tree of the events that a snapshot shows, of none the hash of nothing; and the chain hash, of the same events.
+/// The root of the tree of the events that a snapshot shows, of none the hash of nothing.
+pub(crate) fn root(snapshot: &Snapshot) -> Result<TreeHash> {
+    let mut tree = TreeBuilder::default();
+    leaves(snapshot, |_, _, record| {
+        tree.push(leaf(record.header(), record.data().0, record.metadata().0), false);
+        Ok(())
+    })?;
+    Ok(tree.root())
+}
+
+/// The same, and the chain hash of the same events.
 ///
 /// # Errors
 /// [`Error::Corrupt`] where the chain is not the one that was noted as they were written.

@@ -89,13 +89,7 @@ pub(super) fn free_name(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
         return Err(taken(&path));
     }
     disk.check_name(&path).map_err(|error| name::not_locked(&path, error))?;
-    for side in Side::BOTH {
-        let segment = side.path(&path);
-        if disk.exists(&segment).map_err(failed)? {
-            let reason = format!("a journal of another database stands beside it ({})", segment.display());
-            return Err(Error::unopenable(&path, reason, "put its database back, or move the journal away"));
-        }
-    }
+    name::check_no_journal(disk, &path)?;
     Ok(path)
 }
 

@@ -13,7 +13,7 @@ use super::pace::Pace;
 use super::snapshot::Snapshot;
 use super::tables::WriteTables;
 use crate::entity::Position;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, size};
 use crate::event::record::Record;
 
 pub(crate) use super::catalog::{GroupDelta, Keeps, ViewGroups, ViewMaterializer};
@@ -21,6 +21,10 @@ pub(crate) use super::catalog::{GroupDelta, Keeps, ViewGroups, ViewMaterializer}
 /// A group takes no more bytes than this; one that would is not kept, and nor is what is read of its view.
 pub(super) const LARGEST: usize = if cfg!(test) { 256 } else { MAX_GROUP };
 pub(crate) const MAX_GROUP: usize = 64 << 10;
+
+/// What a group is grouped by takes no more either, or its view is kept no further. An event makes one group at most: so a view takes no more
+/// of the file for it than the two together.
+const LARGEST_KEY: usize = if cfg!(test) { 8 << 10 } else { MAX_GROUP };
 
 /// Brings the groups of a view up to a stretch of the log; they were kept up to its beginning.
 pub(super) fn bring_up(
@@ -44,6 +48,14 @@ pub(super) fn bring_up(
     })?;
     for (key, later) in part {
         pace.check()?;
+        if key.len() > LARGEST_KEY {
+            let expected = format!("at most {} for a view that is kept", size(LARGEST_KEY as u64));
+            return Err(Error::invalid(
+                "what a group of a view is grouped by",
+                expected,
+                size(key.len() as u64),
+            ));
+        }
         let bytes = tables.with_group(definition, &key, |kept| match kept {
             None => Ok(Some(later)),
             // It is too large already.

@@ -2,8 +2,9 @@
 //! checkpoints made. Each read must be what a sequential log would answer at some moment between its beginning and its end.
 
 use std::collections::BTreeMap;
-use std::sync::Barrier;
+use std::panic::{catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,9 @@ use super::{Dice, Entry, account, ask, facts, faults as faults_of_answers, reque
 const WRITERS: u64 = 8;
 const READERS: u64 = 8;
 const EACH: u64 = 4;
+
+/// So many histories go on at a time: one alone mostly waits for its own threads.
+const AT_A_TIME: usize = 2;
 
 /// How long anybody waits for what is to come at once.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -347,50 +351,77 @@ fn record(db: &Db, seed: u64) -> History {
 }
 
 fn histories() -> u64 {
-    std::env::var("BYGONE_HISTORIES").ok().and_then(|number| number.parse().ok()).unwrap_or(1000)
+    std::env::var("BYGONE_HISTORIES").ok().and_then(|number| number.parse().ok()).unwrap_or(6000)
+}
+
+/// How many reads there were, by what they found.
+type Kinds = BTreeMap<&'static str, u64>;
+
+/// One history, held to what is right.
+fn hold(seed: u64) -> Kinds {
+    let db = Options::new().memtable(12, 1 << 20).in_memory().unwrap();
+    for text in [format!("{ENTITY}1"), format!("{INDEX}1"), format!("{VIEW}1 AS sum")] {
+        rows(&db, &text).unwrap();
+    }
+    let history = record(&db, seed);
+    let model = Model::of(&db);
+    let answers = faults_of_answers(&history.entries, &facts(&db));
+    assert!(answers.is_empty(), "history {seed}: {answers:#?}");
+    let faults = model.faults(&history.reads);
+    assert!(faults.is_empty(), "history {seed}: {faults:#?}");
+    let all: Vec<u64> = db
+        .events(Pattern::all())
+        .unwrap()
+        .map(|event| event.unwrap())
+        .filter(|event| !event.kind.as_str().starts_with('$'))
+        .map(|event| event.position.0)
+        .collect();
+    for delivered in &history.delivered {
+        assert!(all.starts_with(delivered), "history {seed}: {delivered:?} of {all:?}");
+        assert!(delivered.len() + 1 >= all.len(), "history {seed}: {delivered:?} of {all:?}");
+    }
+    let found = db.verify().unwrap();
+    assert!(found.faults.is_empty(), "history {seed}: {:?}", found.faults);
+    db.close().unwrap();
+    let mut kinds = Kinds::new();
+    for read in &history.reads {
+        let kind = match read.seen {
+            Seen::Log(_) => "log",
+            Seen::Version(..) => "version",
+            Seen::State(_, Some(_)) => "state",
+            Seen::Index(_, Some(_)) => "index",
+            Seen::View(Some(_)) => "view",
+            _ => "nothing",
+        };
+        *kinds.entry(kind).or_default() += 1;
+    }
+    kinds
 }
 
 #[test]
 fn whatever_goes_on_at_once_is_what_one_after_the_other_would_have_shown() {
-    let (began, mut reads, mut kinds) = (Instant::now(), 0, BTreeMap::<&str, u64>::new());
-    for seed in 0..histories() {
-        let db = Options::new().memtable(12, 1 << 20).in_memory().unwrap();
-        for text in [format!("{ENTITY}1"), format!("{INDEX}1"), format!("{VIEW}1 AS sum")] {
-            rows(&db, &text).unwrap();
+    let (began, turn, kinds) = (Instant::now(), AtomicU64::new(0), Mutex::new(Kinds::new()));
+    thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                loop {
+                    let seed = turn.fetch_add(1, Ordering::Relaxed);
+                    if seed >= histories() {
+                        return;
+                    }
+                    // Whoever fails ends it for all.
+                    let found = catch_unwind(|| hold(seed)).unwrap_or_else(|panic| {
+                        turn.store(u64::MAX / 2, Ordering::Relaxed);
+                        resume_unwind(panic)
+                    });
+                    let mut kinds = kinds.lock().unwrap();
+                    found.into_iter().for_each(|(kind, count)| *kinds.entry(kind).or_default() += count);
+                }
+            });
         }
-        let history = record(&db, seed);
-        let model = Model::of(&db);
-        let answers = faults_of_answers(&history.entries, &facts(&db));
-        assert!(answers.is_empty(), "history {seed}: {answers:#?}");
-        let faults = model.faults(&history.reads);
-        assert!(faults.is_empty(), "history {seed}: {faults:#?}");
-        let all: Vec<u64> = db
-            .events(Pattern::all())
-            .unwrap()
-            .map(|event| event.unwrap())
-            .filter(|event| !event.kind.as_str().starts_with('$'))
-            .map(|event| event.position.0)
-            .collect();
-        for delivered in &history.delivered {
-            assert!(all.starts_with(delivered), "history {seed}: {delivered:?} of {all:?}");
-            assert!(delivered.len() + 1 >= all.len(), "history {seed}: {delivered:?} of {all:?}");
-        }
-        let found = db.verify().unwrap();
-        assert!(found.faults.is_empty(), "history {seed}: {:?}", found.faults);
-        reads += history.reads.len();
-        for read in &history.reads {
-            let kind = match read.seen {
-                Seen::Log(_) => "log",
-                Seen::Version(..) => "version",
-                Seen::State(_, Some(_)) => "state",
-                Seen::Index(_, Some(_)) => "index",
-                Seen::View(Some(_)) => "view",
-                _ => "nothing",
-            };
-            *kinds.entry(kind).or_default() += 1;
-        }
-        db.close().unwrap();
-    }
+    });
+    let kinds = kinds.into_inner().unwrap();
+    let reads: u64 = kinds.values().sum();
     println!("{} histories in {:.1?}: {reads} reads, {kinds:?}", histories(), began.elapsed());
     assert!(kinds.len() == 6 && kinds.values().all(|count| *count >= histories() / 20), "{kinds:?}");
 }

@@ -8,7 +8,7 @@ use super::{PATH, define, events, paid, run, small, while_written};
 use crate::entity::Position;
 use crate::store::disk::Disk;
 use crate::store::disk::memory::MemoryDisk;
-use crate::store::disk::simulated::{Failure, Fate, SimulatedDisk};
+use crate::store::disk::simulated::{Failure, Fate, Kind, SimulatedDisk};
 use crate::store::{Backup, BackupMode};
 use crate::{Db, NewEvent, Options};
 
@@ -244,6 +244,23 @@ fn an_empty_file_is_no_earlier_backup() {
     assert_eq!(disk.open(Path::new(COPY)).unwrap().len().unwrap(), 0);
 }
 
+/// A backup whose folder could not be synced is there, and its name may yet be lost: who grows it is told no more than what holds.
+#[test]
+fn a_backup_that_grows_is_durable_with_its_name() {
+    let disk = SimulatedDisk::new();
+    let db = small(&disk).create(PATH).unwrap();
+    db.append(paid(1)).unwrap();
+    disk.faults().fail_after(1, Failure::of(Kind::SyncFolder));
+    backup(&db, BackupMode::New).unwrap_err();
+    assert!(disk.exists(Path::new(COPY)).unwrap());
+    db.append(paid(2)).unwrap();
+    disk.faults().fail_after(1, Failure::of(Kind::SyncFolder));
+    backup(&db, BackupMode::Increment).unwrap_err();
+    assert_eq!(backup(&db, BackupMode::Increment).unwrap().position, Position(2));
+    let image = disk.crash(Fate::LoseAll, 0);
+    assert_eq!(small(&image).open(COPY).unwrap().head(), Position(2));
+}
+
 #[test]
 fn a_journal_that_stands_beside_is_in_the_way() {
     let disk = SimulatedDisk::new();
@@ -256,7 +273,10 @@ fn a_journal_that_stands_beside_is_in_the_way() {
     let image = disk.crash(Fate::KeepAll, 1);
     let db = small(&image).open(PATH).unwrap();
     let error = backup(&db, BackupMode::Replace).unwrap_err().to_string();
-    assert!(error.contains("a journal stands beside it (/copy.bygone-journal-"), "{error}");
+    assert!(
+        error.contains("a journal of another database stands beside it (/copy.bygone-journal-"),
+        "{error}"
+    );
     assert_eq!(small(&image).open(COPY).unwrap().head(), Position(2));
 }
 

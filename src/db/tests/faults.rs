@@ -44,6 +44,8 @@ enum Fault {
     Fails(u64, Failure),
     /// There is room for so many bytes more.
     Full(u64),
+    /// Every so manieth write to a journal is answered as done, and is not. No disk may do that: this is to be noticed.
+    Forgets(u64),
 }
 
 impl Fault {
@@ -53,6 +55,9 @@ impl Fault {
             Fault::Full(room) => {
                 let lens = disk.names().into_iter().map(|name| disk.open(&name).unwrap().len().unwrap());
                 disk.faults().full_at(lens.sum::<u64>() + room);
+            }
+            Fault::Forgets(every) => {
+                ["-journal-a", "-journal-b"].iter().for_each(|end| disk.faults().forget_writes(end, *every));
             }
         }
     }
@@ -73,7 +78,7 @@ struct Trial {
     acknowledged: Vec<(Position, EventId)>,
     promise: Promise,
     options: Options,
-    /// What would have been found after a crash at an error, and what had been promised.
+    /// What would have been found after a crash, and what had been promised: at an error, and now and then where nobody was told of any.
     crashed: Vec<(SimulatedDisk, Promise, usize)>,
 }
 
@@ -106,6 +111,10 @@ fn is_there(log: &[Event], acknowledged: &[(Position, EventId)]) -> Result<(), S
     }
 }
 
+/// So many steps lie between crashes at which nothing was wrong, as far as anybody was told. What a journal has not got is missed only after
+/// a crash, and only until its events are in the tables, some steps later.
+const QUIET: usize = 9;
+
 /// Works with a database in spite of a fault.
 fn endure(plan: Plan, kind: Option<Kind>, fault: &Fault, disk: &SimulatedDisk) -> Result<Trial, String> {
     let mut load = plan.load(|_| {});
@@ -114,9 +123,11 @@ fn endure(plan: Plan, kind: Option<Kind>, fault: &Fault, disk: &SimulatedDisk) -
     let created = options.clone().create(PATH).map_err(|e| e.to_string())?;
     load.begin(&created).map_err(|e| e.to_string())?;
     let mut db = Some(created);
-    let (mut errors, mut crashed, mut refused) = (Vec::new(), Vec::new(), 0);
+    let (mut errors, mut crashed, mut told, mut refused) = (Vec::new(), Vec::new(), 0, 0);
     fault.arm(disk);
     let steps: usize = plan.sessions.iter().sum();
+    // A disk that lies is looked at after each step, so that few loads are enough.
+    let quiet = if matches!(fault, Fault::Forgets(_)) { 1 } else { QUIET };
     for step in 0..steps {
         let Some(open) = &db else {
             match options.clone().open(PATH) {
@@ -141,11 +152,14 @@ fn endure(plan: Plan, kind: Option<Kind>, fault: &Fault, disk: &SimulatedDisk) -
                 let log = log(open).map_err(|e| format!("step {step}: {e}; before: {errors:?}"))?;
                 is_there(&log, &load.acknowledged).map_err(|e| format!("step {step}: {e}"))?;
             }
-            if crashed.len() < 3 {
-                let fate = Fate::ALL[(step + crashed.len()) % Fate::ALL.len()];
+            if told < 3 {
+                told += 1;
+                let fate = Fate::ALL[(step + told) % Fate::ALL.len()];
                 crashed.push((disk.crash(fate, step as u64), load.promise, load.acknowledged.len()));
             }
             stop |= error.kind() == "stopped";
+        } else if (step + plan.seed as usize).is_multiple_of(quiet) {
+            crashed.push((disk.crash(Fate::LoseAll, 0), load.promise, load.acknowledged.len()));
         }
         if stop
             && let Some(open) = db.take()
@@ -331,6 +345,20 @@ fn any_write_may_be_short_or_have_no_room() {
     all_survive("short writes and no room", &faults, least);
 }
 
+/// A database whose folder could not be synced is there, and its name may yet be lost: what it acknowledges is durable with its name.
+#[test]
+fn a_database_is_durable_with_its_name() {
+    let disk = SimulatedDisk::new();
+    disk.faults().fail_after(1, Failure::of(Kind::SyncFolder));
+    let options = || Options::new().disk(Arc::new(disk.clone()));
+    options().create(PATH).unwrap_err();
+    let db = options().open(PATH).unwrap();
+    let event = db.append(super::paid(1)).unwrap();
+    let image = disk.crash(Fate::LoseAll, 0);
+    let db = Options::new().disk(Arc::new(image)).open(PATH).unwrap();
+    assert_eq!(db.event(Position(1)).unwrap(), Some(event));
+}
+
 /// A file system that turns read-only under a database, as one does whose disk fails.
 #[test]
 fn media_may_become_read_only() {
@@ -338,4 +366,15 @@ fn media_may_become_read_only() {
     let faults: Vec<_> =
         spread(operations()["Write"], most(6)).map(|nth| (None, Fault::Fails(nth, read_only()))).collect();
     all_survive("read-only media", &faults, faults.len() / 2);
+}
+
+/// A frame that the journal says it has and has not is missed only after a crash while its events are nowhere else.
+#[test]
+fn a_journal_that_forgets_some_of_its_writes_is_noticed() {
+    // Those that run live come by more than forty writes.
+    let noticed = (2..=80).step_by(2).find_map(|seed| survives(plan(seed), None, &Fault::Forgets(40)).err());
+    report(format_args!(
+        "control: {}",
+        noticed.expect("every 40th write to a journal is forgotten: not noticed")
+    ));
 }

@@ -234,6 +234,15 @@ fn what_a_group_expects_holds_for_each_of_its_entities_before_it() {
     let refused = conflict(session.run("ATOMIC (EMIT A.used 1; EMIT A.used 2) EXPECT EXISTS"));
     assert!(matches!(&refused, Conflict::Exists { entity, .. } if entity == "A 2"), "{refused}");
     assert!(session.error("ATOMIC (EMIT Day.ended) EXPECT NEW").contains("an event with a target"));
+    // One that has events, none of which makes a state, has another reason for that than one that was deleted.
+    let found = |text: &str| conflict(session.run(text)).found();
+    assert!(found("EMIT A.used 2 EXPECT EXISTS").starts_with("version 4, last A.deleted at #"));
+    assert_eq!(found("EMIT B.made 1 EXPECT EXISTS"), "no event yet");
+    session.rows("DEFINE ENTITY B ON made MERGE ON seen IGNORE");
+    session.rows("EMIT B.seen 1");
+    let ignored = found("EMIT B.made 1 EXPECT EXISTS");
+    assert!(ignored.starts_with("version 1, last B.seen at #"), "{ignored}");
+    assert!(ignored.ends_with(", and no event that makes a state"), "{ignored}");
 }
 
 #[test]

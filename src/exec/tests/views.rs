@@ -287,6 +287,40 @@ fn a_group_that_is_too_large_is_worked_out() {
     assert!(session.lines("VERIFY")[0].starts_with(r#"{"ok":true"#));
 }
 
+/// Of each event there is one group at most, and that is of so many bytes: so what a view takes of the file is bounded by the log.
+#[test]
+fn a_view_that_is_grouped_by_what_is_too_large_is_kept_no_further() {
+    let store = by_hand(4);
+    let session = Session::new(&store);
+    // Of a short text, a long one.
+    let twenty = ["data.customer"; 20].join(", ");
+    let query = &format!("EVENTS 'Order.*' GROUP BY concat({twenty}) AS c SELECT count() AS n");
+    view(&session, "v", query);
+    let kept = || {
+        let snapshot = store.snapshot();
+        let position = snapshot.indexes().view("v").unwrap().position;
+        (snapshot.kept_through(position).unwrap().unwrap(), snapshot.head())
+    };
+    for customer in ["a", "b", &"c".repeat(400)] {
+        paid(&session, customer, "1");
+    }
+    store.checkpoint().unwrap();
+    settle(&store);
+    let (before, head) = kept();
+    assert_eq!(before, head);
+    paid(&session, &"c".repeat(410), "1");
+    store.checkpoint().unwrap();
+    settle(&store);
+    // From there on nothing of it is kept.
+    assert!(kept().0 <= before);
+    assert_eq!(session.lines("READ v").len(), 4);
+    assert_eq!(session.lines("READ v"), session.lines(query));
+    let shown = session.lines("SHOW VIEWS");
+    assert!(shown[0].contains(r#""state":"failed""#), "{shown:?}");
+    assert!(shown[0].contains("grouped by: expected at most 8 KiB"), "{shown:?}");
+    assert!(session.lines("VERIFY")[0].starts_with(r#"{"ok":true"#));
+}
+
 #[test]
 fn damage_to_what_is_kept_never_stands_in_the_way() {
     let disk = Arc::new(MemoryDisk::new());

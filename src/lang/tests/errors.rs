@@ -33,6 +33,15 @@ fn a_fault_has_all_its_fields() {
 }
 
 #[test]
+fn a_fault_says_where_it_is_in_a_text_of_several_lines_or_statements() {
+    let place = |text: &str| report(&fault(text)).lines().next().unwrap().to_owned();
+    assert_eq!(place("SHOW HEAD;\nHISTROY Order 42"), "statement 2, line 2:");
+    assert_eq!(place("SHOW HEAD; HISTROY Order 42"), "statement 2, line 1:");
+    assert_eq!(place("HISTORY Order\n42 WHRE x"), "statement 1, line 2:");
+    assert_eq!(place("HISTROY Order 42"), "HISTROY Order 42");
+}
+
+#[test]
 fn what_is_expected_is_expected_where_the_fault_is() {
     assert_eq!(fault("EMIT A.b 1 {a: 1, a: 2}").expected, ["a key that is not there yet"]);
     assert_eq!(fault("EMIT A.b 1 {a: 1, 'a': 2}").expected, ["a key that is not there yet"]);

@@ -18,7 +18,6 @@ use crate::plan::field::{STATE, Sort};
 use crate::plan::logical::{DirectRead, VerifyAgainst};
 use crate::plan::parameters::Parameters;
 use crate::plan::program::ProgramPlan;
-use crate::plan::webhook::Secret;
 use crate::plan::write::{BackupPlan, Define, Defined, Drop, DropTarget, On, Settle, WritePlan};
 use crate::store::BackupMode;
 use crate::store::index::term::Term;
@@ -198,8 +197,7 @@ impl Binder<'_> {
 
     /// The key that the head is signed with.
     pub(super) fn signed_head(&self, key: &TextExpr) -> Result<DirectRead> {
-        let secret = Secret::new("SIGN HEAD WITH", "env:AUDIT_KEY", &self.text(key, "SIGN HEAD WITH")?);
-        secret.map(DirectRead::SignedHead).map_err(|error| self.fault(key.span(), error.to_string()))
+        self.secret(key, "SIGN HEAD WITH", "env:AUDIT_KEY").map(DirectRead::SignedHead)
     }
 
     /// A name that there is something to tell of.

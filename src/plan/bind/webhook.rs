@@ -9,7 +9,7 @@ use crate::event::EventFormat;
 use crate::lang;
 use crate::lang::ast::{DefinitionStmt, PointExpr, PointKind, Start, Stmt, WebhookDefinitionStmt};
 use crate::plan::subscription::SubscriptionPlan;
-use crate::plan::webhook::{Secret, Url, Webhook, form};
+use crate::plan::webhook::{Url, Webhook, form};
 use crate::plan::write::Define;
 use crate::store::catalog::ProgramKind;
 
@@ -50,17 +50,18 @@ impl Binder<'_> {
             from: webhook.from.as_ref().map(|start| self.place(start)).transpose()?,
             ..SubscriptionPlan::of(self.pattern_text(&webhook.pattern, "ON")?)
         };
-        let to = self.at(webhook.to.span(), Url::new(&self.text(&webhook.to, "TO")?))?;
+        let to = self.text(&webhook.to, "TO")?;
+        // Before an @ may be a password.
+        let to = match to.contains('@') {
+            true => self.hiding(&webhook.to, Url::new(&to))?,
+            false => self.at(webhook.to.span(), Url::new(&to))?,
+        };
         let form = match &webhook.form {
             Some(said) => self.at(said.span(), form(&self.text(said, "AS")?))?,
             None => EventFormat::Event,
         };
-        let secret = match &webhook.secret {
-            Some(said) => Some(
-                self.at(said.span(), Secret::new("SECRET", "env:HOOK_SECRET", &self.text(said, "SECRET")?))?,
-            ),
-            None => None,
-        };
+        let secret = webhook.secret.as_ref();
+        let secret = secret.map(|said| self.secret(said, "SECRET", "env:HOOK_SECRET")).transpose()?;
         Ok(Webhook { name: webhook.name.text.clone(), events, to, form, secret })
     }
 

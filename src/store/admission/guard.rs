@@ -132,7 +132,7 @@ impl Admission<'_> {
         target: Option<&Entity>,
         ListEnd { count, last }: ListEnd,
     ) -> Result<()> {
-        let mut ended = None;
+        let (mut ended, mut ignored) = (None, false);
         let holds = match (expect, target) {
             (Expect::New, _) => count == 0,
             (Expect::Version(version), _) => count == version.0,
@@ -143,6 +143,7 @@ impl Admission<'_> {
                     .as_ref()
                     .filter(|last| last.position > Position::START && !last.makes)
                     .map(|last| last.position);
+                ignored = count > 0 && last.is_none();
                 last.is_some_and(|last| last.makes)
             }
             // That is a condition of its own.
@@ -163,7 +164,7 @@ impl Admission<'_> {
         let found = count;
         Err(Error::from(match expect {
             Expect::Version(expected) => Conflict::Version { entity, expected: expected.0, found, last },
-            Expect::Exists => Conflict::Exists { entity, found, last, ended },
+            Expect::Exists => Conflict::Exists { entity, found, last, ended, ignored },
             Expect::New | Expect::None(_) => Conflict::New { entity, found, last },
         }))
     }

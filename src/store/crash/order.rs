@@ -1,13 +1,17 @@
 //! The order of checks, wherever what they look at stands: in the tables, in a memtable, or staged in the same batch.
 
+use std::time::{Duration, Instant};
+
 use super::held::{Expected, rows};
 use super::{one, path, tiny};
 use crate::entity::{Position, Version};
 use crate::event::{Expect, NewEvent};
 use crate::store::Store;
 use crate::store::append_request::{AppendRequest, Prepared};
+use crate::store::disk::Disk;
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::disk::simulated::{Fate, Kind, SimulatedDisk};
+use crate::store::journal::Side;
 use crate::store::queue::Pending;
 use crate::store::snapshot::ScanDirection;
 
@@ -240,6 +244,26 @@ fn a_segment_is_not_written_again_before_its_memtable_is_in_the_tables() {
         writer.join().unwrap();
     });
     assert_eq!(store.snapshot().head(), Position(41));
+}
+
+/// What is in the tables is written over, so that a journal is as large as two memtables, however much is appended.
+#[test]
+fn a_journal_does_not_grow_with_the_log_and_tells_its_size() {
+    let disk = MemoryDisk::new();
+    let store = Store::create(path(), tiny(&disk)).unwrap();
+    let log = &store.shared().log;
+    assert_eq!(log.bytes(), 0);
+    for _ in 0..1000 {
+        store.append(one(NewEvent::new("Order.paid").member("text", "x".repeat(500)))).unwrap();
+    }
+    let on_disk = || Side::BOTH.map(|side| disk.open(&side.path(path())).unwrap().len().unwrap());
+    // Room may just be made ahead.
+    let until = Instant::now() + Duration::from_secs(20);
+    while log.bytes() != on_disk().iter().sum::<u64>() {
+        assert!(Instant::now() < until, "{} bytes are told of {:?}", log.bytes(), on_disk());
+        std::thread::yield_now();
+    }
+    assert!(on_disk().iter().all(|bytes| (4096..100_000).contains(bytes)), "{:?}", on_disk());
 }
 
 #[test]

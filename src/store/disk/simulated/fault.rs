@@ -126,6 +126,9 @@ struct Armed {
     dropping: Vec<(String, Dropped)>,
     ignored: Vec<String>,
     ignored_folders: Vec<String>,
+    /// Of which files every so manieth write is forgotten, and how many there were.
+    #[cfg(test)]
+    forgotten: Vec<(String, u64, u64)>,
 }
 
 impl Faults {
@@ -162,7 +165,14 @@ impl Faults {
         self.armed().ignored_folders.push(suffix.to_owned());
     }
 
-    /// Nothing goes wrong any more. What was dropped or ignored stays so.
+    /// Every so manieth write to such files answers `Ok` and writes nothing. Shows that a test would notice if the store forgot to
+    /// write.
+    #[cfg(test)]
+    pub(crate) fn forget_writes(&self, suffix: &str, every: u64) {
+        self.armed().forgotten.push((suffix.to_owned(), every, 0));
+    }
+
+    /// Nothing goes wrong any more. What was dropped, ignored or forgotten stays so.
     pub fn clear(&self) {
         *self.armed() = Armed::default();
     }
@@ -195,6 +205,25 @@ impl Faults {
             (io::Error::new(error, format!("simulated failure: {kind:?} of {names}")), partly)
         });
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Whether this write is answered and not done. It counts towards every file it may be of.
+    #[cfg(test)]
+    pub(super) fn forgets_write(&self, names: &OperationNames<'_>) -> bool {
+        let mut forgets = false;
+        for (suffix, every, count) in &mut self.armed().forgotten {
+            if names.end_with(suffix) {
+                *count += 1;
+                forgets |= count.is_multiple_of(*every);
+            }
+        }
+        forgets
+    }
+
+    /// Nothing is forgotten outside tests.
+    #[cfg(not(test))]
+    pub(super) fn forgets_write(&self, _: &OperationNames<'_>) -> bool {
+        false
     }
 
     pub(super) fn capacity(&self) -> Option<u64> {
