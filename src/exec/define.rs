@@ -120,6 +120,19 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
     };
     let first = outcome.events.first().map_or(0, |(position, _)| position.0);
     let mut answer = rows(outcome);
+    answer.notices.extend(told(store, &snapshot, define, first, again)?);
+    Ok(answer)
+}
+
+/// What whoever defines something is told of it, once it is defined.
+fn told(
+    store: &Store,
+    snapshot: &Snapshot,
+    define: &Define,
+    first: u64,
+    again: Option<Again>,
+) -> Result<Vec<String>> {
+    let mut notices = Vec::new();
     let name = NameText(&define.name);
     let built = |from: String, shows: &str| {
         format!("{name} is built from {from}, while this database is open; {shows} tells how far it is")
@@ -130,35 +143,35 @@ pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
                 On::Events(_) => before(first),
                 On::States(kind) => format!("the states of {kind} that there are"),
             };
-            answer.notices.push(built(from, "SHOW INDEXES"));
+            notices.push(built(from, "SHOW INDEXES"));
         }
         Defined::View if first > 1 => {
-            let from = match plan::view_definition(text)?.of {
+            let from = match plan::view_definition(&define.text)?.of {
                 ViewSource::Events(_) => before(first),
                 ViewSource::Entities { kind, .. } => {
                     format!("the states of {} that there are", NameText(&kind))
                 }
             };
-            answer.notices.push(built(from, "SHOW VIEWS"));
+            notices.push(built(from, "SHOW VIEWS"));
         }
         Defined::Program(kind) => {
             match again {
                 // What the one before struggled with is not known of this one.
                 Some(Again::GoesOn(follower)) => store.shared().cursors.set_trouble(&follower, None),
-                Some(Again::Anew(told)) => answer.notices.push(told),
+                Some(Again::Anew(told)) => notices.push(told),
                 None => {}
             }
-            answer.notices.extend(define.notices.iter().cloned());
-            answer.notices.extend(without_id(&snapshot, *kind, text)?);
+            notices.extend(define.notices.iter().cloned());
+            notices.extend(without_id(snapshot, *kind, &define.text)?);
             if !store.shared().options.live {
-                answer.notices.push(format!("{name} runs where this database is open live: bygone run"));
+                notices.push(format!("{name} runs where this database is open live: bygone run"));
             }
         }
-        Defined::Private => answer.notices.extend(super::private::in_plain(&snapshot, text)?),
-        Defined::Event => answer.notices.extend(define.notices.iter().cloned()),
+        Defined::Private => notices.extend(super::private::in_plain(snapshot, &define.text)?),
+        Defined::Event => notices.extend(define.notices.iter().cloned()),
         Defined::Index(_) | Defined::View | Defined::Entity | Defined::Verb(_) => {}
     }
-    Ok(answer)
+    Ok(notices)
 }
 
 /// What there is before a definition.

@@ -138,7 +138,7 @@ impl Proof {
 pub(crate) fn root(snapshot: &Snapshot) -> Result<TreeHash> {
     let mut tree = TreeBuilder::default();
     leaves(snapshot, |_, _, record| {
-        tree.push(leaf(record.header(), record.data().0, record.metadata().0), false);
+        tree.push(leaf(record.header(), record.data().0, record.metadata().0, record.encrypted()), false);
         Ok(())
     })?;
     Ok(tree.root())
