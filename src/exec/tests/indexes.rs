@@ -8,6 +8,7 @@ use crate::plan::{FORCED, Forced};
 use crate::store::catalog::Index;
 use crate::store::index::term::IndexKey;
 use crate::store::snapshot::ScanDirection;
+use crate::store::state::stored_state::StoredState;
 use crate::value::Value;
 
 fn ready(store: &Store) {
@@ -266,4 +267,57 @@ fn no_advice_names_a_definition_that_would_be_replaced_or_refused() {
         error.contains("write DEFINE INDEX amount ON '*' AS data.amount, or WHERE data.amount = 4"),
         "{error}"
     );
+}
+
+#[test]
+fn what_is_kept_of_states_and_is_not_as_their_events_make_it_is_told() {
+    let mut options = Options::new();
+    options.by_hand = true;
+    let store = store_with(4, options);
+    let session = Session::new(&store);
+    session.rows("DEFINE ENTITY Bill ON paid SET sum = data.sum");
+    session.rows("DEFINE INDEX sums ON 'Bill' AS state.sum");
+    (1..=6).for_each(|n| drop(session.rows(&format!("EMIT Bill.paid {n} {{sum: {n}}}"))));
+    store.checkpoint().unwrap();
+    while store.work_by_hand().unwrap() {}
+    let faults = || crate::store::verify::verify(&store.snapshot()).unwrap().faults;
+    assert_eq!(faults(), Vec::<String>::new());
+
+    let snapshot = store.snapshot();
+    let model = snapshot.indexes().model("Bill").unwrap().position;
+    let finder = snapshot.indexes().finders_of("Bill").find(|finder| finder.name == "sums").unwrap().clone();
+    let mut states = Vec::new();
+    let read = store.shared().tables.read().unwrap();
+    read.each_state_after(model, None, usize::MAX, |id, bytes| {
+        states.push((id.to_owned(), bytes?.to_vec()));
+        Ok(true)
+    })
+    .unwrap();
+    let state = |n: usize| states[n - 1].1.clone();
+    let term = |n: usize| {
+        let kept = state(n);
+        let kept = StoredState::open(&kept).unwrap();
+        finder.terms(&n.to_string(), &kept, &snapshot.limits()).unwrap().remove(0)
+    };
+    let tables = &store.shared().tables;
+    // Of an index: an entry that is not there, and one too many.
+    tables.write("a test", |tables| tables.remove_found(model, &term(3), "3")).unwrap();
+    assert_eq!(faults(), ["the index sums does not have the state of Bill 3"]);
+    tables.write("a test", |tables| tables.put_found(model, &term(3), "3")).unwrap();
+    tables.write("a test", |tables| tables.put_found(model, &term(3), "4")).unwrap();
+    assert_eq!(faults(), ["the index sums has 7 entries of states, not 6"]);
+    tables.write("a test", |tables| tables.remove_found(model, &term(3), "4")).unwrap();
+    assert_eq!(faults(), Vec::<String>::new());
+    // Of the states: that of another, and one of an entity that has no event.
+    session.rows("DROP INDEX sums");
+    tables.write("a test", |tables| tables.put_state(model, "2", state(1))).unwrap();
+    tables.write("a test", |tables| tables.put_state(model, "9", state(1))).unwrap();
+    let told = faults();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(
+        told[0],
+        "the state of Bill 2 is kept as {\"sum\":1} of 1 events up to #3, and its events make {\"sum\":2} of 1 events up to #4"
+    );
+    assert!(told[1].starts_with("the state of Bill 9 is kept as {\"sum\":1} of 1 events"), "{told:?}");
+    assert_eq!(told[2], "the state of Bill 9 is kept, and it has no event");
 }

@@ -42,6 +42,19 @@ fn a_fault_says_where_it_is_in_a_text_of_several_lines_or_statements() {
 }
 
 #[test]
+fn a_line_of_a_hundred_columns_is_shown_whole_and_a_longer_one_is_cut() {
+    let shown = |columns: usize| {
+        let text = format!("EVENTS WHERE data.name = '{}' WHRE x", "n".repeat(columns - 34));
+        assert_eq!(text.chars().count(), columns);
+        (report(&fault(&text)).lines().next().unwrap().to_owned(), text)
+    };
+    let (line, text) = shown(100);
+    assert_eq!(line, text);
+    let (line, _) = shown(101);
+    assert!(line.starts_with('…') && line.ends_with("' WHRE x"), "{line}");
+}
+
+#[test]
 fn what_is_expected_is_expected_where_the_fault_is() {
     assert_eq!(fault("EMIT A.b 1 {a: 1, a: 2}").expected, ["a key that is not there yet"]);
     assert_eq!(fault("EMIT A.b 1 {a: 1, 'a': 2}").expected, ["a key that is not there yet"]);
