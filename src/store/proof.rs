@@ -12,8 +12,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "signing")]
 use super::chain::{ChainHash, link};
 use super::snapshot::{ScanDirection, Snapshot};
+#[cfg(feature = "signing")]
 use super::verify;
 use crate::document::Raw;
 use crate::entity::{Position, PositionRange};
@@ -148,6 +150,7 @@ pub(crate) fn root(snapshot: &Snapshot) -> Result<TreeHash> {
 ///
 /// # Errors
 /// [`Error::Corrupt`] where the chain is not the one that was noted as they were written.
+#[cfg(feature = "signing")]
 pub(crate) fn root_and_chain(snapshot: &Snapshot) -> Result<(TreeHash, ChainHash)> {
     let (mut tree, mut chain) = (TreeBuilder::default(), [0; 32]);
     leaves(snapshot, |position, bytes, record| {

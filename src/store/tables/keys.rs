@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `keys` | the number of a key, 8 bytes, big-endian | [`KeyRow`]: a mark of this database, the number again, the key |
+//! | `keys` | the number of a key, 8 bytes, big-endian | a mark of this database, the number again, the key |
 //! | `subjects` | kind and id of a subject, MessagePack | the number of its key |
 //! | `forgotten` | the number of a key that is no more | the position of the event that says so |
 //!
