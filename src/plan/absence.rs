@@ -86,7 +86,7 @@ impl AbsenceCheck {
     pub fn whole_lists(&self, catalog: &Catalog) -> Option<&[Term]> {
         let lists = self.lists.as_deref()?;
         let whole = |term: &Term| match term.definition() {
-            Some(definition) => catalog.at(definition).is_some_and(|index| index.is_complete()),
+            Some(definition) => catalog.at(definition).is_some_and(|index| catalog.serves(index)),
             None => true,
         };
         lists.iter().all(whole).then_some(lists)

@@ -125,7 +125,7 @@ fn events(snapshot: &Snapshot, asked: EventsRead) -> Result<ReadKind> {
 
 /// The indexes that are complete, with what they are of. One that cannot be read is of no use here, and no harm.
 fn indexed(snapshot: &Snapshot) -> Vec<Indexed> {
-    let usable = snapshot.indexes().iter().filter(|index| index.is_complete());
+    let usable = snapshot.indexes().iter().filter(|index| snapshot.indexes().serves(index));
     let indexed = usable.filter_map(|index| {
         let (node, _) = bind::index_expression(index.text()).ok()?;
         Some(Indexed { node, index: Derived(index.clone()) })

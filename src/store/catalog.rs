@@ -228,7 +228,27 @@ impl Catalog {
 
     /// The index of this name to be used: the newest that is complete. Ask once for a question: another may be completed meanwhile.
     pub fn usable(&self, name: &str) -> Option<&Arc<Index>> {
-        self.indexes.named(PLAIN, name).find(|index| index.is_complete())
+        self.indexes.named(PLAIN, name).find(|index| self.serves(index))
+    }
+
+    /// Whether an index holds all that it is to hold, in the form in which events are read now: one that was replaced because they are
+    /// read otherwise by now answers nothing any more.
+    pub fn serves(&self, index: &Arc<Index>) -> bool {
+        index.is_complete() && (self.is_of_now(index.position) || self.is_newest(index))
+    }
+
+    fn view_serves(&self, view: &DefinedView) -> bool {
+        let is_newest = || self.view(&view.name).is_some_and(|newest| newest.position == view.position);
+        view.is_complete() && (self.is_of_now(view.position) || is_newest())
+    }
+
+    /// Whether events are read as they were when something was defined.
+    fn is_of_now(&self, definition: Position) -> bool {
+        definition >= self.reformed
+    }
+
+    fn is_newest(&self, index: &Index) -> bool {
+        self.newest(index).is_some_and(|newest| newest.position == index.position)
     }
 
     /// Those that are still to be completed, behind a position: of each name the newest.
@@ -324,7 +344,7 @@ impl Catalog {
 
     /// The view of this name to be read: the newest that is complete; where there is none, the newest.
     pub fn usable_view(&self, name: &str) -> Option<&Arc<DefinedView>> {
-        let complete = self.views.named(PLAIN, name).find(|view| view.is_complete());
+        let complete = self.views.named(PLAIN, name).find(|view| self.view_serves(view));
         complete.or_else(|| self.view(name))
     }
 
@@ -603,8 +623,10 @@ impl Catalog {
 
     /// What newer definitions have made useless: of each name the newest stays, and before it the newest that is complete.
     pub(super) fn useless(&self) -> Useless {
-        let views = self.views.of_no_use(|view| view.is_complete());
-        let mut indexes = self.indexes.of_no_use(|index| index.is_complete());
+        let views = self.views.of_no_use(|view| self.view_serves(view));
+        let mut indexes = self.indexes.of_no_use(|index| {
+            index.is_complete() && (self.is_of_now(index.position) || self.is_newest(index))
+        });
         // That of a view stays as long as the view.
         indexes.retain(|index| !index.is_of_view());
         Useless { views, indexes }

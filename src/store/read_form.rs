@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use super::catalog::Catalog;
 use crate::allowance::Limits;
 use crate::entity::Position;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::record::Record;
 
 /// In which form events are handed over.
@@ -57,7 +57,11 @@ fn upcast<'b>(
         return Ok(Cow::Borrowed(stored));
     };
     let record = Record::open(position, stored)?;
-    let data = schema.upcast(position, record.data(), &Limits::default(), until)?;
+    let data = match schema.upcast(position, record.data(), &Limits::default(), until) {
+        // What it needs may be forgotten. Then the event is read as it was appended, without that.
+        Err(Error::Upcast { .. }) if record.forgotten().is_some() => None,
+        data => data?,
+    };
     Ok(match data {
         Some(data) => Cow::Owned(record.with_data(data.as_bytes())),
         None => Cow::Borrowed(stored),

@@ -129,9 +129,11 @@ impl ListReader<'_> {
     /// that is still being built.
     pub fn has_lists(&self, by: &By) -> bool {
         match by {
-            By::Tag(Tagged { index: Some(index), .. }) => {
-                self.snapshot.indexes().at(index.0.position).is_some_and(|index| index.is_complete())
-            }
+            By::Tag(Tagged { index: Some(index), .. }) => self
+                .snapshot
+                .indexes()
+                .at(index.0.position)
+                .is_some_and(|index| self.snapshot.indexes().serves(index)),
             _ => true,
         }
     }

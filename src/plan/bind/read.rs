@@ -48,7 +48,9 @@ impl Binder<'_> {
         let predicate =
             clauses.filter.as_ref().map(|filter| self.predicate(filter, NameScope::Event)).transpose()?;
         let enough = self.enough(clauses)?;
-        let query = AccessQuery { pattern, by: tags, predicate, window, take: enough, indexed: true };
+        // Indexes hold what is read, not what is stored.
+        let indexed = !self.raw.get();
+        let query = AccessQuery { pattern, by: tags, predicate, window, take: enough, indexed };
         let (take, shape) = self.shape(clauses, entity.is_some())?;
         Ok(EventsRead { query, take, shape })
     }

@@ -12,6 +12,7 @@ use crate::store::append_request::{Prepared, PreparedEvent};
 use crate::store::condition::Checked;
 use crate::store::index::term::Term;
 use crate::store::memtable::ListEnd;
+use crate::store::read_form::read_form;
 
 /// So many events are looked at one by one for a condition; for more, the lists are asked.
 const FEW: u64 = 64;
@@ -178,7 +179,8 @@ fn staged_since(batch: &AdmissionBatch, checked: &Checked, limits: &Limits) -> R
         if lists.is_some_and(|lists| !lists.iter().any(|term| staged.terms.contains(term))) {
             continue;
         }
-        if checked.condition.is_met_by(&Record::open(position, &staged.bytes)?, limits)? {
+        let bytes = read_form(position, &staged.bytes, &batch.catalog)?;
+        if checked.condition.is_met_by(&Record::open(position, &bytes)?, limits)? {
             return Ok(Some(position));
         }
     }
