@@ -71,7 +71,7 @@ pub(crate) mod view;
 
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -206,6 +206,7 @@ impl Store {
             ending: Cancel::new(),
             own_limits: Limits::new(options.largest_value, &Cancel::new()),
             keyring,
+            forgetting: Mutex::default(),
             applied,
             options,
             disk,
@@ -218,12 +219,20 @@ impl Store {
             shared.cursor_writer.set_back()?;
         }
         let threads = threads::start(&shared)?;
-        let store = Store { shared, open: Mutex::new(Some(Open { threads, locks: vec![lock] })), recovery };
+        let mut store =
+            Store { shared, open: Mutex::new(Some(Open { threads, locks: vec![lock] })), recovery };
         // Where it cannot, it is closed again.
         store.shared.commits.catch_up()?;
         // What was under way as it was closed, or crashed.
         if !store.shared.options.read_only && store.shared.tables.read()?.keys_to_erase()? {
-            store.forget_rest(&Cancel::new())?;
+            // Where it cannot be done now, as on a full disk, it can be opened all the same: the key is gone.
+            if let Err(error) = store.forget_rest(&Cancel::new()) {
+                let notice = format!(
+                    "a subject was forgotten, and copies of its values may still be in the file ({error}); they are looked for again \
+                     with the next FORGET, and as it is opened"
+                );
+                store.recovery.notices.push(notice);
+            }
         }
         Ok(store)
     }
@@ -331,6 +340,13 @@ impl Store {
     /// Makes a backup.
     pub fn back_up(&self, request: BackupRequest) -> Result<Backup> {
         self.check_open()?;
+        let _alone = self.forgetting();
+        if self.shared.tables.read()?.keys_to_erase()? {
+            return Err(Error::stopped(
+                "a subject was forgotten, and copies of its values are still in the file, which a backup would have too; say FORGET \
+                 once more, or open the file again",
+            ));
+        }
         backup::back_up(&self.shared, &self.shared.checkpointer, request)
     }
 
@@ -359,7 +375,12 @@ impl Store {
         Ok(())
     }
 
-    /// Does what is left to do for subjects that are forgotten.
+    /// Lets one at a time forget subjects, or make a backup.
+    pub fn forgetting(&self) -> MutexGuard<'_, ()> {
+        locked(&self.shared.kernel.forgetting)
+    }
+
+    /// Does what is left to do for subjects that are forgotten. Whoever asks has the lock of [`forgetting`](Store::forgetting).
     pub fn forget_rest(&self, cancel: &Cancel) -> Result<()> {
         let Shared { kernel, checkpointer, .. } = &*self.shared;
         let Some(through) = forget::forget_kept(kernel, checkpointer, cancel)? else { return Ok(()) };

@@ -20,6 +20,7 @@ use std::fmt;
 use std::io::BufRead;
 use std::sync::Arc;
 
+use crate::cancel::Cancel;
 use crate::db::Db;
 use crate::entity::{EventType, Position};
 use crate::error::{Conflict, Error, Result, shorten};
@@ -172,7 +173,10 @@ impl Db {
         let imported = import.run(input, progress).map_err(|fault| import.ended(fault));
         if options.restore {
             // What came in before something went wrong, too, is not to be done again.
-            return self.begin_here().and(imported);
+            let begun = self.begin_here();
+            // Subjects that are forgotten in it are forgotten here.
+            let _alone = self.store().forgetting();
+            return begun.and(self.store().forget_rest(&Cancel::new())).and(imported);
         }
         imported
     }

@@ -152,7 +152,7 @@ pub(crate) fn load(
 ) -> Option<AggregateSnapshot> {
     // What was made of events before they were read in another form holds no more.
     let reformed = snapshot.indexes().reformed();
-    let shelved = shelf.load(name, entity, until.through, until.by);
+    let shelved = shelf.of(snapshot.forgotten()).load(name, entity, until.through, until.by);
     let shelved = shelved.filter(|kept| kept.position >= reformed);
     snapshot.counts().aggregate_cache.count(shelved.is_some());
     // What cannot be read of the file is as if it were not there: the log tells all that it could.
@@ -195,7 +195,10 @@ pub(crate) fn keep(
         // A snapshot that is not taken is no loss.
         let _ = snapshot.keep_snapshot(name, entity, kept.position, bytes);
     }
-    shelf.keep(name, entity, kept);
+    // What was read before somebody was forgotten since is kept nowhere.
+    if snapshot.knows_who_is_forgotten() {
+        shelf.of(snapshot.forgotten()).keep(name, entity, kept);
+    }
 }
 
 /// How many bytes of snapshots are kept: those that were kept first go first.
@@ -214,9 +217,21 @@ struct CachedSnapshots {
     /// The keys, as they came.
     order: VecDeque<SnapshotKey>,
     bytes: usize,
+    /// How many subjects had been forgotten when these were made.
+    forgotten: usize,
 }
 
 impl SnapshotCache {
+    /// What is kept since the last subject was forgotten: what was made before may have its values.
+    fn of(&self, forgotten: usize) -> &SnapshotCache {
+        let mut shelved = self.shelved();
+        if shelved.forgotten != forgotten {
+            *shelved = CachedSnapshots { forgotten, ..CachedSnapshots::default() };
+        }
+        drop(shelved);
+        self
+    }
+
     fn shelved(&self) -> MutexGuard<'_, CachedSnapshots> {
         // Whoever panicked while holding it left it whole: nothing below does so between two changes.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -241,7 +256,7 @@ impl SnapshotCache {
     pub fn keep(&self, name: &str, entity: &Entity, kept: AggregateSnapshot) {
         let mut shelved = self.shelved();
         let key = (Arc::from(name), entity.clone(), kept.position);
-        let CachedSnapshots { kept: all, order, bytes } = &mut *shelved;
+        let CachedSnapshots { kept: all, order, bytes, forgotten: _ } = &mut *shelved;
         *bytes += size(&key, &kept);
         match all.insert(key.clone(), kept) {
             Some(before) => *bytes -= size(&key, &before),

@@ -130,6 +130,7 @@ pub(super) fn explain(snapshot: &Snapshot, forget: &Forget) -> Result<Vec<String
 /// `FORGET`.
 pub(super) fn forget(store: &Store, forget: &Forget, cancel: &Cancel) -> Result<QueryResult> {
     store.check_forgettable()?;
+    let _alone = store.forgetting();
     let Forget { subject, because, actor } = forget;
     let target = Entity::new(SUBJECT, &subject.to_string())?;
     let said = [("type", subject.kind().into()), ("id", subject.id().into())];

@@ -56,8 +56,9 @@ impl<'l> BulkLoader<'l> {
         BulkLoader { lenient: true, ..self }
     }
 
-    /// How many keys were lost, which is said in the tables.
-    pub fn lose_keys(&self) -> Result<usize> {
+    /// Writes what is left, and says in the tables which keys were lost. Gives how many.
+    pub fn lose_keys(&mut self) -> Result<usize> {
+        self.write()?;
         let lost = self.lost.borrow();
         if !lost.is_empty() {
             self.tables.write("giving up keys that are lost", |tables| tables.lose_keys(&lost))?;

@@ -22,7 +22,7 @@ use super::state_caches::SnapshotDue;
 use super::tables::{Tables, TablesRead, WriteTables};
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
-use crate::entity::Entity;
+use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::private::KeyNumber;
 use crate::event::record::Record;
@@ -79,6 +79,11 @@ impl Checkpointer {
         }
         self.release(frozen, &forgotten);
         Ok(())
+    }
+
+    /// Whether somebody still reads the lists of an index that is no more.
+    pub(super) fn is_read(&self, definition: Position) -> bool {
+        self.materializer.is_read(definition)
     }
 
     fn release(&self, frozen: &Arc<Memtable>, forgotten: &[KeyNumber]) {

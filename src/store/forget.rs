@@ -11,6 +11,7 @@
 //! the file is opened. All of it can be done twice.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use super::checkpoint::Checkpointer;
 use super::index::term::Term;
@@ -26,6 +27,10 @@ use crate::event::record::Record;
 
 /// How many rows one write drops.
 const DROPPED: usize = 10_000;
+
+/// How long it is waited for readers of what was dropped, and how often it is looked.
+const READ: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The events that have private values of the subjects that were forgotten lately.
 #[derive(Debug, Default)]
@@ -63,6 +68,7 @@ pub(super) fn forget_kept(
     kernel.state_caches.clear();
     drop_states(kernel, &snapshot, &touched)?;
     drop_entries(kernel, &snapshot, &touched)?;
+    drop_ended(kernel, checkpointer, cancel)?;
     kernel.state_caches.clear();
     kernel.background.ask(|asked| asked.index = true);
     Ok(Some(through))
@@ -78,11 +84,14 @@ fn touched(snapshot: &Snapshot, done: Position) -> Result<Touched> {
         let Some(subject) = forgotten_subject(&event.kind, &event.data) else { continue };
         touched.events.extend(events_of(snapshot, &subject)?.into_iter().filter(|position| *position < said));
     }
+    // As they are stored: their headers say enough, and what else they say may not be read any more.
+    let stored = snapshot.stored();
     for position in &touched.events {
-        let Some(event) = snapshot.event(*position)? else { continue };
-        touched.types.insert(event.kind.as_str().to_owned());
-        if let Some(target) = &event.target {
-            touched.entities.insert(Term::entity(target)?);
+        let Some(bytes) = stored.encoded(*position)? else { continue };
+        let event = Record::open(*position, &bytes)?;
+        touched.types.insert(event.kind().to_owned());
+        if let Some(target) = event.target() {
+            touched.entities.insert(Term::entity(&target.into())?);
         }
     }
     Ok(touched)
@@ -99,10 +108,11 @@ fn drop_states(kernel: &Kernel, snapshot: &Snapshot, touched: &Touched) -> Resul
                 .iter()
                 .any(|include| touched.types.iter().any(|kind| include.on.matches_text(kind)))
         });
-        includes || kinds.contains(&model.kind)
+        includes || model.fold().is_err() || kinds.contains(&model.kind)
     });
     let models = models.map(|model| model.position);
-    let views = catalog.kept_views().filter(|view| view.groups().is_some()).map(|view| view.position);
+    let views = catalog.kept_views().filter(|view| view.groups().is_some() || view.view().is_err());
+    let views = views.map(|view| view.position);
     let dropped: Vec<Position> = models.chain(views).collect();
     for definition in dropped {
         let mut whole = false;
@@ -115,8 +125,41 @@ fn drop_states(kernel: &Kernel, snapshot: &Snapshot, touched: &Touched) -> Resul
         }
     }
     kernel.tables.write("dropping what is made of private values", |tables| {
-        touched.entities.iter().try_for_each(|entity| tables.remove_snapshots_of(entity))
+        tables.remove_snapshots_of(&touched.entities)
     })
+}
+
+/// Drops what there is of definitions that are no more: it would be dropped in time, and what is free keeps what it had.
+fn drop_ended(kernel: &Kernel, checkpointer: &Checkpointer, cancel: &Cancel) -> Result<()> {
+    let give_up = Instant::now() + READ;
+    for definition in kernel.stale()? {
+        // Somebody may still read its lists.
+        while checkpointer.is_read(definition) {
+            cancel.check()?;
+            if Instant::now() > give_up {
+                return Err(Error::stopped("an index that was dropped is still being read"));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        let mut whole = false;
+        while !whole {
+            kernel.tables.write("dropping an index", |tables| {
+                whole = tables.remove_index(definition, DROPPED)?;
+                Ok(())
+            })?;
+        }
+    }
+    for (definition, _) in kernel.tables.read()?.kept_definitions()? {
+        let catalog = kernel.applied.catalog();
+        let mut whole = catalog.has(definition);
+        while !whole {
+            kernel.tables.write("dropping what is kept", |tables| {
+                whole = tables.remove_states(definition, DROPPED)?;
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes events out of the lists of indexes that have them under private values, and into those that they are under now.
@@ -126,12 +169,8 @@ fn drop_entries(kernel: &Kernel, snapshot: &Snapshot, touched: &Touched) -> Resu
         if !touched.types.iter().any(|kind| index.on().matches_text(kind)) {
             continue;
         }
-        let mut now: BTreeMap<Vec<u8>, BTreeSet<Position>> = BTreeMap::new();
+        let mut found: Vec<(Position, Vec<Term>)> = Vec::new();
         for position in &touched.events {
-            // What lies before the definition may not be in it yet.
-            if *position <= index.position && *position > index.backfilled() {
-                continue;
-            }
             let stored = snapshot.stored().encoded(*position)?;
             let stored =
                 stored.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
@@ -143,11 +182,20 @@ fn drop_entries(kernel: &Kernel, snapshot: &Snapshot, touched: &Touched) -> Resu
             };
             let mut terms = Vec::new();
             index.terms(&Record::open(*position, &formed)?, &limits, &mut terms)?;
-            for term in terms {
-                now.entry(term.as_bytes().to_vec()).or_default().insert(*position);
-            }
+            found.push((*position, terms));
         }
         kernel.tables.write("dropping what is made of private values", |tables| {
+            // What lies before the definition may not be in it yet.
+            let done = tables.backfilled_through(index.position)?;
+            let mut now: BTreeMap<Vec<u8>, BTreeSet<Position>> = BTreeMap::new();
+            for (position, terms) in &found {
+                if *position <= index.position && *position > done {
+                    continue;
+                }
+                for term in terms {
+                    now.entry(term.as_bytes().to_vec()).or_default().insert(*position);
+                }
+            }
             let mut lists: BTreeMap<Vec<u8>, Vec<Position>> =
                 tables.lists_with(index.position, &touched.events)?.into_iter().collect();
             for term in now.keys() {

@@ -5,7 +5,7 @@
 //! [`Snapshot`](super::snapshot::Snapshot) needs nothing else. Its locks are those of what it holds; docs/ARCHITECTURE.md has their order.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::apply::Applied;
 use super::background::Background;
@@ -45,6 +45,8 @@ pub(crate) struct Kernel {
     pub applied: Applied,
     /// The keys that private values are encrypted with.
     pub keyring: Keyring,
+    /// Held by whoever forgets a subject, or makes a backup.
+    pub forgetting: Mutex<()>,
     /// Requests that wait to be committed.
     pub queue: Queue,
     /// How far the log is durable, for those who follow it.

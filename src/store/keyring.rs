@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::cipher;
@@ -37,7 +38,11 @@ pub(crate) type PrivateValues = Vec<(Entity, Vec<PrivateField>)>;
 
 /// The keys of subjects.
 #[derive(Debug, Default)]
-pub(crate) struct Keyring(Mutex<KeyringState>);
+pub(crate) struct Keyring {
+    state: Mutex<KeyringState>,
+    /// How many subjects were forgotten since this was opened.
+    forgotten: AtomicUsize,
+}
 
 #[derive(Debug, Default)]
 struct KeyringState {
@@ -64,12 +69,15 @@ impl Keyring {
     /// As the tables have it.
     pub fn of(read: &TablesRead) -> Result<Keyring> {
         let (last, given) = read.last_keys()?;
-        Ok(Keyring(Mutex::new(KeyringState { next: given.0 + 1, last: last.0, ..KeyringState::default() })))
+        Ok(Keyring {
+            state: Mutex::new(KeyringState { next: given.0 + 1, last: last.0, ..KeyringState::default() }),
+            ..Keyring::default()
+        })
     }
 
     /// The key that a subject has, if it has one.
     pub fn key_of(&self, subject: &Entity, tables: &Tables) -> Result<Option<KeyNumber>> {
-        if let Some((key, _)) = locked(&self.0).given.get(subject) {
+        if let Some((key, _)) = locked(&self.state).given.get(subject) {
             return Ok(*key);
         }
         tables.read()?.key_of(subject)
@@ -77,11 +85,11 @@ impl Keyring {
 
     /// A key that no subject has. It is durable.
     pub fn take(&self, tables: &Tables) -> Result<KeyNumber> {
-        let mut keys = locked(&self.0);
+        let mut keys = locked(&self.state);
         if keys.next > keys.last {
             drop(keys);
             self.make(tables)?;
-            keys = locked(&self.0);
+            keys = locked(&self.state);
         }
         let taken = KeyNumber(keys.next);
         keys.next += 1;
@@ -90,7 +98,7 @@ impl Keyring {
 
     /// Makes the first keys, if there are none yet.
     pub fn prepare(&self, tables: &Tables) -> Result<()> {
-        let none = locked(&self.0).last == 0;
+        let none = locked(&self.state).last == 0;
         if none { self.make(tables) } else { Ok(()) }
     }
 
@@ -102,7 +110,7 @@ impl Keyring {
         }
         tables.write("making keys", |tables| tables.make_keys(&made))?;
         let (last, _) = tables.read()?.last_keys()?;
-        let mut keys = locked(&self.0);
+        let mut keys = locked(&self.state);
         keys.last = last.0;
         Ok(())
     }
@@ -112,7 +120,7 @@ impl Keyring {
         if given.is_empty() {
             return;
         }
-        let mut keys = locked(&self.0);
+        let mut keys = locked(&self.state);
         for GivenKey { subject, key } in given {
             keys.next = keys.next.max(key.map_or(0, |key| key.0 + 1));
             keys.given.insert(subject.clone(), (*key, position));
@@ -121,23 +129,24 @@ impl Keyring {
 
     /// The tables have everything up to a position; these keys are gone from them.
     pub fn release(&self, through: Position, forgotten: &[KeyNumber]) {
-        let mut keys = locked(&self.0);
+        let mut keys = locked(&self.state);
         keys.given.retain(|_, (_, told)| *told > through);
         for key in forgotten {
             keys.known.remove(key);
             keys.forgotten.insert(*key);
         }
+        self.forgotten.fetch_add(forgotten.len(), Ordering::AcqRel);
     }
 
     /// How many subjects were forgotten since this was opened: what was read before may have their values.
     pub fn forgotten(&self) -> usize {
-        locked(&self.0).forgotten.len()
+        self.forgotten.load(Ordering::Acquire)
     }
 
     /// What there is of a key, which `look` finds in the tables.
     pub fn key(&self, number: KeyNumber, look: impl FnOnce() -> Result<KeyState>) -> Result<KeyState> {
         {
-            let keys = locked(&self.0);
+            let keys = locked(&self.state);
             if keys.forgotten.contains(&number) {
                 return Ok(KeyState::Forgotten);
             }
@@ -147,7 +156,7 @@ impl Keyring {
         }
         let found = look()?;
         if let KeyState::There(key) = &found {
-            let mut keys = locked(&self.0);
+            let mut keys = locked(&self.state);
             if keys.known.len() >= REMEMBERED {
                 keys.known.clear();
             }

@@ -316,12 +316,15 @@ impl Materializer {
             last = Some((entity, folded));
         }
         self.kernel.tables.write("keeping snapshots", |tables| {
-            for (term, position, bytes) in made {
+            // What was read before somebody was forgotten since is not kept: who forgets drops what is there behind this.
+            let forgotten = self.kernel.keyring.forgotten();
+            for (term, position, bytes) in made.into_iter().filter(|_| snapshot.forgotten() == forgotten) {
                 tables.put_snapshot(SnapshotOwner::Plain, &term, position, bytes)?;
             }
             // What is not in the tables yet may be lost with the journal; then there must be no snapshot of it.
-            for MadeSnapshot { name, entity, position, bytes } in
-                given.into_iter().filter(|made| made.position <= checkpoint)
+            let given = given.into_iter();
+            for MadeSnapshot { name, entity, position, bytes, .. } in
+                given.filter(|made| made.position <= checkpoint && made.forgotten == forgotten)
             {
                 let owner = name.as_deref().map_or(SnapshotOwner::Plain, SnapshotOwner::Named);
                 tables.put_snapshot(owner, &entity, position, bytes)?;

@@ -52,6 +52,7 @@ pub(crate) struct Snapshot {
     head: Position,
     catalog: Arc<Catalog>,
     form: EventForm,
+    forgotten: usize,
     cancel: Cancel,
     tally: Arc<ReadStats>,
 }
@@ -67,7 +68,8 @@ impl Kernel {
 impl Snapshot {
     pub(super) fn new(kernel: Arc<Kernel>, head: Position, catalog: Arc<Catalog>) -> Snapshot {
         let (form, cancel, tally) = (EventForm::Read, Cancel::new(), Arc::default());
-        Snapshot { kernel, head, catalog, form, cancel, tally }
+        let forgotten = kernel.keyring.forgotten();
+        Snapshot { kernel, head, catalog, form, forgotten, cancel, tally }
     }
 
     /// The same log, whose reading ends with an error at the next page once this handle is cancelled.
@@ -115,9 +117,14 @@ impl Snapshot {
         self.kernel.stale()
     }
 
-    /// How many subjects were forgotten since the database was opened.
+    /// How many subjects had been forgotten when this was taken: what is remembered of it holds as long as that is so.
     pub fn forgotten(&self) -> usize {
-        self.kernel.keyring.forgotten()
+        self.forgotten
+    }
+
+    /// Whether nobody was forgotten since this was taken.
+    pub fn knows_who_is_forgotten(&self) -> bool {
+        self.forgotten == self.kernel.keyring.forgotten()
     }
 
     /// The verb of this name that the program added.
@@ -265,14 +272,14 @@ impl Snapshot {
             let list =
                 |term: &Term, after| Ok(memtables.list(term, PositionRange::between(after, self.head)));
             let event = |position| {
-                let Some(stored) = memtables.stored(position) else { return Ok(None) };
-                match self.form {
-                    EventForm::Stored => Ok(Some(stored)),
-                    EventForm::Read => Ok(Some(match read_form(position, &stored, &self.catalog)? {
-                        Cow::Owned(formed) => Arc::from(formed),
-                        Cow::Borrowed(_) => stored,
-                    })),
+                if self.form == EventForm::Stored {
+                    return Ok(memtables.stored(position));
                 }
+                let Some(plain) = memtables.plain(position) else { return Ok(None) };
+                Ok(Some(match read_form(position, &plain, &self.catalog)? {
+                    Cow::Owned(formed) => Arc::from(formed),
+                    Cow::Borrowed(_) => plain,
+                }))
             };
             return first_of(lists, after, most, list, event, passes);
         }

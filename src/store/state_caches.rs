@@ -36,6 +36,8 @@ pub(crate) struct MadeSnapshot {
     pub entity: Term,
     pub position: Position,
     pub bytes: Vec<u8>,
+    /// How many subjects had been forgotten when what it is made of was read.
+    pub forgotten: usize,
 }
 
 /// Snapshots that are to be made, and to be written, when there is time.

@@ -111,9 +111,11 @@ impl Db {
         };
         let mut writer = ExportWriter { snapshot: &snapshot, form: options.form, source, written: 0, output };
         // What is stored encrypted has null in its place there.
-        let exported = if options.with_private { snapshot.clone() } else { snapshot.stored() };
-        for row in exported.log(PositionRange::ALL, ScanDirection::Ascending) {
-            let (position, bytes) = row?;
+        for row in snapshot.stored().log(PositionRange::ALL, ScanDirection::Ascending) {
+            let (position, mut bytes) = row?;
+            if options.with_private && codec::is_encrypted(&bytes) {
+                bytes = snapshot.decrypted(position, &bytes)?;
+            }
             let event = codec::decode(position, bytes)?;
             if options.pattern.as_ref().is_some_and(|pattern| !pattern.matches(&event.kind)) {
                 continue;

@@ -233,6 +233,96 @@ fn backups_have_the_keys_and_nothing_of_who_is_forgotten() {
     assert!(verify(&copy.snapshot()).unwrap().faults.is_empty());
 }
 
+#[test]
+fn what_is_being_dropped_or_replaced_is_forgotten_too() {
+    for last in [
+        "DROP INDEX mail",
+        "DROP VIEW names",
+        "DROP ENTITY User",
+        "DEFINE INDEX mail ON 'User.*' AS data.age",
+        "DEFINE VIEW names AS EVENTS 'User.*' GROUP BY data.age AS age SELECT count() AS n",
+        "DEFINE ENTITY User ON named SET age = data.age",
+    ] {
+        let disk = SimulatedDisk::new();
+        let store = Store::create(path(), options(&disk)).unwrap();
+        let session = Session::new(&store);
+        session.rows("DEFINE ENTITY User ON named SET name = data.name");
+        session.rows("DEFINE INDEX mail ON 'User.*' AS data.email");
+        session.rows("DEFINE VIEW names AS EVENTS 'User.*' GROUP BY data.name AS name SELECT count() AS n");
+        session.rows(CONTACT);
+        for user in 1..9 {
+            session.rows(&format!(
+                "EMIT User.named {user} {{name: 'secret name {user}', email: 'secret mail {user}'}}"
+            ));
+        }
+        store.shared().settle().unwrap();
+        session.rows(last);
+        session.rows("FORGET User 2");
+        for secret in ["secret name 2", "secret mail 2"] {
+            assert_eq!(is_on_disk(&disk, secret), None, "{last}: {secret}");
+        }
+        store.shared().settle().unwrap();
+        store.checkpoint().unwrap();
+        assert_eq!(is_on_disk(&disk, "secret name 2"), None, "{last}");
+        assert!(verify(&store.snapshot()).unwrap().faults.is_empty(), "{last}");
+    }
+}
+
+#[test]
+fn what_an_upcast_needs_may_be_forgotten() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), options(&disk)).unwrap();
+    let session = Session::new(&store);
+    session.rows("DEFINE PRIVATE home ON 'User.*' OF target FIELDS data.address");
+    session.rows("EMIT User.joined 7 {address: {city: 'secret city'}}");
+    session.rows("EMIT User.joined 8 {address: {city: 'other city'}}");
+    session.rows("DEFINE EVENT User.joined {city: any?} UPCAST SET data.city = data.address.city");
+    assert!(session.lines("HISTORY User 7")[0].contains(r#""city":"secret city"}"#));
+    session.rows("FORGET User 7");
+    assert_eq!(is_on_disk(&disk, "secret city"), None);
+    let lines = session.lines("EVENTS 'User.*'");
+    assert!(lines[0].contains(r#""data":{"address":null},"forgotten":["data.address"]"#), "{lines:?}");
+    assert!(lines[1].contains(r#""city":"other city""#), "{lines:?}");
+    store.close().unwrap();
+    let store = Store::open(path(), options(&disk)).unwrap();
+    assert_eq!(Session::new(&store).lines("EVENTS 'User.*'"), lines);
+}
+
+#[test]
+fn a_guard_sees_private_values_wherever_they_are() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), options(&disk)).unwrap();
+    let session = Session::new(&store);
+    session.rows(CONTACT);
+    session.rows("DEFINE INDEX email ON 'User.*' AS data.email");
+    store.shared().settle().unwrap();
+    session.rows("EMIT User.named 7 {email: 'ann@example.org'}");
+    for _ in 0..2 {
+        let again = "EMIT User.named 8 {email: 'ann@example.org'} EXPECT NONE ('User.*' BY email = 'ann@example.org' SINCE #2)";
+        assert!(session.error(again).contains("#3"));
+        store.checkpoint().unwrap();
+    }
+}
+
+#[test]
+fn fields_within_each_other_are_private_whole_or_refused() {
+    let disk = SimulatedDisk::new();
+    let store = Store::create(path(), options(&disk)).unwrap();
+    let session = Session::new(&store);
+    session.rows("DEFINE PRIVATE a ON 'User.*' OF target FIELDS data.address.street");
+    session.rows("DEFINE PRIVATE b ON 'User.named' OF target FIELDS data.address");
+    session.rows("DEFINE PRIVATE c ON 'User.sent' OF Other (data.to) FIELDS data.address");
+    session.rows("EMIT User.named 7 {address: {street: 'secret street', city: 'secret city'}}");
+    assert!(
+        session.lines("HISTORY User 7")[0].contains(r#"{"street":"secret street","city":"secret city"}"#)
+    );
+    for secret in ["secret street", "secret city"] {
+        assert_eq!(is_on_disk(&disk, secret), None, "{secret}");
+    }
+    let error = session.error("EMIT User.sent 7 {to: 1, address: {street: 'x'}}");
+    assert!(error.contains("User 7 and Other 1"), "{error}");
+}
+
 /// An event of the model: whose private values it has, if any are private by then.
 #[derive(Debug, Clone)]
 struct Happened {
@@ -371,11 +461,11 @@ fn play(ops: &[Op]) -> std::result::Result<(), String> {
     let mut store = Store::create(path(), opened(&disk)).unwrap();
     let (mut log, mut definitions) = (Vec::<Happened>::new(), Vec::<(usize, &str)>::new());
     let (mut private, mut secret) = (false, 0);
+    let mut gone = Vec::new();
     for op in ops {
         let session = Session::new(&store);
         let other = Happened { text: Said::Other, private: false };
         let before = store.snapshot().head().0;
-        let mut gone = Vec::new();
         match op {
             Op::Named(user, age) => {
                 secret += 1;
@@ -429,7 +519,7 @@ fn play(ops: &[Op]) -> std::result::Result<(), String> {
             }
             Op::Public => {}
         }
-        for secret in gone {
+        for secret in &gone {
             // What is in memory for reactions or readers is not looked at here: nothing of it reaches a disk.
             if let Some(name) = is_on_disk(&disk, &format!("secret {secret} value")) {
                 return Err(format!("after {op:?}: secret {secret} is in {}", name.display()));

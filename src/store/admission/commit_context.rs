@@ -51,11 +51,14 @@ impl CommitContext for AtCommit<'_> {
         let snapshot = self.admission.snapshot_of(self.batch);
         let definition = snapshot.indexes().folded_by(entity.kind());
         let known = self.batch.known.remove(entity).filter(|known| known.definition == definition);
-        let mut known =
-            match known.or_else(|| locked(&self.kernel().state_caches.recent).get(entity, definition)) {
-                Some(known) => known,
-                None => CachedState::of(&snapshot, entity)?,
-            };
+        let cached = || {
+            let mut recent = locked(&self.kernel().state_caches.recent);
+            recent.get(entity, definition, snapshot.forgotten())
+        };
+        let mut known = match known.or_else(cached) {
+            Some(known) => known,
+            None => CachedState::of(&snapshot, entity)?,
+        };
         known.follow(&snapshot, &self.batch.memtables, entity)?;
         self.follow_staged(entity, &mut known)?;
         let folded = known.folded.clone();

@@ -26,7 +26,8 @@ impl Admission<'_> {
     ) -> Result<Encrypted> {
         let position = batch.next;
         let private = batch.catalog.private_values(&Record::open(position, plain)?)?;
-        if private.is_empty() {
+        // A trial gives no keys.
+        if private.is_empty() || batch.teller.is_trial() {
             return Ok((None, Vec::new()));
         }
         if self.kernel.log.is_shared() {
@@ -73,6 +74,14 @@ impl Admission<'_> {
         let known = match batch.subjects.get(subject) {
             Some(known) => *known,
             None => keyring.key_of(subject, tables)?,
+        };
+        // One that is lost, as a rescue may find, is nobody's any more.
+        let is_gone = |number| {
+            keyring.key(number, || tables.read()?.key(number)).map(|key| matches!(key, KeyState::Forgotten))
+        };
+        let known = match known {
+            Some(number) if is_gone(number)? => None,
+            known => known,
         };
         let number = known.map_or_else(|| keyring.take(tables), Ok)?;
         set_key(batch, subject, Some(number), staging);

@@ -80,29 +80,50 @@ impl Catalog {
             if !rule.on.matches_text(event.kind()) {
                 continue;
             }
-            let taken = |path: &PrivateField, found: &[(Entity, Vec<PrivateField>)]| {
-                found
-                    .iter()
-                    .flat_map(|(_, fields)| fields)
-                    .any(|other| other.holds(path) || path.holds(other))
-            };
-            let there: Vec<PrivateField> = rule
-                .fields
-                .iter()
-                .filter(|path| path.value(event).is_some() && !taken(path, &found))
-                .cloned()
-                .collect();
+            let there: Vec<PrivateField> =
+                rule.fields.iter().filter(|path| path.value(event).is_some()).cloned().collect();
             let Some(first) = there.first() else { continue };
             let subject = rule.of.subject(event).ok_or_else(|| {
                 let what = format!("{}.{first}", event.kind());
                 let expected = format!("a subject, as PRIVATE {} says ({})", defined.name, rule.of);
                 Error::invalid(what, expected, "an event that does not say whose it is")
             })?;
-            match found.iter_mut().find(|(other, _)| *other == subject) {
-                Some((_, fields)) => fields.extend(there),
-                None => found.push((subject, there)),
+            for path in there {
+                add(&mut found, &subject, path, event.kind())?;
             }
         }
         Ok(found)
     }
+}
+
+/// Adds a field of a subject. Of two of which one is within the other, the wider is taken, where both are of one subject.
+fn add(
+    found: &mut Vec<(Entity, Vec<PrivateField>)>,
+    subject: &Entity,
+    path: PrivateField,
+    kind: &str,
+) -> Result<()> {
+    let meets = |other: &PrivateField| other.holds(&path) || path.holds(other);
+    for (other, fields) in found.iter() {
+        if other != subject
+            && let Some(field) = fields.iter().find(|field| meets(field))
+        {
+            let expected = format!("one subject of {field} and {path}, which are both private");
+            return Err(Error::invalid(format!("{kind}.{path}"), expected, format!("{other} and {subject}")));
+        }
+    }
+    let at = match found.iter().position(|(other, _)| other == subject) {
+        Some(at) => at,
+        None => {
+            found.push((subject.clone(), Vec::new()));
+            found.len() - 1
+        }
+    };
+    if let Some((_, fields)) = found.get_mut(at)
+        && !fields.iter().any(|field| field.holds(&path))
+    {
+        fields.retain(|field| !path.holds(field));
+        fields.push(path);
+    }
+    Ok(())
 }

@@ -138,6 +138,13 @@ impl Materializer {
         read
     }
 
+    /// Whether somebody still reads the lists of an index that is no more.
+    pub(in crate::store) fn is_read(&self, definition: Position) -> bool {
+        let is_read =
+            |retired: &Retired| retired.index.position == definition && Arc::strong_count(&retired.index) > 1;
+        locked(&self.retired).iter().any(is_read)
+    }
+
     /// Does a slice for each index that is to be completed: those that are at the same place together.
     fn build_indexes(&self, indexes: Vec<Arc<Index>>, round: &mut MaterializeRound) {
         let (mut at, mut busy) = (BTreeMap::<Position, Vec<&Index>>::new(), Busy::new());
@@ -176,6 +183,7 @@ impl Materializer {
         let Some(done) = behind.iter().map(|(_, done)| *done).min() else { return Ok(worked) };
         let last = behind.iter().map(|(index, _)| index.position).max().unwrap_or(done);
         let limits = self.kernel.limits();
+        let forgotten = self.kernel.keyring.forgotten();
         let began = Instant::now();
         let mut lists: BTreeMap<Term, Vec<Position>> = BTreeMap::new();
         let (mut through, mut bytes, mut terms) = (done, 0, Vec::new());
@@ -202,7 +210,13 @@ impl Materializer {
         }
         // Each up to its definition, and none back.
         let reached = |index: &Index, done: Position| through.min(index.position).max(done);
+        let mut is_old = false;
         self.kernel.tables.write("building an index", |tables| {
+            // What was read before somebody was forgotten since is read once more.
+            is_old = self.kernel.keyring.forgotten() != forgotten;
+            if is_old {
+                return Ok(());
+            }
             for (term, positions) in &lists {
                 tables.append_postings(term.as_bytes(), positions)?;
             }
@@ -210,7 +224,7 @@ impl Materializer {
                 .iter()
                 .try_for_each(|(index, done)| tables.set_backfilled(index.position, reached(index, *done)))
         })?;
-        for (index, done) in behind {
+        for (index, done) in behind.into_iter().filter(|_| !is_old) {
             index.set_backfilled(Backfilled::Through(reached(index, done)));
         }
         Ok(true)

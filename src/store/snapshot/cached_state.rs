@@ -14,7 +14,7 @@ impl Snapshot {
     /// Folds an entity where that takes nobody's time but the caller's.
     pub fn remember(&self, entity: &Entity) -> Result<()> {
         let definition = self.indexes().folded_by(entity.kind());
-        let before = locked(&self.kernel.state_caches.recent).get(entity, definition);
+        let before = locked(&self.kernel.state_caches.recent).get(entity, definition, self.forgotten());
         self.kernel.counts.state_cache.count(before.is_some());
         let known = match before {
             Some(mut known) if known.through < self.head() => {
@@ -39,7 +39,7 @@ impl CachedState {
         let definition = snapshot.indexes().folded_by(entity.kind());
         let through = snapshot.head();
         let folded = snapshot.fold(entity, FoldBound { through, by: None })?;
-        Ok(CachedState { definition, folded: Arc::new(folded), through })
+        Ok(CachedState { definition, forgotten: snapshot.forgotten(), folded: Arc::new(folded), through })
     }
 
     /// Takes it along to the head of the snapshot, of which these are the memtables or older ones.

@@ -169,7 +169,13 @@ impl Snapshot {
             && folded.position <= self.read(|view| Ok(view.checkpoint))?
         {
             let (term, bytes) = (Term::entity(entity)?, folded.encode()?);
-            let made = MadeSnapshot { name: None, entity: term, position: folded.position, bytes };
+            let made = MadeSnapshot {
+                name: None,
+                entity: term,
+                position: folded.position,
+                bytes,
+                forgotten: self.forgotten(),
+            };
             self.kernel.keep_snapshot(made);
         }
         Ok(())
@@ -204,7 +210,8 @@ impl Snapshot {
         bytes: Vec<u8>,
     ) -> Result<()> {
         let (name, entity) = (Some(name.to_owned()), Term::entity(entity)?);
-        self.kernel.keep_snapshot(MadeSnapshot { name, entity, position, bytes });
+        let forgotten = self.forgotten();
+        self.kernel.keep_snapshot(MadeSnapshot { name, entity, position, bytes, forgotten });
         Ok(())
     }
 }

@@ -16,6 +16,8 @@ const LARGEST: usize = 1 << 20;
 pub(crate) struct CachedState {
     /// The definition that it was folded by, or that says in which form its events are read, whichever is newer.
     pub definition: Option<Position>,
+    /// How many subjects had been forgotten when its events were read.
+    pub forgotten: usize,
     pub folded: Arc<Folded>,
     /// All events up to there are folded.
     pub through: Position,
@@ -32,11 +34,16 @@ pub(crate) struct StateCache {
 
 impl StateCache {
     /// What is known of an entity by a definition.
-    pub fn get(&mut self, entity: &Entity, definition: Option<Position>) -> Option<CachedState> {
+    pub fn get(
+        &mut self,
+        entity: &Entity,
+        definition: Option<Position>,
+        forgotten: usize,
+    ) -> Option<CachedState> {
         self.turn += 1;
         let (known, _, turn) = self.known.get_mut(entity)?;
         *turn = self.turn;
-        (known.definition == definition).then(|| known.clone())
+        (known.definition == definition && known.forgotten == forgotten).then(|| known.clone())
     }
 
     /// Adds what an entity was, instead of what is known of it.

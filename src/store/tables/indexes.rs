@@ -69,6 +69,15 @@ impl WriteTables<'_> {
         Ok(())
     }
 
+    /// Up to where an index has what lies before its definition; all of it, where it holds nothing that can be relied on.
+    pub fn backfilled_through(&self, definition: Position) -> Result<Position> {
+        let key = definition.to_be_bytes();
+        let row = self.indexes.get(key.as_slice()).map_err(|e| failed("reading indexes", e))?;
+        let Some(row) = row else { return Ok(Position::START) };
+        let value = unsealed(&key, row.value(), || PROGRESS.to_owned())?;
+        Ok(value.try_into().map_or(Position::MAX, Position::from_be_bytes))
+    }
+
     /// Removes chunks of an index's lists, at most so many, and with the last of them its row. Says whether that was all.
     pub fn remove_index(&mut self, definition: Position, most: usize) -> Result<bool> {
         let fault = |e| failed("dropping an index", redb::Error::from(e));

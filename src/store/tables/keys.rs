@@ -234,7 +234,11 @@ impl WriteTables<'_> {
     /// Says that nothing is left to do for those that were forgotten up to a position.
     pub fn set_forgotten(&mut self, through: Position) -> Result<()> {
         self.set_meta("forgotten", &through.to_be_bytes())?;
-        self.clear_meta("erase")
+        // Another may have been forgotten meanwhile.
+        match self.meta_value("erase")?.map(Position::from_be_bytes) {
+            Some(said) if said > through => Ok(()),
+            _ => self.clear_meta("erase"),
+        }
     }
 
     /// Says of keys that are lost that nobody has them any more.
@@ -261,7 +265,7 @@ impl WriteTables<'_> {
         self.keys.remove(key.as_slice()).map_err(fault)?;
         let value = sealed(&key, said.to_be_bytes().to_vec());
         self.forgotten.insert(key.as_slice(), value.as_slice()).map_err(fault)?;
-        self.set_meta("erase", &1u64.to_be_bytes())?;
+        self.set_meta("erase", &said.to_be_bytes())?;
         Ok(Some(number))
     }
 }
@@ -276,7 +280,10 @@ impl Tables {
     /// Of the disk. It is to be done again then; so it is when the file is opened the next time.
     pub fn erase_keys(&self, go_on: impl Fn() -> Result<()>) -> Result<()> {
         // The commit that took them away is the last but one now: no root that may still be opened leads to them.
-        self.write("erasing keys", |tables| tables.set_meta("erase", &2u64.to_be_bytes()))?;
+        self.write("erasing keys", |tables| {
+            let said = tables.meta_value::<8>("erase")?.unwrap_or_default();
+            tables.set_meta("erase", &said)
+        })?;
         let alone = self.alone();
         let (mark, rows) = {
             let read = self.read()?;

@@ -17,6 +17,7 @@
 //! What a row holds is never needed. Whoever reads takes one that is damaged as if it were not there, and folds the log; whoever
 //! writes is told, and makes what is kept anew.
 
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Bound;
 
 use redb::{ReadableTable, TableDefinition};
@@ -283,14 +284,21 @@ impl WriteTables<'_> {
         Ok(true)
     }
 
-    /// Removes all snapshots of an entity, whoever they are of.
-    pub fn remove_snapshots_of(&mut self, entity: &Term) -> Result<()> {
+    /// Removes all snapshots of some entities, whoever they are of.
+    pub fn remove_snapshots_of(&mut self, entities: &BTreeSet<Term>) -> Result<()> {
         let fault = |e| failed("dropping kept states", redb::Error::from(e));
+        let known: HashSet<&[u8]> = entities.iter().map(Term::as_bytes).collect();
         let mut keys = Vec::new();
         for row in self.snapshots.range::<&[u8]>(..).map_err(fault)? {
             let (key, _) = row.map_err(fault)?;
-            if key.value().split_last_chunk::<8>().is_some_and(|(rest, _)| rest.ends_with(entity.as_bytes()))
-            {
+            let Some((rest, _)) = key.value().split_last_chunk::<8>() else { continue };
+            // Behind an owner, which may be a name, the term of the entity is the rest.
+            let is_one = |at: usize| rest.get(at..).is_some_and(|term| known.contains(term));
+            let found = match rest.first() {
+                Some(0) => is_one(1 + size_of::<u64>()),
+                _ => (1..rest.len()).any(is_one),
+            };
+            if found {
                 keys.push(key.value().to_vec());
             }
         }
