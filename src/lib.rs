@@ -47,6 +47,8 @@
 //!    makes the frame durable (`store/log.rs`, `store/journal.rs`), and then it is applied: readers see it (`store/apply.rs`).
 //!    Where its type has a schema, its data was held to that on the caller's thread, and is so again if another one holds by now
 //!    (`store/admission/schema.rs`, `exec/event_schema.rs`).
+//!    What of it is private is encrypted there, under the key of its subject (`store/admission/private.rs`, `store/keyring.rs`), and is read in
+//!    plain until the subject is forgotten (`store/read_form.rs`, `store/forget.rs`).
 //! 5. It is read from the active memtable in memory (`store/memtable.rs`), by its position or by any of its terms (`store/index/term.rs`).
 //! 6. A checkpoint moves the frozen memtable into the tables, in one transaction, packed with its neighbours
 //!    (`store/checkpoint.rs`, `store/tables.rs`, `store/tables/block.rs`), with its place in every posting list (`store/index/posting.rs`).
