@@ -44,6 +44,12 @@ const REDUNDANT: &[(&[&str], &str, &str)] = &[
         "redb says in its header that the file is open; what it writes next goes where nothing is, and is synced with that header",
     ),
     (
+        &["names: backup::Target::grow"],
+        "",
+        "whoever made the file made its name durable, unless that failed and was told: `a_backup_that_grows_is_durable_with_its_name` \
+         holds that one",
+    ),
+    (
         &[""],
         NOTHING,
         "nothing was written to that file since it was synced: redb does so as it is closed, and two threads may",
