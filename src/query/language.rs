@@ -89,18 +89,20 @@ struct ExampleRunner {
 }
 
 /// What it writes stays in memory, backups too.
-fn on_a_disk_of_its_own(clock: Clock) -> Db {
+fn on_a_disk_of_its_own(clock: Clock, own_journal: bool) -> Db {
     let disk = Arc::new(MemoryDisk::new());
-    Options::new().clock(clock).disk(disk).create("/shop.bygone").unwrap()
+    let mut options = Options::new().clock(clock).disk(disk);
+    options.own_journal = own_journal;
+    options.create("/shop.bygone").unwrap()
 }
 
 impl ExampleRunner {
-    fn new() -> ExampleRunner {
+    fn new(own_journal: bool) -> ExampleRunner {
         let minutes = Arc::new(AtomicI64::new(0));
         let read = minutes.clone();
         let start: Timestamp = "2024-06-01T12:00:00Z".parse().unwrap();
         let now = move || Timestamp::from_millis(start.as_millis() + 60_000 * read.load(Ordering::SeqCst));
-        ExampleRunner { db: on_a_disk_of_its_own(Clock::new(now)), minutes }
+        ExampleRunner { db: on_a_disk_of_its_own(Clock::new(now), own_journal), minutes }
     }
 
     /// What a statement answers, as the document shows it.
@@ -203,7 +205,8 @@ fn worked_out(document: &str) -> String {
             out.push('\n');
             continue;
         };
-        let runner = ExampleRunner::new();
+        // What is private is not appended to a log that is shared.
+        let runner = ExampleRunner::new(lines.iter().any(|line| line.contains("PRIVATE")));
         if words == "shop" {
             for (_, text) in &shop {
                 let answer = runner.answer(text);

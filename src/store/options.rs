@@ -83,6 +83,9 @@ pub struct Options {
     /// Indexes are built and dropped only as a test says.
     #[cfg(test)]
     pub(crate) by_hand: bool,
+    /// Tests that run on a shared log have a journal here all the same: what is private is not appended to one.
+    #[cfg(test)]
+    pub(crate) own_journal: bool,
     #[cfg(test)]
     pub(crate) injection: Option<super::fault_injection::FaultInjection>,
 }
@@ -180,6 +183,8 @@ impl Default for Options {
             index_slice: (50_000, 4096),
             #[cfg(test)]
             by_hand: false,
+            #[cfg(test)]
+            own_journal: false,
             #[cfg(test)]
             injection: None,
         }
@@ -391,7 +396,8 @@ impl Options {
     /// The log of a database whose tables go up to a place. With `BYGONE_LOG=shared` tests run on a simulated shared log.
     #[cfg(test)]
     pub(crate) fn other_log(&self, id: DatabaseId, place: LogPlace) -> Option<Arc<dyn Log>> {
-        let shared = || std::env::var_os("BYGONE_LOG").is_some_and(|log| log == "shared");
+        let shared =
+            || !self.own_journal && std::env::var_os("BYGONE_LOG").is_some_and(|log| log == "shared");
         self.log.clone().or_else(|| shared().then(|| SharedLog::restless(id, place.position).handle()))
     }
 

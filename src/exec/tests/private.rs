@@ -25,6 +25,7 @@ fn options(disk: &SimulatedDisk) -> Options {
         .ids(move || format!("e{}", next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)));
     options.index_slice = (5, 3);
     options.by_hand = true;
+    options.own_journal = true;
     options
 }
 
