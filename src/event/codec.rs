@@ -295,15 +295,14 @@ pub(crate) fn parts(position: Position, bytes: &[u8]) -> Option<Parts<'_>> {
     (none == 0).then_some(Parts { header, data, metadata, trailer: Some(trailer) })
 }
 
-/// The same event with other data, metadata and trailer; none where the bytes are no event's.
+/// An event of a header, data, metadata and a trailer.
 pub(crate) fn with_payload(
     position: Position,
-    bytes: &[u8],
+    header: &[u8],
     data: &[u8],
     metadata: &[u8],
     trailer: Option<Trailer>,
-) -> Option<Vec<u8>> {
-    let Parts { header, .. } = parts(position, bytes)?;
+) -> Vec<u8> {
     let trailing = trailer.map_or(0, |trailer| trailer.bytes().len() + 4);
     let mut out = Vec::with_capacity(LEAD + header.len() + 4 + data.len() + metadata.len() + trailing);
     out.extend_from_slice(&[0; 4]);
@@ -319,7 +318,7 @@ pub(crate) fn with_payload(
     }
     let checksum = checksum(position, &out[4..]);
     out[..4].copy_from_slice(&checksum.to_be_bytes());
-    Some(out)
+    out
 }
 
 /// Why these bytes have no [`parts`].

@@ -116,9 +116,8 @@ pub(crate) fn derive_event<'c>(
     let event = codec::decode(position, bytes.clone())?;
     let version = event.version.map_or(0, |version| version.0);
     let mut terms = terms_of(&event)?;
-    if let Some(stored) = &encrypted {
-        terms.extend(subject_terms(position, stored)?);
-    }
+    let mut keys = encrypted.as_ref().map_or(Ok(Vec::new()), |stored| given_keys(position, stored))?;
+    terms.extend(subject_terms(&keys)?);
     // It was appended: an index that has nothing of it is of no use any more, and is no reason to be without it.
     let invalid = |index: &Index, _: Error| {
         index.set_invalid();
@@ -128,7 +127,6 @@ pub(crate) fn derive_event<'c>(
     if let Some(change) = CatalogChange::of(&event, &compiler)? {
         *catalog = Arc::new(catalog.changed(position, change));
     }
-    let mut keys = encrypted.as_ref().map_or(Ok(Vec::new()), |stored| given_keys(position, stored))?;
     keys.extend(forgotten_key(&event));
     Ok(Staged { bytes, encrypted, keys, terms, version })
 }

@@ -233,13 +233,16 @@ impl Catalog {
 
     /// Whether an index holds all that it is to hold, in the form in which events are read now: one that was replaced because they are
     /// read otherwise by now answers nothing any more.
-    pub fn serves(&self, index: &Arc<Index>) -> bool {
+    pub fn serves(&self, index: &Index) -> bool {
         index.is_complete() && (self.is_of_now(index.position) || self.is_newest(index))
     }
 
     fn view_serves(&self, view: &DefinedView) -> bool {
-        let is_newest = || self.view(&view.name).is_some_and(|newest| newest.position == view.position);
-        view.is_complete() && (self.is_of_now(view.position) || is_newest())
+        view.is_complete() && (self.is_of_now(view.position) || self.is_newest_view(view))
+    }
+
+    fn is_newest_view(&self, view: &DefinedView) -> bool {
+        self.view(&view.name).is_some_and(|newest| newest.position == view.position)
     }
 
     /// Whether events are read as they were when something was defined.
@@ -253,10 +256,8 @@ impl Catalog {
 
     /// Those that are still to be completed, behind a position: of each name the newest.
     pub fn building_behind(&self, done: Position) -> impl Iterator<Item = &Arc<Index>> {
-        let newest =
-            |index: &&Arc<Index>| self.newest(index).is_some_and(|newest| Arc::ptr_eq(newest, index));
         let behind = self.indexes.behind(done);
-        behind.filter(move |index| !index.is_complete() && index.is_kept() && newest(index))
+        behind.filter(|index| !index.is_complete() && index.is_kept() && self.is_newest(index))
     }
 
     /// What is defined of entities behind a position, in the order of the definitions.
@@ -350,7 +351,7 @@ impl Catalog {
 
     /// All views as they are defined now, in the order of their definitions.
     pub fn views(&self) -> impl DoubleEndedIterator<Item = &Arc<DefinedView>> {
-        self.kept_views().filter(|view| self.view(&view.name).is_some_and(|newest| Arc::ptr_eq(newest, view)))
+        self.kept_views().filter(|view| self.is_newest_view(view))
     }
 
     /// All views that are kept, those that are being replaced, too.
@@ -390,8 +391,7 @@ impl Catalog {
 
     /// How many definitions hold: of each name the newest.
     pub fn size(&self) -> usize {
-        let is_newest = |index: &&Arc<Index>| self.newest(index).is_some_and(|it| Arc::ptr_eq(it, index));
-        let newest = self.iter().filter(is_newest).count() + self.views().count();
+        let newest = self.iter().filter(|index| self.is_newest(index)).count() + self.views().count();
         let others = self.models.len() + self.finders.len() + self.schemas.len() + self.verbs.len();
         newest + others + self.privates.len() + self.programs.len()
     }
@@ -624,9 +624,7 @@ impl Catalog {
     /// What newer definitions have made useless: of each name the newest stays, and before it the newest that is complete.
     pub(super) fn useless(&self) -> Useless {
         let views = self.views.of_no_use(|view| self.view_serves(view));
-        let mut indexes = self.indexes.of_no_use(|index| {
-            index.is_complete() && (self.is_of_now(index.position) || self.is_newest(index))
-        });
+        let mut indexes = self.indexes.of_no_use(|index| self.serves(index));
         // That of a view stays as long as the view.
         indexes.retain(|index| !index.is_of_view());
         Useless { views, indexes }

@@ -65,7 +65,6 @@ pub(super) fn forget_kept(
     if touched.events.is_empty() {
         return Ok(Some(through));
     }
-    kernel.state_caches.clear();
     drop_states(kernel, &snapshot, &touched)?;
     drop_entries(kernel, &snapshot, &touched)?;
     drop_ended(kernel, checkpointer, cancel)?;

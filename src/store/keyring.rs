@@ -251,8 +251,8 @@ pub(crate) fn encrypt(
         [] => Vec::new(),
         _ => blanked(FieldRoot::Metadata, record.metadata(), &fields).ok_or_else(|| unreadable(position))?,
     };
-    codec::with_payload(position, plain, &data, &metadata, Some(Trailer::Encrypted(&trailer)))
-        .ok_or_else(|| unreadable(position))
+    let trailer = Some(Trailer::Encrypted(&trailer));
+    Ok(codec::with_payload(position, record.header(), &data, &metadata, trailer))
 }
 
 /// The event with its private values in their places. Those whose subject is forgotten stay null, and are named.
@@ -300,7 +300,7 @@ pub(crate) fn decrypt(
     };
     let named = ForgottenFields::write(&forgotten);
     let trailer = (!forgotten.is_empty()).then_some(Trailer::Forgotten(&named));
-    codec::with_payload(position, stored, &data, &metadata, trailer).ok_or_else(|| unreadable(position))
+    Ok(codec::with_payload(position, record.header(), &data, &metadata, trailer))
 }
 
 /// Which keys an event of the log says that subjects have.
@@ -313,11 +313,11 @@ pub(crate) fn given_keys(position: Position, stored: &[u8]) -> Result<Vec<GivenK
 }
 
 /// The terms that an event with private values is found by, beside its others: those of its subjects.
-pub(crate) fn subject_terms(position: Position, stored: &[u8]) -> Result<Vec<Term>> {
+pub(crate) fn subject_terms(given: &[GivenKey]) -> Result<Vec<Term>> {
     let mut terms = Vec::new();
-    for GivenKey { subject, .. } in given_keys(position, stored)? {
-        let term = Term::subject(&subject)?;
-        // A subject that one definition names as the target, and another as the actor, is one.
+    for GivenKey { subject, .. } in given.iter().filter(|given| given.key.is_some()) {
+        let term = Term::subject(subject)?;
+        // Each subject has one part; of a log that was made elsewhere nobody knows.
         if !terms.contains(&term) {
             terms.push(term);
         }

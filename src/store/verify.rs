@@ -23,7 +23,7 @@ use super::catalog::{Catalog, Index};
 use super::chain::{ChainHash, link};
 use super::index::posting::PostingChunk;
 use super::index::term::{Term, definition_of, is_counted, terms_of};
-use super::keyring::subject_terms;
+use super::keyring::{given_keys, subject_terms};
 use super::read_form::read_form_until;
 use super::snapshot::{ReadTxn, ScanDirection, Snapshot};
 use super::tables::{LISTS, Zone, ZoneRow};
@@ -445,7 +445,8 @@ impl<'s> Verifier<'s> {
         self.link(&event, bytes)?;
         let mut terms = self.found.or_fault(terms_of(&event))?.unwrap_or_default();
         if codec::is_encrypted(bytes) {
-            terms.extend(self.found.or_fault(subject_terms(position, bytes))?.unwrap_or_default());
+            let subjects = given_keys(position, bytes).and_then(|given| subject_terms(&given));
+            terms.extend(self.found.or_fault(subjects)?.unwrap_or_default());
         }
         if !self.indexes.0.is_empty() || codec::is_encrypted(bytes) {
             // Forgotten values are null, and no damage; those whose key is missing are.

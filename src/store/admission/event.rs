@@ -15,6 +15,7 @@ use crate::store::catalog::{CatalogChange, Index};
 use crate::store::committer::Committer;
 use crate::store::index::term::Term;
 use crate::store::journal::FrameBuffer;
+use crate::store::keyring::subject_terms;
 use crate::store::memtable::{ListEnd, Staged};
 use crate::time::Timestamp;
 
@@ -67,9 +68,7 @@ impl Admission<'_> {
             true => self.encrypt(committer, batch, &bytes, staging)?,
             false => (None, self.forget(batch, &event, staging)),
         };
-        for given in keys.iter().filter(|given| given.key.is_some()) {
-            event.terms.push(Term::subject(&given.subject)?);
-        }
+        event.terms.extend(subject_terms(&keys)?);
         self.derive(batch, &bytes, &mut event)?;
         if let Some(change) = event.change.take() {
             self.stage_change(batch, &event, change)?;
