@@ -143,16 +143,19 @@ pub(super) fn is_marked(block: &[u8]) -> bool {
 }
 
 /// A file that was made: it is removed only while it is the one that has the name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct CreatedFile {
     path: PathBuf,
-    identity: Identity,
+    file: Arc<dyn File>,
 }
 
 impl CreatedFile {
     /// Removes the file. If another one has its name by now, that stays; says whether none of this kind is left.
     pub(super) fn remove(&self, disk: &dyn Disk) -> Result<bool> {
-        remove_if(disk, &self.path, self.identity)
+        // Asked only now: a file that did not tell who it is as it was made is to go as well.
+        let identity = self.file.identity();
+        let identity = identity.map_err(|e| Error::io(format!("removing {}", self.path.display()), e))?;
+        remove_if(disk, &self.path, identity)
     }
 }
 
@@ -208,8 +211,8 @@ impl Segment {
             _ => Error::io(format!("creating {}", path.display()), e),
         })?;
         let writing = |e| Error::io(format!("writing {}", path.display()), e);
+        made.push(CreatedFile { path: path.clone(), file: file.clone() });
         let identity = file.identity().map_err(writing)?;
-        made.push(CreatedFile { path: path.clone(), identity });
         let mut begin = header.encode();
         begin.extend_from_slice(&mark::end(header.salt, 0));
         file.write_at(0, &begin)
