@@ -84,6 +84,7 @@ keywords! {
     Initial "INITIAL"
     Is "IS"
     Key "KEY"
+    Keys "KEYS"
     Kinds "KINDS"
     Last "LAST"
     Limit "LIMIT"
@@ -107,6 +108,7 @@ keywords! {
     Reaction "REACTION"
     Reactions "REACTIONS"
     Read "READ"
+    Rekey "REKEY"
     Replace "REPLACE"
     Replay "REPLAY"
     Require "REQUIRE"
@@ -149,6 +151,7 @@ keywords! {
     When "WHEN"
     Where "WHERE"
     With "WITH"
+    Without "WITHOUT"
 }
 
 /// More than the longest keyword has bytes.
