@@ -69,6 +69,11 @@ impl PrivateField {
         self.of == other.of && other.names.starts_with(&self.names)
     }
 
+    /// Whether one of them is the other, or within it.
+    pub fn meets(&self, other: &PrivateField) -> bool {
+        self.holds(other) || other.holds(self)
+    }
+
     /// The value there, and what follows it; none where there is nothing, or null.
     pub fn value<'a>(&self, record: &Record<'a>) -> Option<Raw<'a>> {
         let found = self.names.iter().try_fold(self.of.of(record), |raw, name| raw.member(name))?;
@@ -306,9 +311,23 @@ impl ForgottenFields {
         self.0.iter().map(PrivateField::to_string)
     }
 
+    /// None where there are none.
+    pub(crate) fn of(fields: Vec<PrivateField>) -> Option<ForgottenFields> {
+        (!fields.is_empty()).then(|| ForgottenFields(fields.into()))
+    }
+
+    pub(crate) fn fields(&self) -> &[PrivateField] {
+        &self.0
+    }
+
     /// Whether this is one of them, or within one.
     pub(crate) fn has(&self, path: &PrivateField) -> bool {
         self.0.iter().any(|field| field.holds(path))
+    }
+
+    /// Whether this is one of them, within one or around one.
+    pub(crate) fn meets(&self, path: &PrivateField) -> bool {
+        self.0.iter().any(|field| field.meets(path))
     }
 }
 

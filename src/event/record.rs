@@ -156,6 +156,13 @@ impl<'a> Record<'a> {
         codec::joined(self.position, header, data, metadata)
     }
 
+    /// The same with other data, of which these fields are forgotten, instead of those that were.
+    pub fn with_forgotten(&self, data: &[u8], forgotten: Option<&ForgottenFields>) -> Vec<u8> {
+        let named = forgotten.map(|forgotten| ForgottenFields::write(forgotten.fields()));
+        let trailer = named.as_deref().map(Trailer::Forgotten);
+        codec::with_payload(self.position, self.header(), data, self.metadata().0, trailer)
+    }
+
     pub fn position(&self) -> Position {
         self.position
     }

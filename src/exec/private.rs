@@ -76,8 +76,8 @@ pub(super) fn explain(snapshot: &Snapshot, forget: &Forget) -> Result<Vec<String
         let bytes = stored.encoded(*position)?;
         let bytes = bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
         let record = Record::open(*position, &bytes)?;
-        let read = snapshot.event(*position)?;
-        let forgotten = read.and_then(|event| event.forgotten);
+        // By the names that it was appended with.
+        let forgotten = Record::open(*position, &snapshot.decrypted(*position, &bytes)?)?.forgotten();
         let own = EncryptedPart::all(&record)?.into_iter().filter(|part| part.subject == forget.subject);
         let own: Vec<PrivateField> = own.flat_map(|part| part.fields).collect();
         if own.iter().all(|field| forgotten.as_ref().is_some_and(|forgotten| forgotten.has(field))) {
