@@ -158,3 +158,87 @@ fn it_is_refused_where_there_is_no_event() {
         assert!(error.contains(told), "{text}: {error}");
     }
 }
+
+const ENTITY: &str = "DEFINE ENTITY User SNAPSHOT EVERY 1 ON named SET name = data.name, city = data.address.city, \
+                      loud = if(data.name IS NULL AND NOT is_forgotten(data.name), NULL, upper(data.name)), all = {name: data.name, age: data.age}, names = append(state.names, data.name), \
+                      age = data.age ON deleted DELETE \
+                      FORGOTTEN SET name = 'someone', all.name = concat('user ', target.id), names = append(state.names, '-')";
+
+#[test]
+fn a_definition_says_what_stands_for_what_is_forgotten() {
+    let store = store(3);
+    let session = Session::new(&store);
+    session.rows(ENTITY);
+    session.rows("DEFINE VIEW names AS FIND User SELECT state.name AS name");
+    session.rows("DEFINE INDEX name ON 'User' AS state.name");
+    two(&session);
+    session.rows("EMIT User.moved 7 {street: 'Elm'}");
+    store.checkpoint().unwrap();
+    store.shared().settle().unwrap();
+    let known = r#"{"name":"Ann","city":"Oslo","loud":"ANN","all":{"name":"Ann","age":44},"names":["Ann"],"age":44,"street":"Elm"}"#;
+    assert_eq!(state(&session.rows("AT User 7")), known);
+    session.rows("FORGET User 7");
+    let gone = r#"{"name":"someone","city":null,"loud":null,"all":{"name":"user 7","age":44},"names":["-"],"age":44"#;
+    let same = |question: &str| session.lines(question);
+    for _ in 0..2 {
+        assert_eq!(state(&session.rows("AT User 7")), format!(r#"{gone},"street":"Elm"}}"#));
+        let first = session.lines("EVENTS 'User.named' LIMIT 1")[0].split(',').next().unwrap().to_owned();
+        let first = first.trim_start_matches(r#"{"position":"#);
+        for point in [format!("AT User 7 #{first}"), format!("AT User 7 AS OF #{first}")] {
+            assert_eq!(state(&session.rows(&point)), format!("{gone}}}"), "{point}");
+        }
+        assert_eq!(same("FIND User WHERE state.name = 'someone' SELECT target.id AS id"), [r#"{"id":"7"}"#]);
+        let names = [r#"{"name":"someone"}"#, r#"{"name":"Bob"}"#, r#"{"name":null}"#];
+        assert_eq!(same("READ names"), names);
+        let blame = same("BLAME User 7").join("\n");
+        assert!(blame.contains(r#""value":"someone""#), "{blame}");
+        let steps = same("REPLAY User 7 STEPS").join("\n");
+        assert!(steps.contains(r#""names":["-"],"age":44,"street":"Elm""#), "{steps}");
+        store.shared().settle().unwrap();
+        store.checkpoint().unwrap();
+    }
+    assert!(crate::store::verify::verify(&store.snapshot()).unwrap().faults.is_empty());
+    // Who comes again is somebody new, and is not taken for who is forgotten.
+    session.rows("EMIT User.named 7 {name: 'Eve', address: {city: 'Bern'}, age: 20}");
+    let again = state(&session.rows("AT User 7"));
+    assert!(again.contains(r#""name":"Eve""#) && again.contains(r#""names":["-","Eve"]"#), "{again}");
+}
+
+#[test]
+fn what_is_merged_and_what_nothing_says_is_null_or_said() {
+    let store = store(3);
+    let session = Session::new(&store);
+    session.rows("DEFINE ENTITY User INITIAL {known: TRUE} FORGOTTEN SET name = 'someone', address.city = state.known, other = 1");
+    two(&session);
+    session.rows("FORGET User 7");
+    assert_eq!(
+        state(&session.rows("AT User 7")),
+        r#"{"known":true,"age":44,"name":"someone","address":{"city":true}}"#
+    );
+    assert!(state(&session.rows("AT User 8")).contains(r#""name":"Bob""#));
+    // Without a word of it, what cannot be made of what is forgotten is null.
+    session.rows("DEFINE ENTITY User ON named SET name = lower(data.name), city = data.address.city, age = data.age + 1");
+    assert_eq!(state(&session.rows("AT User 7")), r#"{"name":null,"city":null,"age":45}"#);
+    // What is missing for another reason is told as ever.
+    session.rows("DEFINE ENTITY User ON named SET name = data.title");
+    assert!(session.error("AT User 7").contains("data.title is missing"));
+}
+
+#[test]
+fn events_of_others_say_what_is_forgotten_of_them_alone() {
+    let store = store(3);
+    let session = Session::new(&store);
+    session.rows("DEFINE PRIVATE customer ON 'Order.placed' OF User (data.customer) FIELDS data.name");
+    session.rows("DEFINE PRIVATE courier ON 'Courier.*' OF target FIELDS data.name");
+    session.rows(
+        "DEFINE ENTITY Order INCLUDE 'Courier.*' BY order ON placed SET name = data.name \
+         ON 'Courier.*' SET courier = data.name FORGOTTEN SET name = 'a customer', courier = 'a courier'",
+    );
+    session.rows("EMIT Order.placed 1 {customer: 7, name: 'Ann'}");
+    session.rows("EMIT Courier.sent 9 {name: 'Bob'} INDEX BY order = '1'");
+    assert_eq!(state(&session.rows("AT Order 1")), r#"{"name":"Ann","courier":"Bob"}"#);
+    session.rows("FORGET Courier 9");
+    assert_eq!(state(&session.rows("AT Order 1")), r#"{"name":"Ann","courier":"a courier"}"#);
+    session.rows("FORGET User 7");
+    assert_eq!(state(&session.rows("AT Order 1")), r#"{"name":"a customer","courier":"a courier"}"#);
+}

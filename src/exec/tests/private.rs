@@ -395,7 +395,7 @@ enum Op {
     Crash(usize, u64),
 }
 
-const DEFINITIONS: [&str; 8] = [
+const DEFINITIONS: [&str; 9] = [
     "DEFINE ENTITY User ON named SET name = data.name, age = data.age",
     "DEFINE ENTITY User INCLUDE 'Order.*' BY whose ON named SET email = data.email",
     "DEFINE INDEX mail ON 'User.*' AS data.email",
@@ -404,7 +404,14 @@ const DEFINITIONS: [&str; 8] = [
     "DEFINE VIEW grown AS FIND User WHERE state.age > 3",
     "DROP INDEX mail",
     "DEFINE EVENT User.named {age: any?} UPCAST SET data.nick = data.name",
+    SOMEONE,
 ];
+
+/// And what it is in a log that has nulls there.
+const SOMEONE: &str =
+    "DEFINE ENTITY User ON named SET name = data.name, age = data.age FORGOTTEN SET name = 'someone'";
+const SOMEONE_PLAINLY: &str =
+    "DEFINE ENTITY User ON named SET name = coalesce(data.name, 'someone'), age = data.age";
 
 const QUESTIONS: [&str; 10] = [
     "HISTORY User 1",
@@ -436,7 +443,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (1usize..3, 1usize..4).prop_map(|(order, user)| Op::Placed(order, user)),
         2 => Just(Op::Private),
         1 => Just(Op::Public),
-        3 => (0usize..8).prop_map(Op::Define),
+        3 => (0usize..9).prop_map(Op::Define),
         2 => (1usize..4).prop_map(Op::Forget),
         2 => Just(Op::Settle),
         2 => Just(Op::Slice),
@@ -555,7 +562,8 @@ fn as_if_never_private(
     let session = Session::new(&plain);
     for (at, happened) in log.iter().enumerate() {
         let defined = definitions.iter().find(|(place, _)| *place == at);
-        session.rows(defined.map_or(happened.statement(), |(_, text)| (*text).to_owned()).as_str());
+        let plainly = |text: &str| if text == SOMEONE { SOMEONE_PLAINLY } else { text }.to_owned();
+        session.rows(&defined.map_or(happened.statement(), |(_, text)| plainly(text)));
     }
     plain.shared().settle().unwrap();
     let ours = Session::new(store);

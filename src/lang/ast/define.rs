@@ -41,6 +41,8 @@ pub(crate) struct EntityDefinitionStmt {
     pub(crate) rules: Vec<RuleClause>,
     /// `ELSE`.
     pub(crate) otherwise: Option<ChangeClause>,
+    /// `FORGOTTEN SET`.
+    pub(crate) forgotten: Vec<AssignClause>,
 }
 
 /// `INCLUDE pattern BY tag`: events of others that join the fold.

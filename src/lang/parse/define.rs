@@ -4,7 +4,7 @@ use nom::Parser;
 use nom::combinator::cut;
 use nom::sequence::preceded;
 
-use super::cursor::{ParseResult, TokenCursor, keyword, list, once, optional, symbol};
+use super::cursor::{ParseResult, TokenCursor, keyword, list, once, once_list, optional, symbol};
 use super::event_schema::event_definition;
 use super::expr::{assign, expr, path};
 use super::name::{count, entity, happening, name, period, start, text};
@@ -79,6 +79,7 @@ fn entity_definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
         includes: Vec::new(),
         rules: Vec::new(),
         otherwise: None,
+        forgotten: Vec::new(),
     };
     loop {
         c = if c.sees(K::On) {
@@ -87,6 +88,8 @@ fn entity_definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
             rest
         } else if c.sees(K::Else) {
             once(&mut entity.otherwise, c, change)?
+        } else if c.sees(K::Forgotten) {
+            once_list(&mut entity.forgotten, c, preceded(keyword(K::Set), assigns))?
         } else if c.sees(K::Initial) {
             once(&mut entity.initial, c, braced)?
         } else if c.sees(K::Include) {
@@ -106,8 +109,7 @@ fn entity_definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
 
 fn change(c: TokenCursor<'_>) -> ParseResult<'_, ChangeClause> {
     if c.sees(K::Set) {
-        let assign = assign.map(|(path, value)| AssignClause { path, value });
-        return list(assign).map(ChangeClause::Set).parse(c.next());
+        return assigns.map(ChangeClause::Set).parse(c.next());
     }
     for (word, change) in [
         (K::Merge, ChangeClause::Merge),
@@ -119,6 +121,10 @@ fn change(c: TokenCursor<'_>) -> ParseResult<'_, ChangeClause> {
         }
     }
     c.missing()
+}
+
+fn assigns(c: TokenCursor<'_>) -> ParseResult<'_, Vec<AssignClause>> {
+    list(assign.map(|(path, value)| AssignClause { path, value })).parse(c)
 }
 
 fn verb(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {

@@ -316,7 +316,8 @@ impl Display for EntityDefinitionStmt {
         for rule in &self.rules {
             write!(f, " ON {} {}", rule.on, rule.change)?;
         }
-        optional(f, "ELSE", self.otherwise.as_ref())
+        optional(f, "ELSE", self.otherwise.as_ref())?;
+        listed(f, "FORGOTTEN SET", &self.forgotten)
     }
 }
 

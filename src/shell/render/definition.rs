@@ -5,7 +5,8 @@ use bygone::{Row, Value};
 use super::grid::Cell;
 
 /// What the parts of the definition of an entity begin with.
-const PARTS: [&str; 6] = [" NAMESPACE ", " INITIAL ", " SNAPSHOT EVERY ", " INCLUDE ", " ON ", " ELSE "];
+const PARTS: [&str; 7] =
+    [" NAMESPACE ", " INITIAL ", " SNAPSHOT EVERY ", " INCLUDE ", " ON ", " ELSE ", " FORGOTTEN "];
 /// And those of the definition of a verb.
 const PARTS_OF_VERB: [&str; 3] = [" REQUIRE ", " WHEN ", " EMIT "];
 
