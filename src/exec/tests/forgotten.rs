@@ -242,3 +242,120 @@ fn events_of_others_say_what_is_forgotten_of_them_alone() {
     session.rows("FORGET User 7");
     assert_eq!(state(&session.rows("AT Order 1")), r#"{"name":"a customer","courier":"a courier"}"#);
 }
+
+const ERASE: &str = "DEFINE VERB Erase ON User BY Clerk REQUIRE state.age > 40 ELSE 'too young' \
+                     EMIT erased {by: actor.id} EMIT Case.closed ON Case (target.id) FORGET target BECAUSE data.reason";
+
+#[test]
+fn a_verb_forgets_with_what_it_makes() {
+    let store = store(3);
+    let session = Session::new(&store);
+    session.rows("DEFINE ENTITY User ON erased MERGE FORGOTTEN SET name = 'someone'");
+    two(&session);
+    session.rows("EMIT User.named 10 {name: 'Kid', address: {city: 'Kiel'}, age: 7}");
+    session.rows(ERASE);
+    let head = |session: &Session| session.lines("SHOW HEAD");
+    let before = head(&session);
+    for (text, told) in [
+        ("PERFORM Erase User 7 {reason: 'x'}", "Clerk"),
+        ("PERFORM Erase User 7 {reason: 'x'} BY User 8", "Clerk"),
+        ("PERFORM Erase User 10 {reason: 'x'} BY Clerk 1", "too young"),
+        ("PERFORM Erase User 7 {reason: 1} BY Clerk 1", "BECAUSE: expected a text"),
+        ("PERFORM Erase User 7 BY Clerk 1", "data.reason is missing"),
+    ] {
+        let error = session.error(text);
+        assert!(error.contains(told), "{text}: {error}");
+    }
+    let perform = "PERFORM Erase User 7 {reason: 'she asked'} META {ip: '10.1.2.3'} BY Clerk 1 KEY 'k'";
+    let plan = session.lines(&format!("EXPLAIN {perform}")).join("\n");
+    for told in [
+        "would be $subject.forgotten at #10",
+        "the key of User 7 would be destroyed",
+        "events: 1 User.named",
+        "REQUIRE",
+    ] {
+        assert!(plan.contains(told), "{plan}");
+    }
+    assert_eq!(head(&session), before);
+    let answer = session.lines(perform);
+    assert_eq!(answer.len(), 3, "{answer:?}");
+    assert!(answer[2].contains(r#""type":"$subject.forgotten""#), "{answer:?}");
+    assert!(answer[2].contains(r#""actor":{"type":"Clerk","id":"1"}"#), "{answer:?}");
+    assert!(
+        answer[2].contains(r#""data":{"subject":{"type":"User","id":"7"},"because":"she asked"}"#),
+        "{answer:?}"
+    );
+    // What is private of metadata is not said once more, in plain.
+    assert!(answer[0].contains("10.1.2.3") && !answer[2].contains("10.1.2.3"), "{answer:?}");
+    let all = session.lines("EVENTS");
+    assert!(!all.iter().any(|line| line.contains("Ann")), "{all:?}");
+    assert_eq!(session.positions("EVENTS WHERE is_forgotten(metadata.ip)"), [3, 8]);
+    assert!(state(&session.rows("AT User 7")).contains(r#""name":"someone""#));
+    // Once is enough.
+    let head_after = head(&session);
+    assert_eq!(session.lines(perform).len(), 3);
+    assert_eq!(head(&session), head_after);
+    assert!(session.lines("SHOW VERBS")[0].contains("User.erased, Case.closed, $subject.forgotten"));
+    assert!(crate::store::verify::verify(&store.snapshot()).unwrap().faults.is_empty());
+}
+
+#[test]
+fn a_verb_forgets_in_some_cases_and_whom_it_says() {
+    let store = store(3);
+    let session = Session::new(&store);
+    two(&session);
+    session.rows("EMIT Order.placed 1 {customer: 8}");
+    session.rows(
+        "DEFINE VERB Close ON Order WHEN data.how = 'whole' EMIT closed FORGET User (state.customer) \
+         WHEN data.how = 'mine' FORGET actor BECAUSE 'of one''s own' WHEN TRUE EMIT kept",
+    );
+    session.rows("PERFORM Close Order 1 {how: 'not'} BY User 7");
+    assert!(session.positions("EVENTS '$subject.*'").is_empty());
+    assert!(session.error("PERFORM Close Order 1 {how: 'mine'}").contains("expected an actor, found nobody"));
+    session.rows("PERFORM Close Order 1 {how: 'mine'} BY User 7");
+    let gone = |session: &Session| session.lines("EVENTS 'User.*' SELECT is_forgotten(data.name) AS x");
+    assert_eq!(gone(&session), [r#"{"x":true}"#, r#"{"x":false}"#, r#"{"x":false}"#]);
+    // Two at once, of which one forgets.
+    session.rows(
+        "ATOMIC (EMIT Order.paid 1; PERFORM Close Order 1 {how: 'whole'}; EMIT User.named 8 {name: 'Rob'})",
+    );
+    assert_eq!(gone(&session), [r#"{"x":true}"#, r#"{"x":true}"#, r#"{"x":false}"#, r#"{"x":false}"#]);
+    assert!(session.lines("HISTORY User 8")[1].contains("Rob"));
+    // Nothing said of what happens: that is said as ever.
+    session.rows("DEFINE VERB Erase ON User FORGET target");
+    let answer = session.lines("PERFORM Erase User 8");
+    assert!(answer[0].contains("User.erased") && answer[1].contains("$subject.forgotten"), "{answer:?}");
+    for (text, told) in [
+        (
+            "DEFINE VERB A ON User FORGET User",
+            "target, actor, or a kind and an id, like User (state.customer)",
+        ),
+        ("DEFINE VERB A ON User FORGET target BECAUSE timestamp", "a verb sees no 'timestamp'"),
+        ("DEFINE VERB A ON User EMIT `$subject.forgotten`", "$"),
+        ("DEFINE REACTION r ON 'Order.lost' DO PERFORM Erase User 7", "runs by itself"),
+        ("DEFINE SCHEDULE s EVERY 1d DO PERFORM Erase User 7", "runs by itself"),
+    ] {
+        let error = session.error(text);
+        assert!(error.contains(told), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_runs_by_itself_forgets_nobody() {
+    use crate::store::append_request::AppendRequest;
+    use crate::store::verb::{ForgetPermit, PerformRequest};
+    let store = store(3);
+    let session = Session::new(&store);
+    two(&session);
+    session.rows("DEFINE VERB Erase ON User FORGET target");
+    let perform = |may_forget| {
+        let perform = PerformRequest { may_forget, ..PerformRequest::new("Erase", ("User", 7).into()) };
+        store.append(AppendRequest { performs: vec![(0, perform)], ..AppendRequest::default() })
+    };
+    // As a reaction does it that was defined before the verb forgot somebody.
+    let error = perform(ForgetPermit::Refused).unwrap_err();
+    assert!(matches!(error, Error::Refused(_)) && error.to_string().contains("runs by itself"), "{error}");
+    let error = perform(ForgetPermit::Asked).unwrap_err().to_string();
+    assert!(error.contains("perform it again"), "{error}");
+    assert!(session.positions("EVENTS '$subject.*'").is_empty());
+}

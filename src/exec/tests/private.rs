@@ -154,6 +154,15 @@ fn what_has_no_subject_is_refused_and_what_cannot_be_private_is_told() {
 
 #[test]
 fn an_interrupted_forget_is_done_when_it_is_opened_again() {
+    interrupted("FORGET User 2");
+}
+
+#[test]
+fn a_verb_that_forgets_and_is_interrupted_did_all_of_it_or_nothing() {
+    interrupted("PERFORM Erase User 2");
+}
+
+fn interrupted(statement: &str) {
     use crate::store::disk::simulated::{Failure, Kind};
     let (mut whole, mut begun) = (0, 0);
     for (kind, after) in [Kind::Write, Kind::Sync, Kind::Create, Kind::Rename]
@@ -166,6 +175,7 @@ fn an_interrupted_forget_is_done_when_it_is_opened_again() {
         session.rows("DEFINE ENTITY User ON named SET name = data.name");
         session.rows("DEFINE INDEX mail ON 'User.*' AS data.email");
         session.rows(CONTACT);
+        session.rows("DEFINE VERB Erase ON User EMIT erased {name: NULL} EMIT Case.closed ON Case (target.id) FORGET target");
         for user in 1..4 {
             session.rows(&format!(
                 "EMIT User.named {user} {{name: 'secret name {user}', email: 'secret mail {user}'}}"
@@ -173,7 +183,7 @@ fn an_interrupted_forget_is_done_when_it_is_opened_again() {
         }
         store.shared().settle().unwrap();
         disk.faults().fail_after(after, Failure::of(kind));
-        let outcome = session.run("FORGET User 2");
+        let outcome = session.run(statement);
         disk.faults().clear();
         if outcome.is_ok() {
             whole += 1;
@@ -184,6 +194,8 @@ fn an_interrupted_forget_is_done_when_it_is_opened_again() {
         let session = Session::new(&store);
         let lines = session.lines("HISTORY User 2");
         let said = session.lines("EVENTS '$subject.*'");
+        let made = session.lines("EVENTS 'User.erased, Case.closed'").len();
+        assert_eq!(made, if statement.starts_with("FORGET") { 0 } else { 2 * said.len() });
         let why = || format!("{kind:?} {after}: {outcome:?}: {lines:?}, {said:?}");
         if said.is_empty() {
             assert!(outcome.is_err() && lines[0].contains("secret name 2"), "{}", why());

@@ -8,7 +8,7 @@ use super::grid::Cell;
 const PARTS: [&str; 7] =
     [" NAMESPACE ", " INITIAL ", " SNAPSHOT EVERY ", " INCLUDE ", " ON ", " ELSE ", " FORGOTTEN "];
 /// And those of the definition of a verb.
-const PARTS_OF_VERB: [&str; 3] = [" REQUIRE ", " WHEN ", " EMIT "];
+const PARTS_OF_VERB: [&str; 4] = [" REQUIRE ", " WHEN ", " EMIT ", " FORGET "];
 
 /// The lines of a row that is a definition, and the line below them; none of any other row.
 pub(super) fn told(row: &Row) -> Option<(Vec<String>, String)> {
