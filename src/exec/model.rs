@@ -9,7 +9,7 @@ use path::{Before, extend, put, take_back};
 use super::eval::{self, EvalFailure, Scope, written};
 use crate::allowance::{Limits, Over, Unmade};
 use crate::error::Result;
-use crate::event::private::{FieldRoot, ForgottenFields};
+use crate::event::private::ForgottenFields;
 use crate::event::record::Record;
 use crate::plan;
 use crate::plan::field::FieldStep;
@@ -100,8 +100,8 @@ impl ModelFold {
                     carried(&names(&assign.path), &assign.value, forgotten, &mut lost);
                 }),
                 None => {
-                    let data = forgotten.fields().iter().filter(|field| field.of == FieldRoot::Data);
-                    lost.extend(data.map(|field| field.names.clone()));
+                    let data = forgotten.fields().iter().filter(|field| field.is_in_data());
+                    lost.extend(data.map(|field| field.names().map(str::to_owned).collect()));
                 }
             }
         }

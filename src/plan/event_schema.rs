@@ -52,7 +52,7 @@ impl Upcast {
             }
         }
         if after.len() > MAX_FORGOTTEN {
-            after.retain(|field| field.of != FieldRoot::Data);
+            after.retain(|field| !field.is_in_data());
             after.push(in_data(Vec::new()));
         }
         ForgottenFields::of(after)
@@ -60,7 +60,7 @@ impl Upcast {
 }
 
 fn in_data(names: Vec<String>) -> PrivateField {
-    PrivateField { of: FieldRoot::Data, names }
+    PrivateField::new(FieldRoot::Data, names.iter().map(|name| &**name))
 }
 
 /// The members of an object, in the order they were said.

@@ -13,7 +13,7 @@ impl Field {
             Field::Metadata(steps) => (FieldRoot::Metadata, steps),
             _ => return None,
         };
-        Some(PrivateField { of, names: names(steps) })
+        Some(PrivateField::new(of, names(steps).iter().map(|name| &**name)))
     }
 }
 
@@ -45,8 +45,8 @@ pub(crate) fn carried(
         BoundExpr::Field(field) => {
             let Some(from) = field.in_event() else { return };
             for lost in forgotten.fields().iter().filter(|lost| lost.meets(&from)) {
-                let within = lost.names.get(from.names.len()..).unwrap_or_default();
-                found.push([path, within].concat());
+                let within = lost.names().skip(from.names().count()).map(str::to_owned);
+                found.push(path.iter().cloned().chain(within).collect());
             }
         }
         BoundExpr::Object(members) => {

@@ -76,9 +76,9 @@ impl Binder<'_> {
     /// A member of `data` or `metadata`.
     fn private_field(&self, path: &Path) -> Result<PrivateField> {
         let field = self.field_of_event(path)?;
-        match field.names.len() {
+        match field.names().count() {
             0 => {
-                let root = field.of.word();
+                let root = &path.first.text;
                 let message =
                     format!("{root} as a whole is not private: name its members, like {root}.email");
                 Err(self.fault(path.span, message))
@@ -147,7 +147,7 @@ impl Binder<'_> {
                 }
             }
         }
-        Ok(PrivateField { of, names })
+        Ok(PrivateField::new(of, names.iter().map(|name| &**name)))
     }
 
     /// `FORGET`.
