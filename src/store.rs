@@ -36,6 +36,7 @@ pub(crate) mod event_schema;
 mod failures;
 pub(crate) mod fault_injection;
 pub(crate) mod forget;
+mod forgetting;
 pub(crate) mod index;
 pub(crate) mod journal;
 pub(crate) mod kernel;
@@ -72,7 +73,7 @@ pub(crate) mod view;
 
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -387,33 +388,6 @@ impl Store {
             [kernel.path.clone()].into_iter().chain(journal::Side::BOTH.map(|side| side.path(&kernel.path)));
         let changing = |e| Error::io(format!("changing the key of {}", kernel.path.display()), e);
         disk::encrypted::rekey(&*disk, &paths.collect::<Vec<_>>(), key, new).map_err(changing)
-    }
-
-    /// Refuses to forget where nothing is written, or others have the log, too.
-    pub fn check_forgettable(&self) -> Result<()> {
-        self.check_open()?;
-        if self.shared.options.read_only {
-            return Err(Error::stopped("the database was opened for reading only"));
-        }
-        if self.shared.log.is_shared() {
-            return Err(Error::stopped(
-                "a subject is not forgotten on a log that is shared: each node has a file of its own",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Lets one at a time forget subjects, or make a backup.
-    pub fn forgetting(&self) -> MutexGuard<'_, ()> {
-        locked(&self.shared.kernel.forgetting)
-    }
-
-    /// Does what is left to do for subjects that are forgotten. Whoever asks has the lock of [`forgetting`](Store::forgetting).
-    pub fn forget_rest(&self, cancel: &Cancel) -> Result<()> {
-        let Shared { kernel, checkpointer, .. } = &*self.shared;
-        let Some(through) = forget::forget_kept(kernel, checkpointer, cancel)? else { return Ok(()) };
-        self.compact(cancel)?;
-        kernel.tables.write("forgetting", |tables| tables.set_forgotten(through))
     }
 
     /// Refuses where the database is closed, or a verb decides that would wait for itself.

@@ -99,7 +99,7 @@ fn append(store: &Store, append: &Append, cancel: &Cancel) -> Result<QueryResult
     let mut notices: Vec<String> = asked.made.iter().map(|made| format!("{made} is new")).collect();
     let ahead = dated_ahead(&group.events, &group.performs, append.now);
     let lone: Vec<Lone> = group.events.iter().filter_map(Lone::of).collect();
-    let outcome = store.append(group)?;
+    let outcome = store.perform(group)?;
     if outcome.repeated {
         notices.clear();
     } else {

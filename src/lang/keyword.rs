@@ -70,6 +70,7 @@ keywords! {
     Fields "FIELDS"
     Find "FIND"
     Forget "FORGET"
+    Forgotten "FORGOTTEN"
     From "FROM"
     Group "GROUP"
     Having "HAVING"

@@ -316,7 +316,8 @@ impl Display for EntityDefinitionStmt {
         for rule in &self.rules {
             write!(f, " ON {} {}", rule.on, rule.change)?;
         }
-        optional(f, "ELSE", self.otherwise.as_ref())
+        optional(f, "ELSE", self.otherwise.as_ref())?;
+        listed(f, "FORGOTTEN SET", &self.forgotten)
     }
 }
 
@@ -343,10 +344,12 @@ impl Display for VerbDefinitionStmt {
         listed(f, "BY", &self.actors)?;
         each(f, &self.requires)?;
         each(f, &self.emits)?;
+        each(f, self.forgets.as_slice())?;
         for case in &self.cases {
             write!(f, " WHEN {}", case.condition)?;
             each(f, &case.requires)?;
             each(f, &case.emits)?;
+            each(f, case.forgets.as_slice())?;
         }
         Ok(())
     }
@@ -360,6 +363,16 @@ impl Display for RequireClause {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "REQUIRE {}", self.condition)?;
         optional(f, "ELSE", self.otherwise.as_ref())
+    }
+}
+
+impl Display for ForgetClause {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "FORGET {}", self.subject)?;
+        if let Some(id) = &self.id {
+            write!(f, " ({id})")?;
+        }
+        optional(f, "BECAUSE", self.because.as_ref())
     }
 }
 
