@@ -97,16 +97,16 @@ fn open(snapshot: &Snapshot, find: &FindPlan, ids: Option<VecDeque<String>>) -> 
         (Some(ids), _) => Some(ids),
         (None, Candidates::All) => None,
         (None, Candidates::Ids(ids)) => Some(ids.iter().cloned().collect()),
-        (None, Candidates::Index { finder, ranges, .. }) => {
+        (None, Candidates::Index { finder, ranges, found, .. }) => {
             let budget = Budget::new(snapshot, "what an index leads to");
             // Where it does not serve any more, all are looked at.
-            let found = snapshot.found_ids(finder, ranges, |bytes| budget.take(bytes))?;
+            let found = snapshot.found_ids(finder, ranges, found.as_deref(), |bytes| budget.take(bytes))?;
             found.map(|ids| ids.into_iter().collect())
         }
     };
     match find.way {
         StateAccess::Past => snapshot.past_states(&find.query.kind, find.query.window.until(), ids),
-        _ => snapshot.states(&find.query.kind, ids),
+        _ => snapshot.states_by(&find.way, &find.query.kind, ids),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Indexes: what works out their expressions, and what there is to tell of them.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use super::eval::{self, Scope};
@@ -31,6 +32,10 @@ pub(super) fn compile(text: &str) -> Result<Arc<dyn Derive>> {
 impl Derive for Expression {
     fn keys(&self, event: &Record, limits: &Limits, found: &mut Vec<IndexKey>) -> Result<(), Unmade> {
         if self.of_states { Ok(()) } else { eval::keys(&self.node, &Scope::of(event, limits), found) }
+    }
+
+    fn expression(&self) -> Option<&(dyn Any + Send + Sync)> {
+        Some(&self.node)
     }
 
     fn is_of_states(&self) -> bool {

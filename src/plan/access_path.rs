@@ -13,8 +13,7 @@ mod source;
 mod times;
 pub(crate) mod view;
 
-use super::bind;
-use super::by::{By, Derived, Tagged};
+use super::by::{By, Tagged};
 use super::logical::{AccessQuery, EventsRead, LogicalPlan, LogicalRead};
 use super::window::RowLimit;
 use crate::entity::Position;
@@ -124,13 +123,9 @@ fn events(snapshot: &Snapshot, asked: EventsRead) -> Result<ReadKind> {
 }
 
 /// The indexes that are complete, with what they are of. One that cannot be read is of no use here, and no harm.
-fn indexed(snapshot: &Snapshot) -> Vec<Indexed> {
+fn indexed(snapshot: &Snapshot) -> Vec<Indexed<'_>> {
     let usable = snapshot.indexes().iter().filter(|index| snapshot.indexes().serves(index));
-    let indexed = usable.filter_map(|index| {
-        let (node, _) = bind::index_expression(index.text()).ok()?;
-        Some(Indexed { node, index: Derived(index.clone()) })
-    });
-    indexed.collect()
+    usable.filter_map(|index| Some(Indexed { node: index.expression()?.downcast_ref()?, index })).collect()
 }
 
 /// Answers a question with the events of a plan.

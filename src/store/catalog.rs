@@ -30,6 +30,7 @@ mod tree;
 pub(crate) mod verb;
 pub(crate) mod view;
 
+use std::any::Any;
 use std::sync::Arc;
 
 use super::event_schema::EventSchema;
@@ -114,6 +115,11 @@ pub(crate) trait Compile: Send + Sync {
 pub(crate) trait Derive: Send + Sync {
     /// Adds what an event has. The same event has the same, whenever it is asked.
     fn keys(&self, event: &Record, limits: &Limits, found: &mut Vec<IndexKey>) -> Result<(), Unmade>;
+
+    /// What it works out, as whoever compares questions with it knows it; none where nobody does. It is opaque down here.
+    fn expression(&self) -> Option<&(dyn Any + Send + Sync)> {
+        None
+    }
 
     /// Whether it is of the states of entities, and events have nothing of it.
     fn is_of_states(&self) -> bool {

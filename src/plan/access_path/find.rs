@@ -6,14 +6,13 @@ use std::sync::Arc;
 use super::conditions::{comparison, conjuncts};
 use crate::entity::{Entity, NameText};
 use crate::error::Result;
-use crate::plan::bind;
 use crate::plan::by::Test;
 use crate::plan::expr::{BoundExpr, Constant, Predicate};
 use crate::plan::field::{EntityPart, Field};
 use crate::plan::find::FindQuery;
 use crate::store::catalog::Finder;
 use crate::store::index::term::{TermRange, derived_prefix};
-use crate::store::snapshot::{Snapshot, StateAccess};
+use crate::store::snapshot::{FoundIds, Snapshot, StateAccess};
 use crate::value::Value;
 
 /// `FIND`.
@@ -38,11 +37,13 @@ pub(crate) enum Candidates {
         name: String,
         /// How many there are, as far as they were counted.
         estimate: u64,
+        /// What was counted.
+        found: Option<Arc<FoundIds>>,
     },
 }
 
 /// So many entries of an index are counted, to choose among indexes.
-const COUNTED: u64 = 10_000;
+pub(super) const COUNTED: u64 = 10_000;
 
 /// An index that leads to more than one of so many states is not worth its way.
 const WORTH: u64 = 4;
@@ -53,7 +54,7 @@ fn candidates(snapshot: &Snapshot, kind: &str, predicate: Option<&Predicate>) ->
     let Some(predicate) = predicate else { return Ok(best) };
     let mut terms = Vec::new();
     conjuncts(&predicate.node, &mut terms);
-    let mut least = u64::MAX;
+    let (mut least, mut tests) = (u64::MAX, Vec::new());
     for (subject, against) in terms.iter().filter_map(|term| comparison(term)) {
         let ids = match subject {
             BoundExpr::Field(Field::Target(EntityPart::Id)) => against.each(|constant| match constant {
@@ -76,27 +77,25 @@ fn candidates(snapshot: &Snapshot, kind: &str, predicate: Option<&Predicate>) ->
             return Ok(Candidates::Ids(ids));
         }
         for finder in snapshot.indexes().finders_of(kind) {
-            let Ok((node, true)) = bind::index_expression(&finder.text) else { continue };
-            let Some(test) = against.test().filter(|_| node == *subject) else { continue };
-            let mut ranges = key_ranges(finder, &test);
-            let mut count = 0;
-            for range in &ranges {
-                match snapshot.count_found(finder, range, COUNTED)? {
-                    Some(found) => count += found,
-                    // It does not serve now.
-                    None => count = u64::MAX,
-                }
-                if count >= least {
-                    break;
-                }
+            let node = finder.expression().and_then(|expression| expression.downcast_ref::<BoundExpr>());
+            if node == Some(subject)
+                && let Some(test) = against.test()
+            {
+                add(&mut tests, finder, test);
             }
-            if count < least {
-                least = count;
-                // Those of which there is no state are to be told of.
-                ranges.push(finder.faulty());
-                let name = format!("{} {test}", NameText(&finder.name));
-                best = Candidates::Index { finder: finder.clone(), ranges, name, estimate: count };
-            }
+        }
+    }
+    for (finder, test) in tests {
+        let mut ranges = key_ranges(finder, &test);
+        // One that does not serve now is none.
+        let found = snapshot.count_found(finder, &ranges, COUNTED)?;
+        if let Some(found) = found.filter(|found| found.entries < least) {
+            least = found.entries;
+            // Those of which there is no state are to be told of.
+            ranges.push(finder.faulty());
+            let name = format!("{} {test}", NameText(&finder.name));
+            let (finder, estimate) = (finder.clone(), found.entries);
+            best = Candidates::Index { finder, ranges, name, estimate, found: found.ids };
         }
     }
     // Where it leads to a large part of all, reading all is less.
@@ -107,6 +106,18 @@ fn candidates(snapshot: &Snapshot, kind: &str, predicate: Option<&Predicate>) ->
         return Ok(Candidates::All);
     }
     Ok(best)
+}
+
+/// Adds what is asked of an index. Two bounds are one range: of what it is of, only a single value compares.
+fn add<'s>(tests: &mut Vec<(&'s Arc<Finder>, Test)>, finder: &'s Arc<Finder>, test: Test) {
+    let own = tests.iter_mut().filter(|(other, _)| other.position == finder.position);
+    for (_, other) in own {
+        if let Some(both) = other.and(&test) {
+            *other = both;
+            return;
+        }
+    }
+    tests.push((finder, test));
 }
 
 fn ids_of(kind: &str, entities: Vec<Entity>) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Models: what is defined of the entities of a kind; and finders, the indexes of their states.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -107,6 +108,11 @@ impl Finder {
     /// Whether this version can work out its expression.
     pub fn is_understood(&self) -> bool {
         self.derive.is_ok()
+    }
+
+    /// What of their states, compiled; none of what is no index of states, whatever it was defined on.
+    pub fn expression(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.derive.as_ref().ok().filter(|derive| derive.is_of_states())?.expression()
     }
 
     /// Where those are of which there is no state, because an event could not be folded in.

@@ -32,7 +32,14 @@ pub(super) struct Committed {
     checkpoint: OnceLock<Position>,
     log: OnceLock<LogTable>,
     postings: OnceLock<Postings>,
+    pub(super) states: OpenedTable,
+    pub(super) found: OpenedTable,
+    pub(super) snapshots: OpenedTable,
+    pub(super) followers: OpenedTable,
 }
+
+/// A table that is opened by the first who asks; none where the file has no such table.
+pub(super) type OpenedTable = OnceLock<Option<ReadTable>>;
 
 impl Committed {
     pub fn new(transaction: ReadTransaction, poisoned: Arc<AtomicBool>) -> Committed {
@@ -42,6 +49,10 @@ impl Committed {
             checkpoint: OnceLock::new(),
             log: OnceLock::new(),
             postings: OnceLock::new(),
+            states: OnceLock::new(),
+            found: OnceLock::new(),
+            snapshots: OnceLock::new(),
+            followers: OnceLock::new(),
         }
     }
 }
@@ -50,6 +61,7 @@ impl Drop for Committed {
     fn drop(&mut self) {
         guard::quietly(|| {
             drop((self.log.take(), self.postings.take()));
+            drop((self.states.take(), self.found.take(), self.snapshots.take(), self.followers.take()));
             drop(self.transaction.take());
         });
     }
@@ -95,6 +107,16 @@ impl TablesRead<'_> {
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
             Err(error) => Err(failed(what, redb::Error::from(error))),
         })
+    }
+
+    /// The same of one that is asked again and again, opened once for a commit.
+    pub(super) fn opened(
+        &self,
+        cell: fn(&Committed) -> &OpenedTable,
+        definition: TableDefinition<Bytes, Bytes>,
+        what: &'static str,
+    ) -> Result<Option<&ReadTable>> {
+        once(cell(&self.committed), || self.table_if_any(definition, what)).map(Option::as_ref)
     }
 
     pub(super) fn meta_value<const N: usize>(&self, name: &str) -> Result<Option<[u8; N]>> {
