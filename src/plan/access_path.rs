@@ -19,7 +19,7 @@ use super::window::RowLimit;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::pattern::Pattern;
-use crate::store::snapshot::{Estimate, Snapshot};
+use crate::store::snapshot::{Estimate, ScanDirection, Snapshot};
 pub(crate) use bitmap::{Bitmap, Gathered};
 use conditions::{Conditions, Indexed};
 pub(crate) use physical::{EventsPlan, Explain, Plan, ReadKind, ReadPlan, Shaped};
@@ -67,6 +67,18 @@ const IN_CHUNK: f64 = 256.0;
 
 /// How much a condition that no index knows lets through, as long as nothing better is known.
 const UNKNOWN: f64 = 0.3;
+
+impl RowLimit {
+    /// From where the log is read for so few that it is not asked how many there are.
+    fn few_from(self) -> Option<ScanDirection> {
+        const FEW: u64 = 1000;
+        match self {
+            RowLimit::First(n) if n <= FEW => Some(ScanDirection::Ascending),
+            RowLimit::Last(n) | RowLimit::Newest(n) if n <= FEW => Some(ScanDirection::Descending),
+            _ => None,
+        }
+    }
+}
 
 /// Fewer positions than this are not worth a thought.
 const FEW: u64 = 16;
@@ -137,7 +149,10 @@ pub(crate) fn choose(snapshot: &Snapshot, question: AccessQuery) -> Result<Event
         conditions.read(&predicate.node, &mut window, &indexed);
     }
     conditions.times.narrow(&window);
-    let reader = source::ListReader { snapshot, first: window.after.next().0, last: window.through.0 };
+    let typed = pattern.as_ref().is_some_and(|pattern| !pattern.is_all()) || !conditions.kinds.is_empty();
+    let sources = by.len() + conditions.by.len() + usize::from(typed);
+    let few = take.few_from().filter(|_| sources == 1);
+    let reader = source::ListReader { snapshot, first: window.after.next().0, last: window.through.0, few };
     let (mut candidates, mut checks) = (Vec::new(), Vec::new());
     for by in by {
         if !reader.has_lists(&by) {

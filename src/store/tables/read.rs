@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, RwLockReadGuard};
 
 use redb::{AccessGuard, ReadTransaction, ReadableTable, TableDefinition, TableError};
 
-use super::super::index::posting::{self, PostingChunk};
+use super::super::index::posting::{self, ChunkHead, PostingChunk};
 use super::super::journal::{DatabaseId, Salt};
 use super::super::tables::block::{self, BlockEvents};
 use super::handle::TablesState;
@@ -459,6 +459,11 @@ impl LogBlock<'_> {
 /// The table `postings`.
 pub(crate) struct Postings(ReadTable);
 
+/// Whether a row is a chunk of a term.
+fn is_chunk_of(term: &[u8], row: &Entry) -> bool {
+    row.key().strip_prefix(term).is_some_and(|first| first.len() == size_of::<u64>())
+}
+
 impl Postings {
     /// The last chunk of a term that begins at or before a position.
     pub fn chunk_before(&self, term: &[u8], position: Position) -> Result<Option<PostingChunk>> {
@@ -474,6 +479,16 @@ impl Postings {
         self.chunk_of(term, after, before)
     }
 
+    /// What the last chunk of a term says that begins at or before a position, and the first one after that.
+    pub fn heads(&self, term: &[u8], position: Position) -> Result<[Option<ChunkHead>; 2]> {
+        let (before, after) = self.0.around(&posting::key(term, position), true)?;
+        let head = |row: Option<Entry>| match row {
+            Some(row) if is_chunk_of(term, &row) => posting::head(row.key(), row.value()).map(Some),
+            row => self.0.check(row.as_ref()).map(|()| None),
+        };
+        Ok([head(before)?, head(after)?])
+    }
+
     /// The chunk of a row, if it is one of a term. The row on the other side was compared with, too.
     fn chunk_of(
         &self,
@@ -483,11 +498,7 @@ impl Postings {
     ) -> Result<Option<PostingChunk>> {
         self.0.check(beside.as_ref())?;
         match row {
-            Some(row)
-                if row.key().strip_prefix(term).is_some_and(|first| first.len() == size_of::<u64>()) =>
-            {
-                posting::decode(row.key(), row.value()).map(Some)
-            }
+            Some(row) if is_chunk_of(term, &row) => posting::decode(row.key(), row.value()).map(Some),
             // There is none: so says this row.
             row => self.0.check(row.as_ref()).map(|()| None),
         }
