@@ -68,7 +68,7 @@ impl<'a> Trailer<'a> {
         }
     }
 
-    fn bytes(self) -> &'a [u8] {
+    pub fn bytes(self) -> &'a [u8] {
         match self {
             Trailer::Encrypted(bytes) | Trailer::Forgotten(bytes) => bytes,
         }
@@ -108,19 +108,6 @@ pub(crate) fn encode(
     }
     let checksum = checksum(assigned.position, &out[start + 4..]);
     out[start..start + 4].copy_from_slice(&checksum.to_be_bytes());
-}
-
-/// The stored form of other data behind what comes before data: the lead and the header.
-pub(super) fn joined(position: Position, before: &[u8], data: &[u8], metadata: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(before.len() + size_of::<u32>() + data.len() + metadata.len());
-    out.extend_from_slice(before);
-    out.extend_from_slice(&(data.len() as u32).to_be_bytes());
-    out.extend_from_slice(data);
-    out.extend_from_slice(metadata);
-    if let Some((stored, rest)) = out.split_first_chunk_mut::<4>() {
-        *stored = checksum(position, rest).to_be_bytes();
-    }
-    out
 }
 
 /// Which of the members that need not be there are, a bit each.
@@ -295,30 +282,47 @@ pub(crate) fn parts(position: Position, bytes: &[u8]) -> Option<Parts<'_>> {
     (none == 0).then_some(Parts { header, data, metadata, trailer: Some(trailer) })
 }
 
-/// An event of a header, data, metadata and a trailer.
-pub(crate) fn with_payload(
-    position: Position,
-    header: &[u8],
-    data: &[u8],
-    metadata: &[u8],
-    trailer: Option<Trailer>,
-) -> Vec<u8> {
-    let trailing = trailer.map_or(0, |trailer| trailer.bytes().len() + 4);
-    let mut out = Vec::with_capacity(LEAD + header.len() + 4 + data.len() + metadata.len() + trailing);
-    out.extend_from_slice(&[0; 4]);
-    let word = header.len() as u32 | trailer.map_or(0, Trailer::bit);
-    out.extend_from_slice(&word.to_be_bytes());
-    out.extend_from_slice(header);
-    out.extend_from_slice(&(data.len() as u32).to_be_bytes());
-    out.extend_from_slice(data);
-    out.extend_from_slice(metadata);
-    if let Some(trailer) = trailer {
-        out.extend_from_slice(trailer.bytes());
-        out.extend_from_slice(&(trailer.bytes().len() as u32).to_be_bytes());
+/// Writes the stored form of an event, part by part, behind a header that there is.
+pub(crate) struct PayloadWriter {
+    out: Vec<u8>,
+    data: usize,
+}
+
+impl PayloadWriter {
+    /// `size` says about how long the parts behind the header are.
+    pub fn behind(header: &[u8], size: usize) -> PayloadWriter {
+        let mut out = Vec::with_capacity(LEAD + header.len() + 4 + size);
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&(header.len() as u32).to_be_bytes());
+        out.extend_from_slice(header);
+        out.extend_from_slice(&[0; 4]);
+        PayloadWriter { data: out.len(), out }
     }
-    let checksum = checksum(position, &out[4..]);
-    out[..4].copy_from_slice(&checksum.to_be_bytes());
-    out
+
+    /// Where data is written, and metadata once that is ended.
+    pub fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// What was written up to here is data.
+    pub fn end_data(&mut self) {
+        let length = (self.out.len() - self.data) as u32;
+        self.out[self.data - 4..self.data].copy_from_slice(&length.to_be_bytes());
+    }
+
+    /// Ends it: with a trailer, where there is one.
+    pub fn finish(mut self, position: Position, trailer: Option<Trailer>) -> Vec<u8> {
+        if let Some(trailer) = trailer {
+            let bytes = trailer.bytes();
+            self.out.extend_from_slice(bytes);
+            self.out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+            // The highest bits of the header's length.
+            self.out[4] |= (trailer.bit() >> 24) as u8;
+        }
+        let checksum = checksum(position, &self.out[4..]);
+        self.out[..4].copy_from_slice(&checksum.to_be_bytes());
+        self.out
+    }
 }
 
 /// Why these bytes have no [`parts`].

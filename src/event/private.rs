@@ -6,25 +6,27 @@
 //! |---|---|
 //! | key | 8, big-endian: the number of the subject's key |
 //! | what is known of it | MessagePack: the kind and the id of the subject, then the fields as an array of texts |
-//! | nonce | 24 |
+//! | nonce | 12 |
 //! | length | 4, big-endian |
 //! | ciphertext | the values, MessagePack one after another in the order of the fields, and a tag of 16 bytes |
 //!
 //! Here is how they are laid out; who has the keys, and what cipher it is, is told in `store/keyring.rs`.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
 use super::record::Record;
 use crate::document::raw::{Raw, RawKind};
-use crate::entity::{Entity, EntityStr};
-use crate::error::{Error, Result, shorten};
+use crate::entity::{Entity, EntityStr, Position};
+use crate::error::{Error, Result};
 
 /// How many bytes a nonce has.
-pub(crate) const NONCE: usize = 24;
+pub(crate) const NONCE: usize = 12;
+
+/// How many bytes the tag has that tells whether values were changed.
+pub(crate) const TAG: usize = 16;
 
 /// How many fields one definition has, and how many names lead to one.
 pub(crate) const MAX_FIELDS: usize = 64;
@@ -34,11 +36,10 @@ pub(crate) const MAX_NAMES: usize = 16;
 const NIL: u8 = 0xc0;
 
 /// A member of `data` or `metadata`, or one within it: `data.address.street`.
+///
+/// It is held as it is stored: the root and the names, a zero byte between them, which no name has.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct PrivateField {
-    pub of: FieldRoot,
-    pub names: Vec<String>,
-}
+pub(crate) struct PrivateField(Arc<str>);
 
 /// In which object a field is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,50 +62,57 @@ impl FieldRoot {
             FieldRoot::Metadata => record.metadata(),
         }
     }
+
+    /// The root of a stored field, and the names behind it.
+    fn split(stored: &[u8]) -> Option<(FieldRoot, &[u8])> {
+        let roots = [FieldRoot::Data, FieldRoot::Metadata].into_iter();
+        roots.zip([&b"data\0"[..], &b"metadata\0"[..]]).find_map(|(root, word)| {
+            let names = stored.strip_prefix(word)?;
+            Some((root, names))
+        })
+    }
 }
 
 impl PrivateField {
+    pub fn new<'n>(root: FieldRoot, names: impl IntoIterator<Item = &'n str>) -> PrivateField {
+        let mut stored = root.word().to_owned();
+        for name in names {
+            stored.push('\0');
+            stored.push_str(name);
+        }
+        PrivateField(stored.into())
+    }
+
+    /// Reads the stored form.
+    pub fn stored(stored: &[u8]) -> Option<PrivateField> {
+        FieldRoot::split(stored)?;
+        Some(PrivateField(std::str::from_utf8(stored).ok()?.into()))
+    }
+
+    /// In which object it is, and the names that lead to it.
+    fn root(&self) -> (FieldRoot, &[u8]) {
+        // Whoever makes one sees to it that it has a root.
+        FieldRoot::split(self.0.as_bytes()).unwrap_or((FieldRoot::Data, &[]))
+    }
+
     /// Whether the other is this one, or within it.
     pub fn holds(&self, other: &PrivateField) -> bool {
-        self.of == other.of && other.names.starts_with(&self.names)
+        other.0.strip_prefix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('\0'))
     }
 
     /// The value there, and what follows it; none where there is nothing, or null.
     pub fn value<'a>(&self, record: &Record<'a>) -> Option<Raw<'a>> {
-        let found = self.names.iter().try_fold(self.of.of(record), |raw, name| raw.member(name))?;
+        let (root, _) = self.root();
+        let found = self.0.split('\0').skip(1).try_fold(root.of(record), |raw, name| raw.member(name))?;
         (!found.is_null()).then_some(found)
     }
 }
 
 impl fmt::Display for PrivateField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.of.word())?;
-        self.names.iter().try_for_each(|name| write!(f, ".{}", crate::entity::NameText(name)))
-    }
-}
-
-/// The path as it is stored: its names, each behind a byte that no name begins with.
-fn stored_path(path: &PrivateField) -> String {
-    let mut text = path.of.word().to_owned();
-    for name in &path.names {
-        text.push('\0');
-        text.push_str(name);
-    }
-    text
-}
-
-impl FromStr for PrivateField {
-    type Err = Error;
-
-    /// Reads the stored form.
-    fn from_str(text: &str) -> Result<PrivateField> {
-        let mut names = text.split('\0');
-        let of = match names.next() {
-            Some("data") => FieldRoot::Data,
-            Some("metadata") => FieldRoot::Metadata,
-            _ => return Err(Error::corrupt("a private field", shorten(text))),
-        };
-        Ok(PrivateField { of, names: names.map(str::to_owned).collect() })
+        let mut names = self.0.split('\0');
+        f.write_str(names.next().unwrap_or_default())?;
+        names.try_for_each(|name| write!(f, ".{}", crate::entity::NameText(name)))
     }
 }
 
@@ -151,132 +159,219 @@ impl SubjectPath {
 pub(crate) struct KeyNumber(pub u64);
 
 /// What an event has of one subject, encrypted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EncryptedPart {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EncryptedPart<'a> {
     pub key: KeyNumber,
-    pub subject: Entity,
-    pub fields: Vec<PrivateField>,
-    pub nonce: [u8; NONCE],
-    pub ciphertext: Vec<u8>,
+    /// What the cipher binds the values to, beside their event: the key, whose it is, and the fields.
+    pub known: &'a [u8],
+    /// The kind and the id of the subject.
+    subject: [&'a [u8]; 2],
+    /// The fields, as they stand in an array.
+    fields: (usize, &'a [u8]),
+    pub nonce: &'a [u8; NONCE],
+    /// The values, encrypted, and their tag.
+    pub ciphertext: &'a [u8],
+    pub tag: &'a [u8; TAG],
 }
 
-impl EncryptedPart {
-    /// What the cipher binds the values to, beside their event: the key, whose it is, and the fields.
-    pub fn known(&self) -> Vec<u8> {
-        let mut out = self.key.0.to_be_bytes().to_vec();
-        put_known(&mut out, &self.subject, &self.fields);
-        out
-    }
+/// Writes what is known of a part: the number of a key, whose it is, and the fields of which it has the values.
+pub(crate) fn write_known(out: &mut Vec<u8>, key: KeyNumber, subject: &Entity, fields: &[PrivateField]) {
+    out.extend_from_slice(&key.0.to_be_bytes());
+    put_text(out, subject.kind());
+    put_text(out, subject.id());
+    write_fields(out, fields);
+}
 
-    /// Appends its stored form.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.known());
-        out.extend_from_slice(&self.nonce);
-        out.extend_from_slice(&(self.ciphertext.len() as u32).to_be_bytes());
-        out.extend_from_slice(&self.ciphertext);
-    }
+/// Writes the rest of a part behind what is known of it.
+pub(crate) fn write_encrypted(out: &mut Vec<u8>, nonce: &[u8; NONCE], ciphertext: &[u8], tag: &[u8; TAG]) {
+    out.extend_from_slice(nonce);
+    out.extend_from_slice(&((ciphertext.len() + TAG) as u32).to_be_bytes());
+    out.extend_from_slice(ciphertext);
+    out.extend_from_slice(tag);
+}
 
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    let written = rmp_serde::encode::write(out, text);
+    debug_assert!(written.is_ok(), "a text always has a form");
+}
+
+fn write_fields(out: &mut Vec<u8>, fields: &[PrivateField]) {
+    match fields.len() {
+        count @ 0..16 => out.push(0x90 | count as u8),
+        count => {
+            out.push(0xdd);
+            // No event has as many.
+            out.extend_from_slice(&(count as u32).to_be_bytes());
+        }
+    }
+    fields.iter().for_each(|field| put_text(out, &field.0));
+}
+
+impl<'a> EncryptedPart<'a> {
     /// Takes the next part from a trailer.
-    fn read(trailer: &mut &[u8]) -> Option<EncryptedPart> {
-        let (key, rest) = trailer.split_first_chunk::<8>()?;
+    fn read(trailer: &mut &'a [u8]) -> Option<EncryptedPart<'a>> {
+        let all = *trailer;
+        let (key, rest) = all.split_first_chunk::<8>()?;
         let (kind, rest) = Raw(rest).text()?;
         let (id, rest) = Raw(rest).text()?;
-        let (RawKind::Array(count), mut rest) = Raw(rest).form()? else { return None };
-        let subject = Entity::new(std::str::from_utf8(kind).ok()?, std::str::from_utf8(id).ok()?).ok()?;
-        let mut fields = Vec::new();
+        let (RawKind::Array(count), listed) = Raw(rest).form()? else { return None };
+        let mut rest = listed;
         for _ in 0..count {
-            let (path, behind) = Raw(rest).text()?;
-            fields.push(std::str::from_utf8(path).ok()?.parse().ok()?);
-            rest = behind;
+            rest = Raw(rest).text()?.1;
         }
+        let (known, rest) = all.split_at_checked(all.len() - rest.len())?;
         let (nonce, rest) = rest.split_first_chunk::<NONCE>()?;
         let (length, rest) = rest.split_first_chunk::<4>()?;
         let (ciphertext, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        let (ciphertext, tag) = ciphertext.split_last_chunk()?;
         *trailer = rest;
-        let key = KeyNumber(u64::from_be_bytes(*key));
-        Some(EncryptedPart { key, subject, fields, nonce: *nonce, ciphertext: ciphertext.to_vec() })
+        let (key, fields) = (KeyNumber(u64::from_be_bytes(*key)), (count, listed));
+        Some(EncryptedPart { key, known, subject: [kind, id], fields, nonce, ciphertext, tag })
     }
 
     /// The parts of a trailer.
     ///
     /// # Errors
     /// [`Error::Corrupt`] where it is none.
-    pub fn all(record: &Record) -> Result<Vec<EncryptedPart>> {
-        let mut trailer = record.encrypted();
-        let mut parts = Vec::new();
-        while !trailer.is_empty() {
-            let part = EncryptedPart::read(&mut trailer).ok_or_else(|| {
-                let place = format!("the encrypted values of the event at {}", record.position());
-                Error::corrupt(place, "what are no such values")
-            })?;
-            parts.push(part);
+    pub fn all(position: Position, mut trailer: &'a [u8]) -> impl Iterator<Item = Result<EncryptedPart<'a>>> {
+        std::iter::from_fn(move || {
+            if trailer.is_empty() {
+                return None;
+            }
+            let part = EncryptedPart::read(&mut trailer).ok_or_else(|| unreadable(position));
+            if part.is_err() {
+                trailer = &[];
+            }
+            Some(part)
+        })
+    }
+
+    /// Whose it is.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where that is nobody.
+    pub fn subject(&self, position: Position) -> Result<Entity> {
+        let [kind, id] = self.subject.map(|text| std::str::from_utf8(text).unwrap_or_default());
+        Entity::new(kind, id).map_err(|_| unreadable(position))
+    }
+
+    /// The fields whose values it has.
+    pub fn fields(&self) -> impl Iterator<Item = PrivateField> {
+        self.stored_fields().filter_map(PrivateField::stored)
+    }
+
+    fn stored_fields(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let (count, mut rest) = self.fields;
+        (0..count).map_while(move |_| {
+            let (field, behind) = Raw(rest).text()?;
+            rest = behind;
+            Some(field)
+        })
+    }
+}
+
+fn unreadable(position: Position) -> Error {
+    let place = format!("the encrypted values of the event at {position}");
+    Error::corrupt(place, "what are no such values")
+}
+
+/// Values that are to stand in an object, in the places of others.
+#[derive(Debug, Default)]
+pub(crate) struct FieldValues<'a> {
+    data: Vec<FieldValue<'a>>,
+    metadata: Vec<FieldValue<'a>>,
+}
+
+/// The names that lead to it, a zero byte between them, and the value there.
+type FieldValue<'a> = (&'a [u8], &'a [u8]);
+
+impl<'a> FieldValues<'a> {
+    /// Null in the places of fields.
+    pub fn blank(fields: impl Iterator<Item = &'a PrivateField>) -> FieldValues<'a> {
+        let mut places = FieldValues::default();
+        for field in fields {
+            let (root, names) = field.root();
+            places.of(root).push((names, &[NIL]));
         }
-        Ok(parts)
+        places
+    }
+
+    fn of(&mut self, root: FieldRoot) -> &mut Vec<FieldValue<'a>> {
+        match root {
+            FieldRoot::Data => &mut self.data,
+            FieldRoot::Metadata => &mut self.metadata,
+        }
+    }
+
+    /// The values of a part, decrypted, each in the place of its field; none where they are not all there.
+    pub fn put(&mut self, part: &EncryptedPart<'a>, mut values: &'a [u8]) -> Option<()> {
+        for field in part.stored_fields() {
+            let (root, names) = FieldRoot::split(field)?;
+            let rest = Raw(values).skip()?;
+            self.of(root).push((names, &values[..values.len() - rest.len()]));
+            values = rest;
+        }
+        Some(())
+    }
+
+    /// Writes an object with these values in it. FieldValues that it does not have are left out.
+    pub fn write_data(&self, data: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        write_with(data, &self.data, out)
+    }
+
+    /// The same of metadata, which may be nothing.
+    pub fn write_metadata(&self, metadata: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        if metadata.is_empty() { Some(()) } else { write_with(metadata, &self.metadata, out) }
     }
 }
 
-fn put_known(out: &mut Vec<u8>, subject: &Entity, fields: &[PrivateField]) {
-    let mut put = |text: &str| {
-        let written = rmp_serde::encode::write(out, text);
-        debug_assert!(written.is_ok(), "a text always has a form");
+fn write_with(object: &[u8], places: &[FieldValue], out: &mut Vec<u8>) -> Option<()> {
+    let rest = match places {
+        [] => object,
+        _ => write_within(object, places, out)?,
     };
-    put(subject.kind());
-    put(subject.id());
-    let written = rmp_serde::encode::write(out, &fields.iter().map(stored_path).collect::<Vec<_>>());
-    debug_assert!(written.is_ok(), "texts always have a form");
-}
-
-/// An object with other values in the places of some of its fields: those of `root`. Fields that it does not have are left out.
-pub(crate) fn replaced(root: FieldRoot, object: Raw, values: &[(&PrivateField, &[u8])]) -> Option<Vec<u8>> {
-    let of_root: Vec<(&[String], &[u8])> = values
-        .iter()
-        .filter(|(path, _)| path.of == root)
-        .map(|(path, value)| (path.names.as_slice(), *value))
-        .collect();
-    let mut out = Vec::with_capacity(object.0.len());
-    let rest = replace_within(object.0, &of_root, &mut out)?;
     out.extend_from_slice(rest);
-    Some(out)
+    Some(())
 }
 
-/// Writes a value; what is at the end of a path is another. Gives what follows it.
-fn replace_within<'a>(value: &'a [u8], paths: &[(&[String], &[u8])], out: &mut Vec<u8>) -> Option<&'a [u8]> {
-    if let Some((_, other)) = paths.iter().find(|(names, _)| names.is_empty()) {
-        out.extend_from_slice(other);
-        return Raw(value).skip();
-    }
+/// Writes a value; what is in a place is another. Gives what follows it.
+fn write_within<'a>(value: &'a [u8], places: &[FieldValue], out: &mut Vec<u8>) -> Option<&'a [u8]> {
     let (RawKind::Map(count), mut rest) = Raw(value).form()? else {
         let rest = Raw(value).skip()?;
         out.extend_from_slice(&value[..value.len() - rest.len()]);
         return Some(rest);
     };
-    out.extend_from_slice(&value[..value.len() - rest.len()]);
+    // What is written as it is, up to what is not.
+    let mut unwritten = value;
     for _ in 0..count {
-        let (name, behind) = Raw(rest).text()?;
-        out.extend_from_slice(&rest[..rest.len() - behind.len()]);
-        let within: Vec<(&[String], &[u8])> = paths
-            .iter()
-            .filter_map(|(names, value)| {
-                let (first, more) = names.split_first()?;
-                (first.as_bytes() == name).then_some((more, *value))
-            })
-            .collect();
-        rest = match within.is_empty() {
-            true => {
-                let behind_value = Raw(behind).skip()?;
-                out.extend_from_slice(&behind[..behind.len() - behind_value.len()]);
-                behind_value
+        let (name, member) = Raw(rest).text()?;
+        // There is no memory for them but where a member has places within it.
+        let (mut here, mut within) = (None, Vec::new());
+        for (names, value) in places {
+            match names.strip_prefix(name) {
+                Some([]) => here = Some(*value),
+                Some([0, names @ ..]) => within.push((names, *value)),
+                _ => {}
             }
-            false => replace_within(behind, &within, out)?,
+        }
+        rest = match here {
+            None if within.is_empty() => Raw(member).skip()?,
+            _ => {
+                out.extend_from_slice(&unwritten[..unwritten.len() - member.len()]);
+                let rest = match here {
+                    Some(other) => {
+                        out.extend_from_slice(other);
+                        Raw(member).skip()?
+                    }
+                    None => write_within(member, &within, out)?,
+                };
+                unwritten = rest;
+                rest
+            }
         };
     }
+    out.extend_from_slice(&unwritten[..unwritten.len() - rest.len()]);
     Some(rest)
-}
-
-/// The same with null in the places of some fields.
-pub(crate) fn blanked(root: FieldRoot, object: Raw, fields: &[&PrivateField]) -> Option<Vec<u8>> {
-    let values: Vec<(&PrivateField, &[u8])> = fields.iter().map(|path| (*path, [NIL].as_slice())).collect();
-    replaced(root, object, &values)
 }
 
 /// The fields of an event whose subject is forgotten: they were there, and are null now.
@@ -288,17 +383,16 @@ pub struct ForgottenFields(Arc<[PrivateField]>);
 impl ForgottenFields {
     pub(crate) fn write(fields: &[PrivateField]) -> Vec<u8> {
         let mut out = Vec::new();
-        let written = rmp_serde::encode::write(&mut out, &fields.iter().map(stored_path).collect::<Vec<_>>());
-        debug_assert!(written.is_ok(), "texts always have a form");
+        write_fields(&mut out, fields);
         out
     }
 
     pub(super) fn read(trailer: &[u8]) -> ForgottenFields {
-        let paths = Raw(trailer).items().into_iter().flatten().filter_map(|item| {
-            let (path, _) = item.text()?;
-            std::str::from_utf8(path).ok()?.parse().ok()
+        let fields = Raw(trailer).items().into_iter().flatten().filter_map(|item| {
+            let (field, _) = item.text()?;
+            PrivateField::stored(field)
         });
-        ForgottenFields(paths.collect())
+        ForgottenFields(fields.collect())
     }
 
     /// Their names.

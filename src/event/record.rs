@@ -9,7 +9,7 @@ mod values;
 
 use std::sync::Arc;
 
-use super::codec::{self, Parts, Trailer};
+use super::codec::{self, Parts, PayloadWriter, Trailer};
 use super::private::ForgottenFields;
 use super::{Cause, Event, EventId, KeyDigest, Producer, Tag, VectorClock};
 use crate::document::{Document, Raw};
@@ -149,11 +149,18 @@ impl<'a> Record<'a> {
 
     /// The bytes of the same event with other data.
     pub fn with_data(&self, data: &[u8]) -> Vec<u8> {
-        let (header, metadata) = (
-            self.bytes.get(..self.data as usize - size_of::<u32>()).unwrap_or_default(),
-            self.bytes.get(self.metadata as usize..).unwrap_or_default(),
-        );
-        codec::joined(self.position, header, data, metadata)
+        let metadata = self.metadata().0;
+        let trailer = match self.trails {
+            Trails::Nothing => None,
+            Trails::Encrypted => Some(Trailer::Encrypted(self.trailer())),
+            Trails::Forgotten => Some(Trailer::Forgotten(self.trailer())),
+        };
+        let rest = metadata.len() + trailer.map_or(0, |trailer| trailer.bytes().len() + 4);
+        let mut writer = PayloadWriter::behind(self.header(), data.len() + rest);
+        writer.out().extend_from_slice(data);
+        writer.end_data();
+        writer.out().extend_from_slice(metadata);
+        writer.finish(self.position, trailer)
     }
 
     pub fn position(&self) -> Position {

@@ -78,8 +78,13 @@ pub(super) fn explain(snapshot: &Snapshot, forget: &Forget) -> Result<Vec<String
         let record = Record::open(*position, &bytes)?;
         let read = snapshot.event(*position)?;
         let forgotten = read.and_then(|event| event.forgotten);
-        let own = EncryptedPart::all(&record)?.into_iter().filter(|part| part.subject == forget.subject);
-        let own: Vec<PrivateField> = own.flat_map(|part| part.fields).collect();
+        let mut own: Vec<PrivateField> = Vec::new();
+        for part in EncryptedPart::all(*position, record.encrypted()) {
+            let part = part?;
+            if part.subject(*position)? == forget.subject {
+                own.extend(part.fields());
+            }
+        }
         if own.iter().all(|field| forgotten.as_ref().is_some_and(|forgotten| forgotten.has(field))) {
             gone += 1;
             continue;

@@ -1,17 +1,17 @@
 //! The keyring: the keys of subjects, as appends and reads need them, and the cipher that they are for.
 //!
-//! Each subject has a key of its own, of 32 random bytes; to forget a subject is to destroy its key. The cipher is XChaCha20-Poly1305: its
-//! nonces are so long that random ones never repeat. It binds values to the position of their event, to the subject and to the fields.
+//! Each subject has a key of its own, of 32 random bytes; to forget a subject is to destroy its key. The cipher ([`cipher`]) binds values
+//! to the position of their event, to the subject and to the fields.
 //!
 //! Keys are in the tables alone ([`keys`](super::tables::keys)). Which one a subject has follows from the log: the keyring knows it of what
-//! is not in the tables yet. Its lock is taken for a moment, and nothing else while it is held.
+//! is not in the tables yet. Its locks are taken for a moment, and nothing else while one is held.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::cipher;
+use super::cipher::SubjectCipher;
 use super::index::term::Term;
 use super::journal::random;
 use super::mutex::locked;
@@ -20,9 +20,9 @@ use super::tables::{Tables, TablesRead};
 use crate::document::{Document, Raw};
 use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result};
-use crate::event::codec::{self, Trailer};
+use crate::event::codec::{self, Parts, PayloadWriter, Trailer};
 use crate::event::private::{
-    EncryptedPart, FieldRoot, ForgottenFields, KeyNumber, NONCE, PrivateField, blanked, replaced,
+    EncryptedPart, FieldValues, ForgottenFields, KeyNumber, NONCE, PrivateField, write_encrypted, write_known,
 };
 use crate::event::record::Record;
 use crate::event::{Event, FORGOTTEN};
@@ -30,8 +30,11 @@ use crate::event::{Event, FORGOTTEN};
 /// How many keys are made in one write.
 const MADE: usize = 256;
 
-/// How many keys are remembered.
-const REMEMBERED: usize = 1 << 14;
+/// How many nonces are made at once.
+const NONCES: usize = 256;
+
+/// How many keys are remembered; made ready, one takes some 700 bytes.
+const REMEMBERED: usize = 1 << 13;
 
 /// What events encrypt to, by their subjects: the fields and their values.
 pub(crate) type PrivateValues = Vec<(Entity, Vec<PrivateField>)>;
@@ -40,21 +43,30 @@ pub(crate) type PrivateValues = Vec<(Entity, Vec<PrivateField>)>;
 #[derive(Debug, Default)]
 pub(crate) struct Keyring {
     state: Mutex<KeyringState>,
+    known: RwLock<HashMap<KeyNumber, KnownKey>>,
     /// How many subjects were forgotten since this was opened.
     forgotten: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct KeyringState {
-    /// Which key a subject has, of those that the log tells of behind C; none of one that was forgotten there. With where that is told.
+    /// Which key a subject has, with where that is told: of all that the log tells of behind C, none of one that was forgotten there; and of
+    /// some that the tables have.
     given: HashMap<Entity, (Option<KeyNumber>, Position)>,
-    /// What was asked for lately.
-    known: HashMap<KeyNumber, KeyBytes>,
-    /// Those of subjects that were forgotten since this was opened: nobody who still sees older tables brings them back.
-    forgotten: HashSet<KeyNumber>,
     /// The next key to give, and the last that is made.
     next: u64,
     last: u64,
+    /// Random bytes that no nonce has had: the system is asked for many at once.
+    random: Vec<u8>,
+}
+
+/// What is known of a key, so that nobody looks in the tables.
+#[derive(Debug)]
+enum KnownKey {
+    /// It was asked for lately.
+    There(Arc<SubjectCipher>),
+    /// Its subject was forgotten since this was opened: nobody who still sees older tables brings it back.
+    Forgotten,
 }
 
 /// The key that a subject gets with an event, where it has none yet.
@@ -96,6 +108,17 @@ impl Keyring {
         Ok(taken)
     }
 
+    /// A nonce for one event.
+    fn nonce(&self) -> Result<[u8; NONCE]> {
+        let mut keys = locked(&self.state);
+        if keys.random.len() < NONCE {
+            keys.random = random::<{ NONCES * NONCE }>()?.to_vec();
+        }
+        let rest = keys.random.len() - NONCE; // just seen to
+        let nonce = keys.random.split_off(rest);
+        nonce.try_into().map_err(|_| Error::stopped("there is no nonce"))
+    }
+
     /// Makes the first keys, if there are none yet.
     pub fn prepare(&self, tables: &Tables) -> Result<()> {
         let none = locked(&self.state).last == 0;
@@ -130,11 +153,12 @@ impl Keyring {
     /// The tables have everything up to a position; these keys are gone from them.
     pub fn release(&self, through: Position, forgotten: &[KeyNumber]) {
         let mut keys = locked(&self.state);
-        keys.given.retain(|_, (_, told)| *told > through);
-        for key in forgotten {
-            keys.known.remove(key);
-            keys.forgotten.insert(*key);
-        }
+        let full = keys.given.len() > REMEMBERED;
+        keys.given.retain(|_, (key, told)| *told > through || key.is_some() && !full);
+        drop(keys);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.extend(forgotten.iter().map(|key| (*key, KnownKey::Forgotten)));
+        drop(known);
         self.forgotten.fetch_add(forgotten.len(), Ordering::AcqRel);
     }
 
@@ -144,27 +168,31 @@ impl Keyring {
     }
 
     /// What there is of a key, which `look` finds in the tables.
-    pub fn key(&self, number: KeyNumber, look: impl FnOnce() -> Result<KeyState>) -> Result<KeyState> {
-        {
-            let keys = locked(&self.state);
-            if keys.forgotten.contains(&number) {
-                return Ok(KeyState::Forgotten);
-            }
-            if let Some(key) = keys.known.get(&number) {
-                return Ok(KeyState::There(key.clone()));
-            }
+    pub fn key(
+        &self,
+        number: KeyNumber,
+        look: impl FnOnce() -> Result<KeyState>,
+    ) -> Result<KeyState<Arc<SubjectCipher>>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        match known.get(&number) {
+            Some(KnownKey::There(key)) => return Ok(KeyState::There(key.clone())),
+            Some(KnownKey::Forgotten) => return Ok(KeyState::Forgotten),
+            None => drop(known),
         }
-        let found = look()?;
-        if let KeyState::There(key) = &found {
-            let mut keys = locked(&self.state);
-            if keys.known.len() >= REMEMBERED {
-                keys.known.clear();
-            }
-            if !keys.forgotten.contains(&number) {
-                keys.known.insert(number, key.clone());
-            }
+        let found = match look()? {
+            KeyState::There(key) => Arc::new(SubjectCipher::new(&key)),
+            KeyState::Forgotten => return Ok(KeyState::Forgotten),
+            KeyState::Missing => return Ok(KeyState::Missing),
+        };
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.retain(|_, key| matches!(key, KnownKey::Forgotten));
         }
-        Ok(found)
+        match known.entry(number).or_insert_with(|| KnownKey::There(found.clone())) {
+            KnownKey::There(_) => {}
+            KnownKey::Forgotten => return Ok(KeyState::Forgotten),
+        }
+        Ok(KeyState::There(found))
     }
 }
 
@@ -222,37 +250,32 @@ pub(crate) fn encrypt(
     position: Position,
     plain: &[u8],
     private: &PrivateValues,
-    mut key: impl FnMut(&Entity) -> Result<(KeyNumber, KeyBytes)>,
+    keyring: &Keyring,
+    mut key: impl FnMut(&Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
 ) -> Result<Vec<u8>> {
     let record = Record::open(position, plain)?;
-    let mut trailer = Vec::new();
+    let (mut trailer, mut values, mut bound) = (Vec::new(), Vec::new(), Vec::new());
     for (subject, fields) in private {
-        let (number, bytes) = key(subject)?;
-        let nonce: [u8; NONCE] = random()?;
-        let mut values = Vec::new();
+        let (number, cipher) = key(subject)?;
+        let nonce = keyring.nonce()?;
+        values.clear();
         for field in fields {
-            let value = field.value(&record).unwrap_or(Raw(&[]));
-            let rest = value.skip().ok_or_else(|| unreadable(position))?;
-            values.extend_from_slice(&value.0[..value.0.len() - rest.len()]);
+            let value = field.value(&record).ok_or_else(|| unreadable(position))?.0;
+            let rest = Raw(value).skip().ok_or_else(|| unreadable(position))?;
+            values.extend_from_slice(&value[..value.len() - rest.len()]);
         }
-        let mut part = EncryptedPart {
-            key: number,
-            subject: subject.clone(),
-            fields: fields.clone(),
-            nonce,
-            ciphertext: Vec::new(),
-        };
-        part.ciphertext = cipher::encrypt(&bytes, &nonce, &values, &bound(position, &part))?;
-        part.write(&mut trailer);
+        let begins = trailer.len();
+        write_known(&mut trailer, number, subject, fields);
+        bound.clear();
+        bind(&mut bound, position, &trailer[begins..]);
+        let tag = cipher.encrypt(&nonce, &mut values, &bound)?;
+        write_encrypted(&mut trailer, &nonce, &values, &tag);
     }
-    let fields: Vec<&PrivateField> = private.iter().flat_map(|(_, fields)| fields).collect();
-    let data = blanked(FieldRoot::Data, record.data(), &fields).ok_or_else(|| unreadable(position))?;
-    let metadata = match record.metadata().0 {
-        [] => Vec::new(),
-        _ => blanked(FieldRoot::Metadata, record.metadata(), &fields).ok_or_else(|| unreadable(position))?,
-    };
-    let trailer = Some(Trailer::Encrypted(&trailer));
-    Ok(codec::with_payload(position, record.header(), &data, &metadata, trailer))
+    let places = FieldValues::blank(private.iter().flat_map(|(_, fields)| fields));
+    let (data, metadata) = (record.data().0, record.metadata().0);
+    let mut writer = PayloadWriter::behind(record.header(), data.len() + metadata.len() + trailer.len() + 4);
+    place(&places, data, metadata, &mut writer).ok_or_else(|| unreadable(position))?;
+    Ok(writer.finish(position, Some(Trailer::Encrypted(&trailer))))
 }
 
 /// The event with its private values in their places. Those whose subject is forgotten stay null, and are named.
@@ -262,45 +285,55 @@ pub(crate) fn encrypt(
 pub(crate) fn decrypt(
     position: Position,
     stored: &[u8],
-    mut key: impl FnMut(KeyNumber) -> Result<KeyState>,
+    mut key: impl FnMut(KeyNumber) -> Result<KeyState<Arc<SubjectCipher>>>,
 ) -> Result<Vec<u8>> {
-    let record = Record::open(position, stored)?;
-    let parts = EncryptedPart::all(&record)?;
-    let (mut opened, mut forgotten) = (Vec::new(), Vec::new());
-    for part in &parts {
+    let event = codec::parts(position, stored).ok_or_else(|| codec::damage(position, stored))?;
+    let Parts { header, data, metadata, trailer: Some(Trailer::Encrypted(trailer)) } = event else {
+        return Ok(stored.to_vec());
+    };
+    let (mut parts, mut forgotten) = (Vec::new(), Vec::new());
+    // All values, one after another, and behind them for a moment what the last are bound to.
+    let mut plain = Vec::with_capacity(2 * trailer.len());
+    for part in EncryptedPart::all(position, trailer) {
+        let part = part?;
         match key(part.key)? {
-            KeyState::There(bytes) => {
-                let values = cipher::decrypt(&bytes, &part.nonce, &part.ciphertext, &bound(position, part))?;
-                let values = values.ok_or_else(|| {
-                    let place = format!("the private values of {} in the event at {position}", part.subject);
-                    Error::corrupt(place, "what its key does not fit")
-                })?;
-                opened.push((part, values));
+            KeyState::There(cipher) => {
+                let begins = plain.len();
+                plain.extend_from_slice(part.ciphertext);
+                let ends = plain.len();
+                bind(&mut plain, position, part.known);
+                let (values, bound) = plain[begins..].split_at_mut(ends - begins);
+                if !cipher.decrypt(part.nonce, values, bound, part.tag)? {
+                    let whose = part.subject(position)?;
+                    let place = format!("the private values of {whose} in the event at {position}");
+                    return Err(Error::corrupt(place, "what its key does not fit"));
+                }
+                plain.truncate(ends);
+                parts.push((part, begins..ends));
             }
-            KeyState::Forgotten => forgotten.extend(part.fields.iter().cloned()),
+            KeyState::Forgotten => forgotten.extend(part.fields()),
             KeyState::Missing => {
-                let place = format!("the key of {}, of the event at {position}", part.subject);
+                let place = format!("the key of {}, of the event at {position}", part.subject(position)?);
                 return Err(Error::corrupt(place, "nothing, and it was not forgotten"));
             }
         }
     }
-    let mut values: Vec<(&PrivateField, &[u8])> = Vec::new();
-    for (part, bytes) in &opened {
-        let mut rest = bytes.as_slice();
-        for field in &part.fields {
-            let behind = Raw(rest).skip().ok_or_else(|| unreadable(position))?;
-            values.push((field, &rest[..rest.len() - behind.len()]));
-            rest = behind;
-        }
+    let mut places = FieldValues::default();
+    for (part, values) in parts {
+        places.put(&part, &plain[values]).ok_or_else(|| unreadable(position))?;
     }
-    let data = replaced(FieldRoot::Data, record.data(), &values).ok_or_else(|| unreadable(position))?;
-    let metadata = match record.metadata().0 {
-        [] => Vec::new(),
-        _ => replaced(FieldRoot::Metadata, record.metadata(), &values).ok_or_else(|| unreadable(position))?,
-    };
-    let named = ForgottenFields::write(&forgotten);
-    let trailer = (!forgotten.is_empty()).then_some(Trailer::Forgotten(&named));
-    Ok(codec::with_payload(position, record.header(), &data, &metadata, trailer))
+    // The trailer is longer than the values within.
+    let mut writer = PayloadWriter::behind(header, stored.len() - header.len());
+    place(&places, data, metadata, &mut writer).ok_or_else(|| unreadable(position))?;
+    let named = (!forgotten.is_empty()).then(|| ForgottenFields::write(&forgotten));
+    Ok(writer.finish(position, named.as_deref().map(Trailer::Forgotten)))
+}
+
+/// Writes data and metadata with values in their places.
+fn place(places: &FieldValues, data: &[u8], metadata: &[u8], writer: &mut PayloadWriter) -> Option<()> {
+    places.write_data(data, writer.out())?;
+    writer.end_data();
+    places.write_metadata(metadata, writer.out())
 }
 
 /// Which keys an event of the log says that subjects have.
@@ -308,8 +341,12 @@ pub(crate) fn given_keys(position: Position, stored: &[u8]) -> Result<Vec<GivenK
     if !codec::is_encrypted(stored) {
         return Ok(Vec::new());
     }
-    let parts = EncryptedPart::all(&Record::open(position, stored)?)?;
-    Ok(parts.into_iter().map(|part| GivenKey { subject: part.subject, key: Some(part.key) }).collect())
+    let record = Record::open(position, stored)?;
+    let given = EncryptedPart::all(position, record.encrypted()).map(|part| {
+        let part = part?;
+        Ok(GivenKey { subject: part.subject(position)?, key: Some(part.key) })
+    });
+    given.collect()
 }
 
 /// The terms that an event with private values is found by, beside its others: those of its subjects.
@@ -326,8 +363,10 @@ pub(crate) fn subject_terms(given: &[GivenKey]) -> Result<Vec<Term>> {
 }
 
 /// What the cipher binds values to.
-fn bound(position: Position, part: &EncryptedPart) -> Vec<u8> {
-    [b"bygone private 1".as_slice(), &position.to_be_bytes(), &part.known()].concat()
+fn bind(bound: &mut Vec<u8>, position: Position, known: &[u8]) {
+    bound.extend_from_slice(b"bygone private 1");
+    bound.extend_from_slice(&position.to_be_bytes());
+    bound.extend_from_slice(known);
 }
 
 fn unreadable(position: Position) -> Error {

@@ -215,7 +215,10 @@ impl<'s> ReadTxn<'s> {
         match self.form {
             EventForm::Read if codec::is_encrypted(stored) => {
                 let plain = self.decrypted(position, stored)?;
-                Ok(Cow::Owned(read_form(position, &plain, self.catalog())?.into_owned()))
+                match read_form(position, &plain, self.catalog())? {
+                    Cow::Owned(formed) => Ok(Cow::Owned(formed)),
+                    Cow::Borrowed(_) => Ok(plain),
+                }
             }
             EventForm::Read => read_form(position, stored, self.catalog()),
             EventForm::Stored => Ok(Cow::Borrowed(stored)),

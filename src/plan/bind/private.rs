@@ -106,7 +106,7 @@ impl Binder<'_> {
                 Err(self.fault(path.span, message))
             }
             MAX_NAMES.. => Err(self.fault(path.span, format!("at most {MAX_NAMES} names lead to a field"))),
-            _ => Ok(PrivateField { of, names }),
+            _ => Ok(PrivateField::new(of, names.iter().map(|name| &**name))),
         }
     }
 

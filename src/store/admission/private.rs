@@ -8,9 +8,10 @@ use crate::error::{Error, Result};
 use crate::event::private::KeyNumber;
 use crate::event::record::Record;
 use crate::store::append_request::PreparedEvent;
+use crate::store::cipher::SubjectCipher;
 use crate::store::committer::Committer;
 use crate::store::keyring::{self, GivenKey};
-use crate::store::tables::keys::{KeyBytes, KeyState};
+use crate::store::tables::keys::KeyState;
 
 /// The stored form of an event, where that is encrypted, and which keys it gives.
 type Encrypted = (Option<Arc<[u8]>>, Vec<GivenKey>);
@@ -37,10 +38,10 @@ impl Admission<'_> {
             )));
         }
         let mut given = Vec::new();
-        let stored = keyring::encrypt(position, plain, &private, |subject| {
-            let number = self.key_of(batch, subject, staging)?;
+        let stored = keyring::encrypt(position, plain, &private, &self.kernel.keyring, |subject| {
+            let (number, cipher) = self.key_of(batch, subject, staging)?;
             given.push(GivenKey { subject: subject.clone(), key: Some(number) });
-            Ok((number, self.key_bytes(subject, number)?))
+            Ok((number, cipher))
         })?;
         let payload = committer.frame.payload_mut();
         payload.truncate(payload.len() - plain.len() - 4);
@@ -63,40 +64,44 @@ impl Admission<'_> {
         vec![GivenKey { subject, key: None }]
     }
 
-    /// The number of the key that a subject has, or gets now.
+    /// The key that a subject has, or gets now.
     fn key_of(
         self,
         batch: &mut AdmissionBatch,
         subject: &Entity,
         staging: &mut Staging,
-    ) -> Result<KeyNumber> {
+    ) -> Result<(KeyNumber, Arc<SubjectCipher>)> {
         let (keyring, tables) = (&self.kernel.keyring, &self.kernel.tables);
-        let known = match batch.subjects.get(subject) {
-            Some(known) => *known,
-            None => keyring.key_of(subject, tables)?,
-        };
-        // One that is lost, as a rescue may find, is nobody's any more.
-        let is_gone = |number| {
-            keyring.key(number, || tables.read()?.key(number)).map(|key| matches!(key, KeyState::Forgotten))
-        };
-        let known = match known {
-            Some(number) if is_gone(number)? => None,
-            known => known,
-        };
-        let number = known.map_or_else(|| keyring.take(tables), Ok)?;
-        set_key(batch, subject, Some(number), staging);
-        Ok(number)
-    }
-
-    fn key_bytes(self, subject: &Entity, number: KeyNumber) -> Result<KeyBytes> {
-        let look = || self.kernel.tables.read()?.key(number);
-        match self.kernel.keyring.key(number, look)? {
-            KeyState::There(bytes) => Ok(bytes),
-            KeyState::Forgotten | KeyState::Missing => {
-                Err(Error::corrupt(format!("the key of {subject}"), "nothing, and it was not forgotten"))
+        let in_batch = batch.subjects.get(subject).copied();
+        let known = in_batch.map_or_else(|| keyring.key_of(subject, tables), Ok)?;
+        if let Some(number) = known {
+            // One that is lost, as a rescue may find, is nobody's any more.
+            if let Some(cipher) = self.cipher(subject, number)? {
+                if in_batch.is_none() {
+                    set_key(batch, subject, known, staging);
+                }
+                return Ok((number, cipher));
             }
         }
+        let number = keyring.take(tables)?;
+        set_key(batch, subject, Some(number), staging);
+        let cipher = self.cipher(subject, number)?;
+        cipher.map(|cipher| (number, cipher)).ok_or_else(|| without_key(subject))
     }
+
+    /// What encrypts under a key; none where that is no more.
+    fn cipher(self, subject: &Entity, number: KeyNumber) -> Result<Option<Arc<SubjectCipher>>> {
+        let look = || self.kernel.tables.read()?.key(number);
+        match self.kernel.keyring.key(number, look)? {
+            KeyState::There(cipher) => Ok(Some(cipher)),
+            KeyState::Forgotten => Ok(None),
+            KeyState::Missing => Err(without_key(subject)),
+        }
+    }
+}
+
+fn without_key(subject: &Entity) -> Error {
+    Error::corrupt(format!("the key of {subject}"), "nothing, and it was not forgotten")
 }
 
 fn set_key(batch: &mut AdmissionBatch, subject: &Entity, key: Option<KeyNumber>, staging: &mut Staging) {

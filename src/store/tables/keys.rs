@@ -43,8 +43,8 @@ impl std::fmt::Debug for KeyBytes {
 
 /// What there is of a key.
 #[derive(Debug, Clone)]
-pub(crate) enum KeyState {
-    There(KeyBytes),
+pub(crate) enum KeyState<K = KeyBytes> {
+    There(K),
     /// Its subject was forgotten.
     Forgotten,
     /// It should be there.
