@@ -304,12 +304,13 @@ impl<'de> Deserializer<'de> for &mut DocumentReader<'de> {
     ) -> ReadResult<V::Value> {
         let name = self.rest;
         match self.next()? {
-            RawKind::Text(_) => {
-                visitor.visit_enum(UnitVariant(&mut DocumentReader { rest: name, depth_left: 0 }))
-            }
+            RawKind::Text(_) => visitor.visit_enum(DocumentVariant {
+                reader: &mut DocumentReader { rest: name, depth_left: 0 },
+                has_content: false,
+            }),
             RawKind::Map(1) => self.within(1, |variant| {
                 variant.left = 0;
-                visitor.visit_enum(variant)
+                visitor.visit_enum(DocumentVariant { reader: &mut *variant.reader, has_content: true })
             }),
             _ => Err(LongWay),
         }
@@ -418,30 +419,44 @@ fn names(members: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The content of a variant, behind its name.
-impl<'de> de::EnumAccess<'de> for &mut DocumentParts<'_, 'de> {
+/// A variant: its name, and its content behind that if it has any.
+struct DocumentVariant<'r, 'de> {
+    reader: &'r mut DocumentReader<'de>,
+    has_content: bool,
+}
+
+impl<'de> DocumentVariant<'_, 'de> {
+    fn content(self) -> ReadResult<Self> {
+        if self.has_content { Ok(self) } else { Err(Unread::Unfit) }
+    }
+}
+
+impl<'de> de::EnumAccess<'de> for DocumentVariant<'_, 'de> {
     type Error = Unread;
     type Variant = Self;
 
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> ReadResult<(V::Value, Self)> {
-        let name = self.reader.name()?;
-        Ok((seed.deserialize(name)?, self))
+        let name = match self.has_content {
+            true => seed.deserialize(self.reader.name()?)?,
+            false => seed.deserialize(&mut *self.reader)?,
+        };
+        Ok((name, self))
     }
 }
 
-impl<'de> de::VariantAccess<'de> for &mut DocumentParts<'_, 'de> {
+impl<'de> de::VariantAccess<'de> for DocumentVariant<'_, 'de> {
     type Error = Unread;
 
     fn unit_variant(self) -> ReadResult<()> {
-        Deserialize::deserialize(&mut *self.reader)
+        if self.has_content { Deserialize::deserialize(self.reader) } else { Ok(()) }
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> ReadResult<T::Value> {
-        seed.deserialize(&mut *self.reader)
+        seed.deserialize(self.content()?.reader)
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> ReadResult<V::Value> {
-        self.reader.deserialize_seq(visitor)
+        self.content()?.reader.deserialize_seq(visitor)
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -449,39 +464,7 @@ impl<'de> de::VariantAccess<'de> for &mut DocumentParts<'_, 'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> ReadResult<V::Value> {
-        self.reader.deserialize_struct("", fields, visitor)
-    }
-}
-
-/// A variant that is a name alone.
-struct UnitVariant<'r, 'de>(&'r mut DocumentReader<'de>);
-
-impl<'de> de::EnumAccess<'de> for UnitVariant<'_, 'de> {
-    type Error = Unread;
-    type Variant = Self;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> ReadResult<(V::Value, Self)> {
-        Ok((seed.deserialize(&mut *self.0)?, self))
-    }
-}
-
-impl<'de> de::VariantAccess<'de> for UnitVariant<'_, 'de> {
-    type Error = Unread;
-
-    fn unit_variant(self) -> ReadResult<()> {
-        Ok(())
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> ReadResult<T::Value> {
-        Err(Unread::Unfit)
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> ReadResult<V::Value> {
-        Err(Unread::Unfit)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> ReadResult<V::Value> {
-        Err(Unread::Unfit)
+        self.content()?.reader.deserialize_struct("", fields, visitor)
     }
 }
 
@@ -546,7 +529,10 @@ impl<'de> Deserializer<'de> for MemberName<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> ReadResult<V::Value> {
-        visitor.visit_enum(UnitVariant(&mut DocumentReader { rest: self.stored, depth_left: 0 }))
+        visitor.visit_enum(DocumentVariant {
+            reader: &mut DocumentReader { rest: self.stored, depth_left: 0 },
+            has_content: false,
+        })
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
