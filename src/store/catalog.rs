@@ -126,15 +126,15 @@ pub(crate) trait Derive: Send + Sync {
         false
     }
 
-    /// Adds what the state of an entity has.
+    /// Adds what the state of an entity has. Tells whether it is in order where that is, or nowhere: arrays are not, whose items are found.
     fn keys_of_state(
         &self,
         _id: &str,
         _kept: &StoredState,
         _limits: &Limits,
         _found: &mut Vec<IndexKey>,
-    ) -> Result<(), Unmade> {
-        Ok(())
+    ) -> Result<bool, Unmade> {
+        Ok(true)
     }
 }
 

@@ -38,7 +38,7 @@ use crate::telemetry::metrics::Metrics;
 pub(crate) use super::read_txn::{ReadTxn, ScanDirection};
 pub(crate) use entity::FoldBound;
 pub(crate) use estimate::Estimate;
-pub(crate) use found::FoundIds;
+pub(crate) use found::{FoundIds, IndexWalk, WalkedIds};
 pub(crate) use list::PostingList;
 pub(crate) use overlay::MemtableOverlay;
 pub(crate) use read_stats::ReadStats;

@@ -106,7 +106,8 @@ fn entities(snapshot: &Snapshot, view: &DefinedView, narrows: bool, query: FindQ
         }
         (None, source) => source,
     };
-    Ok(FindPlan { source, ..find })
+    let first = find.first.filter(|_| matches!(source, Candidates::All));
+    Ok(FindPlan { source, first, ..find })
 }
 
 impl Display for ReadView {

@@ -73,9 +73,9 @@ impl Derive for OfState {
         kept: &StoredState,
         _: &Limits,
         found: &mut Vec<IndexKey>,
-    ) -> Result<(), Unmade> {
+    ) -> Result<bool, Unmade> {
         found.extend(kept.state.member(&self.0).and_then(|raw| raw.to_value().ok()).map(IndexKey::Value));
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What indexes of states lead to: the ids of entities, as of the head.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::Snapshot;
@@ -9,6 +9,12 @@ use crate::entity::Position;
 use crate::error::Result;
 use crate::store::catalog::Finder;
 use crate::store::index::term::TermRange;
+
+/// Terms that are longer may stand for several values.
+const LONG: usize = 128;
+
+/// More entries than these are not walked: to look at all states is less.
+const MOST_WALKED: usize = 10_000;
 
 /// How many entries ranges of an index have, in the tables.
 #[derive(Debug, Clone)]
@@ -26,7 +32,73 @@ pub(crate) struct FoundIds {
     ids: Vec<String>,
 }
 
+/// The order of an index, from one end on.
+#[derive(Debug, Clone)]
+pub(crate) struct IndexWalk {
+    pub finder: Arc<Finder>,
+    pub range: TermRange,
+    pub backwards: bool,
+}
+
+/// The first of an index in its order, as of the head.
+#[derive(Debug)]
+pub(crate) struct WalkedIds {
+    /// Theirs, and those of all others that may be among the first for all that the tables tell.
+    pub ids: BTreeSet<String>,
+    /// Of those, the ones that are where the index has them. All that is left out comes behind them.
+    pub settled: HashSet<String>,
+    /// Nothing is left out that the range has.
+    pub all: bool,
+}
+
 impl Snapshot {
+    /// The first entries of an index in its order: so many at least, as long as there are as many. None where the index does not serve
+    /// now, or its order does not tell.
+    pub fn walk_found(&self, walk: &IndexWalk, least: usize) -> Result<Option<WalkedIds>> {
+        let IndexWalk { finder, range, backwards } = walk;
+        let Some(model) = self.catalog.model(&finder.kind).cloned() else { return Ok(None) };
+        self.read(|view| {
+            if !self.index_serves(view, &model, finder)? {
+                return Ok(None);
+            }
+            let mut walked = WalkedIds { ids: BTreeSet::new(), settled: HashSet::new(), all: true };
+            let (mut last, mut tells) = (Vec::new(), true);
+            let read = view.read.walk_found(model.position, range, *backwards, |term, id| {
+                // Of what is equal, ids decide: all of it is needed.
+                if term != last {
+                    if walked.settled.len() >= least {
+                        walked.all = false;
+                        return Ok(false);
+                    }
+                    last = term.to_vec();
+                }
+                // A long text is cut, and others are cut to the same.
+                tells &= term.len() <= LONG && walked.settled.len() < MOST_WALKED;
+                walked.settled.insert(id.to_owned());
+                Ok(tells)
+            });
+            if unless_damaged(read)?.is_none() || !tells {
+                return Ok(None);
+            }
+            walked.ids.extend(walked.settled.iter().cloned());
+            let elsewhere = [finder.faulty(), finder.unordered()];
+            for range in &elsewhere {
+                let found = view.read.found(model.position, range, |id| {
+                    walked.ids.insert(id.to_owned());
+                    Ok(walked.ids.len() < MOST_WALKED)
+                });
+                if unless_damaged(found)?.is_none() || walked.ids.len() >= MOST_WALKED {
+                    return Ok(None);
+                }
+            }
+            let overlay = self.overlay(view, &model, Some(finder))?;
+            let found = elsewhere.iter().chain([range]).flat_map(|range| overlay.found(finder, range));
+            walked.ids.extend(found.chain(overlay.unread.iter().map(String::as_str)).map(str::to_owned));
+            walked.settled.retain(|id| !overlay.states.contains_key(id));
+            Ok(Some(walked))
+        })
+    }
+
     /// How many entries ranges of an index have, counted up to so many, and what they are: with the states that could not be folded, which
     /// do not count. None where the index does not serve now.
     pub fn count_found(

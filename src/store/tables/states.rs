@@ -362,13 +362,10 @@ fn followed(key: &[u8], value: &[u8]) -> Result<Position> {
     value.try_into().map(Position::from_be_bytes).map_err(|_| found())
 }
 
-/// How far an index is built that has a checksum with each entry: up to and with an id, or whole.
-const THROUGH: u8 = 2;
-const WHOLE: u8 = 3;
-
-/// The same, of an index that has none.
-const THROUGH_UNSEALED: u8 = 0;
-const WHOLE_UNSEALED: u8 = 1;
+/// How far an index is built: up to and with an id, or whole. Smaller ones are of earlier versions, whose entries had no checksum (0, 1), or
+/// which had none of what has another place in the order than its terms (2, 3).
+const THROUGH: u8 = 4;
+const WHOLE: u8 = 5;
 
 fn built(key: &[u8], value: &[u8]) -> Result<Built> {
     let place = || "how far an index of states is built".to_owned();
@@ -376,7 +373,7 @@ fn built(key: &[u8], value: &[u8]) -> Result<Built> {
         Some((&THROUGH, id)) => Ok(Built::Through(id.to_vec())),
         Some((&WHOLE, [])) => Ok(Built::Whole),
         // What it has is to be removed first, whatever that is.
-        Some((&THROUGH_UNSEALED, _) | (&WHOLE_UNSEALED, [])) => Ok(Built::DROPPING),
+        Some((0..THROUGH, _)) => Ok(Built::DROPPING),
         _ => Err(Error::corrupt(place(), "neither a part nor the whole")),
     }
 }
@@ -509,6 +506,34 @@ impl TablesRead<'_> {
             value?;
             id(id_of_found(key)?)
         })
+    }
+
+    /// Hands over the entries of a range of an index in their order, or from its end on: the term of each, and its id; until it is told
+    /// to stop.
+    pub fn walk_found(
+        &self,
+        definition: Position,
+        range: &TermRange,
+        backwards: bool,
+        mut entry: impl FnMut(&[u8], &str) -> Result<bool>,
+    ) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let table = self.index_entries()?.ok_or_else(|| Error::corrupt(INDEX, "no table of it"))?;
+        let prefix = definition.to_be_bytes();
+        let key = |term: &[u8]| [prefix.as_slice(), term].concat();
+        let (from, until) = (key(&range.from), key(&range.until));
+        let mut rows = table.range(Bound::Included(&from), Bound::Excluded(&until))?;
+        while let Some(row) = if backwards { rows.next_back()? } else { rows.next()? } {
+            unsealed(row.key(), row.value(), || INDEX.to_owned())?;
+            let id = id_of_found(row.key())?;
+            let term = row.key().get(prefix.len()..row.key().len() - id.len() - 2).unwrap_or_default();
+            if !entry(term, id)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a state is found by a term.
