@@ -18,6 +18,7 @@ pub(crate) mod expr;
 mod fault;
 pub(crate) mod field;
 pub(crate) mod find;
+pub(crate) mod forgotten;
 pub(crate) mod function;
 mod logical;
 pub(crate) mod model;

@@ -31,10 +31,12 @@ mod cursor_moves;
 pub(crate) mod cursor_writer;
 pub mod disk;
 mod durability;
+pub(crate) mod encryption;
 pub(crate) mod event_schema;
 mod failures;
 pub(crate) mod fault_injection;
 pub(crate) mod forget;
+mod forgetting;
 pub(crate) mod index;
 pub(crate) mod journal;
 pub(crate) mod kernel;
@@ -71,13 +73,15 @@ pub(crate) mod view;
 
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use chain::ChainHash;
 pub use durability::Durability;
+#[cfg(feature = "encryption")]
+pub use encryption::EncryptionKey;
 #[cfg(test)]
 pub(crate) use fault_injection::FaultInjection;
 pub use options::Options;
@@ -97,7 +101,7 @@ use append_request::{AppendOutcome, AppendRequest, Prepared};
 use apply::Applied;
 use background::Background;
 use backup::BackupRequest;
-pub use backup::{Backup, BackupMode};
+pub use backup::{Backup, BackupMode, BackupOptions};
 use catalog::Index;
 use checkpoint::Checkpointer;
 use commit::Commits;
@@ -164,6 +168,7 @@ impl Store {
         options.check()?;
         let disk = options.disk_to_use();
         let path = disk.canonical(path).map_err(|e| Error::unopenable(path, e, "check the path"))?;
+        options.check_key(&path)?;
         let (lock, tables) = name::open_locked(&disk, &path, options.read_only, options.cache)?;
         let Recovered { meta, catalog, recovery, lost } = recover::recover(&disk, &path, &tables, &options)?;
         if !options.read_only {
@@ -361,31 +366,28 @@ impl Store {
         Ok(compaction)
     }
 
-    /// Refuses to forget where nothing is written, or others have the log, too.
-    pub fn check_forgettable(&self) -> Result<()> {
+    /// Gives the database another key: its file and its journals.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] where it is only read; [`Error::Unopenable`] where it is not encrypted; [`Error::Io`] of the disk: it opens with the
+    /// key it had, and may open with the new one too.
+    #[cfg(feature = "encryption")]
+    pub fn rekey(&self, new: &EncryptionKey) -> Result<()> {
         self.check_open()?;
-        if self.shared.options.read_only {
+        let Shared { kernel, commits, .. } = &*self.shared;
+        if kernel.options.read_only {
             return Err(Error::stopped("the database was opened for reading only"));
         }
-        if self.shared.log.is_shared() {
-            return Err(Error::stopped(
-                "a subject is not forgotten on a log that is shared: each node has a file of its own",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Lets one at a time forget subjects, or make a backup.
-    pub fn forgetting(&self) -> MutexGuard<'_, ()> {
-        locked(&self.shared.kernel.forgetting)
-    }
-
-    /// Does what is left to do for subjects that are forgotten. Whoever asks has the lock of [`forgetting`](Store::forgetting).
-    pub fn forget_rest(&self, cancel: &Cancel) -> Result<()> {
-        let Shared { kernel, checkpointer, .. } = &*self.shared;
-        let Some(through) = forget::forget_kept(kernel, checkpointer, cancel)? else { return Ok(()) };
-        self.compact(cancel)?;
-        kernel.tables.write("forgetting", |tables| tables.set_forgotten(through))
+        let (disk, Some(key)) = (kernel.options.disk_under(), &kernel.options.file_key()) else {
+            let advice = "BACKUP TO 'file' KEY 'env:NAME' makes an encrypted copy of it";
+            return Err(Error::unopenable(&kernel.path, "it is not encrypted", advice));
+        };
+        // Nobody makes or removes a journal meanwhile, nor puts another file in the place of this one.
+        let _committer = locked(&commits.committer);
+        let paths =
+            [kernel.path.clone()].into_iter().chain(journal::Side::BOTH.map(|side| side.path(&kernel.path)));
+        let changing = |e| Error::io(format!("changing the key of {}", kernel.path.display()), e);
+        disk::encrypted::rekey(&*disk, &paths.collect::<Vec<_>>(), key, new).map_err(changing)
     }
 
     /// Refuses where the database is closed, or a verb decides that would wait for itself.

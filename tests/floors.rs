@@ -58,7 +58,7 @@ const ROOMS: &[&[&str]] = &[
 /// The rooms of plans, from the ground up: of each, the folders and files below `src/plan`. Expressions; what plans say; binding; access
 /// paths. The rest stands above them all.
 const ROOMS_OF_PLANS: &[&[&str]] = &[
-    &["datum expr fault field function moment order parameters past_tense"],
+    &["datum expr fault field forgotten function moment order parameters past_tense"],
     &[
         "absence by event_schema find logical model program reaction shape subscription verb view webhook window write",
     ],

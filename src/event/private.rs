@@ -66,9 +66,13 @@ impl FieldRoot {
     /// The root of a stored field, and the names behind it.
     fn split(stored: &[u8]) -> Option<(FieldRoot, &[u8])> {
         let roots = [FieldRoot::Data, FieldRoot::Metadata].into_iter();
-        roots.zip([&b"data\0"[..], &b"metadata\0"[..]]).find_map(|(root, word)| {
-            let names = stored.strip_prefix(word)?;
-            Some((root, names))
+        roots.zip([&b"data"[..], &b"metadata"[..]]).find_map(|(root, word)| {
+            match stored.strip_prefix(word)? {
+                // The object as a whole is no private field, but may be asked for.
+                [] => Some((root, &[][..])),
+                [0, names @ ..] => Some((root, names)),
+                _ => None,
+            }
         })
     }
 }
@@ -95,15 +99,30 @@ impl PrivateField {
         FieldRoot::split(self.0.as_bytes()).unwrap_or((FieldRoot::Data, &[]))
     }
 
+    /// Whether it is in the data.
+    pub fn is_in_data(&self) -> bool {
+        self.root().0 == FieldRoot::Data
+    }
+
+    /// The names that lead to it.
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.0.split('\0').skip(1)
+    }
+
     /// Whether the other is this one, or within it.
     pub fn holds(&self, other: &PrivateField) -> bool {
         other.0.strip_prefix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('\0'))
     }
 
+    /// Whether one of them is the other, or within it.
+    pub fn meets(&self, other: &PrivateField) -> bool {
+        self.holds(other) || other.holds(self)
+    }
+
     /// The value there, and what follows it; none where there is nothing, or null.
     pub fn value<'a>(&self, record: &Record<'a>) -> Option<Raw<'a>> {
         let (root, _) = self.root();
-        let found = self.0.split('\0').skip(1).try_fold(root.of(record), |raw, name| raw.member(name))?;
+        let found = self.names().try_fold(root.of(record), |raw, name| raw.member(name))?;
         (!found.is_null()).then_some(found)
     }
 }
@@ -400,9 +419,23 @@ impl ForgottenFields {
         self.0.iter().map(PrivateField::to_string)
     }
 
+    /// None where there are none.
+    pub(crate) fn of(fields: Vec<PrivateField>) -> Option<ForgottenFields> {
+        (!fields.is_empty()).then(|| ForgottenFields(fields.into()))
+    }
+
+    pub(crate) fn fields(&self) -> &[PrivateField] {
+        &self.0
+    }
+
     /// Whether this is one of them, or within one.
     pub(crate) fn has(&self, path: &PrivateField) -> bool {
         self.0.iter().any(|field| field.holds(path))
+    }
+
+    /// Whether this is one of them, within one or around one.
+    pub(crate) fn meets(&self, path: &PrivateField) -> bool {
+        self.0.iter().any(|field| field.meets(path))
     }
 }
 

@@ -149,12 +149,22 @@ impl<'a> Record<'a> {
 
     /// The bytes of the same event with other data.
     pub fn with_data(&self, data: &[u8]) -> Vec<u8> {
-        let metadata = self.metadata().0;
         let trailer = match self.trails {
             Trails::Nothing => None,
             Trails::Encrypted => Some(Trailer::Encrypted(self.trailer())),
             Trails::Forgotten => Some(Trailer::Forgotten(self.trailer())),
         };
+        self.with_payload(data, trailer)
+    }
+
+    /// The same with other data, of which these fields are forgotten, instead of those that were.
+    pub fn with_forgotten(&self, data: &[u8], forgotten: Option<&ForgottenFields>) -> Vec<u8> {
+        let named = forgotten.map(|forgotten| ForgottenFields::write(forgotten.fields()));
+        self.with_payload(data, named.as_deref().map(Trailer::Forgotten))
+    }
+
+    fn with_payload(&self, data: &[u8], trailer: Option<Trailer>) -> Vec<u8> {
+        let metadata = self.metadata().0;
         let rest = metadata.len() + trailer.map_or(0, |trailer| trailer.bytes().len() + 4);
         let mut writer = PayloadWriter::behind(self.header(), data.len() + rest);
         writer.out().extend_from_slice(data);

@@ -311,7 +311,7 @@ impl<'a> Scope<'a> {
                 each.find(|datum| !datum.is_null()).unwrap_or(Datum::Null)
             }
             // These are bound to nodes of their own.
-            FunctionBody::Regex | FunctionBody::Aggregate(_) => Datum::Null,
+            FunctionBody::Regex | FunctionBody::IsForgotten | FunctionBody::Aggregate(_) => Datum::Null,
         }
     }
 
@@ -382,6 +382,10 @@ impl<'a> Scope<'a> {
                 self.allowance.step(items.len()).then(|| items.iter().any(is_equal))
             }
             BoundExpr::IsNull(node) => Some(self.datum(node).is_null()),
+            BoundExpr::IsForgotten(field) => {
+                let forgotten = self.event.and_then(Record::forgotten);
+                Some(forgotten.is_some_and(|forgotten| forgotten.meets(field)))
+            }
             BoundExpr::Regex { subject, regex } => match self.datum(subject) {
                 Datum::Text(text) => regex.is_match(&text, &self.allowance),
                 _ => None,

@@ -10,11 +10,13 @@ use super::model::path::put;
 use crate::allowance::{Limits, Over, Unmade};
 use crate::document::{Document, Raw, RawKind};
 use crate::error::{Error, MemberMismatch, Result, shorten};
+use crate::event::private::ForgottenFields;
 use crate::plan;
 use crate::plan::event_schema::{DataType, EventSchemaPlan, SchemaMembers, Upcast, ValueKind};
 use crate::plan::field::{FieldPath, FieldStep};
+use crate::plan::forgotten::needs_forgotten;
 use crate::plan::verb::BoundCondition;
-use crate::store::event_schema::{EventSchema, Mismatches};
+use crate::store::event_schema::{EventSchema, Mismatches, UpcastData};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -49,11 +51,18 @@ impl EventSchema for DefinedSchema {
         self.0.upcast.is_some()
     }
 
-    fn upcast(&self, data: Raw, limits: &Limits) -> Result<Document, Unmade> {
+    fn upcast(
+        &self,
+        data: Raw,
+        forgotten: Option<&ForgottenFields>,
+        limits: &Limits,
+    ) -> Result<UpcastData, Unmade> {
         let fault = |error: Error| Unmade::Fault(error.to_string());
         let mut made = data.to_value().map_err(fault)?;
+        let mut now_forgotten = forgotten.cloned();
         if let Some(upcast) = &self.0.upcast {
-            self::upcast(upcast, data, &mut made, limits)?;
+            self::upcast(upcast, data, forgotten, &mut made, limits)?;
+            now_forgotten = forgotten.and_then(|forgotten| upcast.forgotten(forgotten));
         }
         let Value::Object(members) = &made else {
             return Err(Unmade::Fault(format!(
@@ -61,21 +70,31 @@ impl EventSchema for DefinedSchema {
                 made.kind()
             )));
         };
-        Document::from_object(members).map_err(fault)
+        Ok(UpcastData { data: Document::from_object(members).map_err(fault)?, forgotten: now_forgotten })
     }
 }
 
 /// Makes the data of the next version: all right sides are worked out before the first left side is set.
-fn upcast(upcast: &Upcast, data: Raw, made: &mut Value, limits: &Limits) -> Result<(), Unmade> {
+fn upcast(
+    upcast: &Upcast,
+    data: Raw,
+    forgotten: Option<&ForgottenFields>,
+    made: &mut Value,
+    limits: &Limits,
+) -> Result<(), Unmade> {
     let scope = Scope::of_data(data, limits);
     let mut values = Vec::with_capacity(upcast.set.len());
     for assign in &upcast.set {
-        let value = written(&scope, &assign.value).map_err(|failure| match failure {
-            EvalFailure::Over(error) if scope.allowance().over() == Some(Over::Ended) => Unmade::Ended(error),
-            EvalFailure::Over(error) => Unmade::Over(error),
-            failure => Unmade::Fault(format!("{}: {failure}", assign.text)),
-        })?;
-        values.push(value);
+        let needs = || forgotten.is_some_and(|forgotten| needs_forgotten(&assign.value, forgotten));
+        values.push(match written(&scope, &assign.value) {
+            Ok(value) => value,
+            Err(EvalFailure::Over(error)) if scope.allowance().over() == Some(Over::Ended) => {
+                return Err(Unmade::Ended(error));
+            }
+            Err(EvalFailure::Over(error)) => return Err(Unmade::Over(error)),
+            Err(_) if needs() => Value::Null,
+            Err(failure) => return Err(Unmade::Fault(format!("{}: {failure}", assign.text))),
+        });
     }
     for (assign, value) in upcast.set.iter().zip(values) {
         match assign.path.is_empty() {

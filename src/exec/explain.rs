@@ -12,13 +12,14 @@ use crate::event::Expect;
 use crate::event::id::IdSource;
 use crate::plan::access_path::view::RowSelection;
 use crate::plan::{
-    AccessPath, Append, AppendAction, Define, Defined, Explain, LogWindow, Plan, ReadKind, ReadPlan,
+    AccessPath, Append, AppendAction, Define, Defined, Explain, Forget, LogWindow, Plan, ReadKind, ReadPlan,
     WritePlan,
 };
 use crate::store::Store;
 use crate::store::admission::AdmissionStep;
 use crate::store::append_request::AppendRequest;
 use crate::store::index::term::Term;
+use crate::store::keyring::forgotten_subject;
 use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::value::Value;
 
@@ -162,6 +163,16 @@ fn dry_run(store: &Store, snapshot: &Snapshot, append: &Append) -> Result<Vec<St
         Err(error) => return Err(error),
     };
     let mut lines = telling(&trial.told, &asked.made)?;
+    for step in trial.told.iter().filter(|_| refused.is_none()) {
+        if let AdmissionStep::Event(event) = step
+            && let Some(subject) = forgotten_subject(&event.kind, &event.data)
+        {
+            lines.push(format!("the key of {subject} would be destroyed:"));
+            let forget = Forget { subject, because: None, actor: None };
+            let reached = private::explain(snapshot, &forget)?;
+            lines.extend(reached.into_iter().map(|line| format!("  {line}")));
+        }
+    }
     lines.extend(
         refused.map(|why| format!("would be refused: {}", why.strip_prefix("refused: ").unwrap_or(&why))),
     );

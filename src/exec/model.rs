@@ -9,9 +9,11 @@ use path::{Before, extend, put, take_back};
 use super::eval::{self, EvalFailure, Scope, written};
 use crate::allowance::{Limits, Over, Unmade};
 use crate::error::Result;
+use crate::event::private::ForgottenFields;
 use crate::event::record::Record;
 use crate::plan;
 use crate::plan::field::FieldStep;
+use crate::plan::forgotten::{carried, names, needs_forgotten};
 use crate::plan::model::{Assignment, BoundModel, FoldChange};
 use crate::store::state::fold::{Effect, Fold, Include, Plain, TouchedPaths, merged};
 use crate::time::Timestamp;
@@ -63,9 +65,50 @@ impl ModelFold {
     fn merge(&self, state: &mut Value, event: &Record, limits: &Limits) -> Result<u64, Unmade> {
         let (data, growth) = merged(event, limits)?;
         let growth = growth + self.beginning(state);
+        let forgotten = event.forgotten();
+        let instead: Vec<&Assignment> = self.instead(forgotten.as_ref(), None).collect();
+        if instead.is_empty() {
+            self.begin(state);
+            state.merge(data);
+            return Ok(growth);
+        }
+        let before = state.clone();
+        let scope = Scope::folding(event, self.folded_onto(&before), limits);
+        let values = worked_out(&scope, instead.iter().copied(), forgotten.as_ref())?;
+        let growth = growth + weight(instead.iter().copied(), &values);
         self.begin(state);
         state.merge(data);
+        put_all(state, instead.into_iter(), values).inspect_err(|_| *state = before.clone())?;
         Ok(growth)
+    }
+
+    /// What an event is folded onto.
+    fn folded_onto<'v>(&'v self, state: &'v Value) -> &'v Value {
+        if *state == Value::Null { self.initial.as_ref().unwrap_or(&Value::Null) } else { state }
+    }
+
+    /// What of `FORGOTTEN SET` is about a part of the state that an event makes of its forgotten fields: by assignments, or by merging.
+    fn instead<'f>(
+        &'f self,
+        forgotten: Option<&'f ForgottenFields>,
+        assigns: Option<&[Assignment]>,
+    ) -> impl Iterator<Item = &'f Assignment> + Clone {
+        let mut lost: Vec<Vec<String>> = Vec::new();
+        if let Some(forgotten) = forgotten.filter(|_| !self.model.forgotten.is_empty()) {
+            match assigns {
+                Some(assigns) => assigns.iter().for_each(|assign| {
+                    carried(&names(&assign.path), &assign.value, forgotten, &mut lost);
+                }),
+                None => {
+                    let data = forgotten.fields().iter().filter(|field| field.is_in_data());
+                    lost.extend(data.map(|field| field.names().map(str::to_owned).collect()));
+                }
+            }
+        }
+        self.model.forgotten.iter().filter(move |assign| {
+            let path = names(&assign.path);
+            lost.iter().any(|lost| lost.starts_with(&path) || path.starts_with(lost))
+        })
     }
 
     /// What a state takes that begins with this event.
@@ -79,6 +122,11 @@ impl ModelFold {
     /// What assignments change: all below their paths, as far as these go by names.
     fn touched_by(assigns: &[Assignment]) -> TouchedPaths {
         let mut touched = TouchedPaths::nothing();
+        ModelFold::touch(&mut touched, assigns);
+        touched
+    }
+
+    fn touch(touched: &mut TouchedPaths, assigns: &[Assignment]) {
         for assign in assigns {
             let names = assign.path.iter().map_while(|step| match step {
                 FieldStep::Member(name) => Some(name.as_str()),
@@ -88,10 +136,8 @@ impl ModelFold {
             let end = named && assign.alone && assign.appends().is_some();
             touched.add(names, if end { TouchedPaths::End } else { TouchedPaths::All });
         }
-        touched
     }
 
-    /// All right sides are worked out before the first left side is set.
     fn set(
         &self,
         state: &mut Value,
@@ -99,39 +145,88 @@ impl ModelFold {
         event: &Record,
         limits: &Limits,
     ) -> Result<u64, Unmade> {
-        let (was_null, beginning) = (*state == Value::Null, self.beginning(state));
-        let initial = self.initial.as_ref().unwrap_or(&Value::Null);
-        let scope = Scope::folding(event, if was_null { initial } else { state }, limits);
-        let mut values = Vec::with_capacity(assigns.len());
-        for assign in assigns {
-            values.push(New::of(&scope, assign).map_err(|failure| match failure {
-                EvalFailure::Over(error) if scope.allowance().over() == Some(Over::Ended) => {
-                    Unmade::Ended(error)
-                }
-                failure => Unmade::Fault(format!("{}: {failure}", assign.text)),
-            })?);
-        }
-        let growth =
-            assigns.iter().zip(&values).map(|(assign, value)| value.weight(&assign.path)).sum::<usize>();
-        let growth = beginning + growth as u64;
-        self.begin(state);
-        let mut done = Vec::with_capacity(assigns.len());
-        for (assign, value) in assigns.iter().zip(values) {
-            match value.put(state, &assign.path) {
-                Ok(before) => done.push((&assign.path, before)),
-                Err(why) => {
-                    for (path, before) in done.into_iter().rev() {
-                        take_back(state, path, before);
-                    }
-                    if was_null {
-                        *state = Value::Null;
-                    }
-                    return Err(Unmade::Fault(format!("{}: {why}", assign.text)));
-                }
+        let Some(forgotten) = event.forgotten() else {
+            return self.assign(state, assigns.iter(), event, None, limits);
+        };
+        let instead = self.instead(Some(&forgotten), Some(assigns));
+        // In the place of what it stands for, so that members keep their order.
+        let own = assigns.iter().filter_map(|assign| {
+            match instead.clone().find(|other| assign.path.starts_with(&other.path)) {
+                Some(other) => (other.path == assign.path).then_some(other),
+                None => Some(assign),
             }
-        }
+        });
+        let more = instead.clone().filter(|other| assigns.iter().all(|assign| assign.path != other.path));
+        let all: Vec<&Assignment> = own.chain(more).collect();
+        self.assign(state, all.into_iter(), event, Some(&forgotten), limits)
+    }
+
+    /// All right sides are worked out before the first left side is set.
+    fn assign<'m>(
+        &self,
+        state: &mut Value,
+        assigns: impl Iterator<Item = &'m Assignment> + Clone,
+        event: &Record,
+        forgotten: Option<&ForgottenFields>,
+        limits: &Limits,
+    ) -> Result<u64, Unmade> {
+        let (was_null, beginning) = (*state == Value::Null, self.beginning(state));
+        let scope = Scope::folding(event, self.folded_onto(state), limits);
+        let values = worked_out(&scope, assigns.clone(), forgotten)?;
+        let growth = beginning + weight(assigns.clone(), &values);
+        self.begin(state);
+        put_all(state, assigns, values).inspect_err(|_| {
+            if was_null {
+                *state = Value::Null;
+            }
+        })?;
         Ok(growth)
     }
+}
+
+/// What assignments set. What is made of forgotten fields is null, where it cannot be made.
+fn worked_out<'s, 'm: 's>(
+    scope: &Scope<'s>,
+    assigns: impl Iterator<Item = &'m Assignment>,
+    forgotten: Option<&ForgottenFields>,
+) -> Result<Vec<New>, Unmade> {
+    let needs = |assign: &Assignment| forgotten.is_some_and(|lost| needs_forgotten(&assign.value, lost));
+    let each = assigns.map(|assign| match New::of(scope, assign) {
+        Err(EvalFailure::Over(error)) if scope.allowance().over() == Some(Over::Ended) => {
+            Err(Unmade::Ended(error))
+        }
+        Err(EvalFailure::Missing { .. } | EvalFailure::Wrong { .. }) if needs(assign) => {
+            Ok(New::Value(Value::Null))
+        }
+        other => other.map_err(|failure| Unmade::Fault(format!("{}: {failure}", assign.text))),
+    });
+    each.collect()
+}
+
+/// What they take.
+fn weight<'m>(assigns: impl Iterator<Item = &'m Assignment>, values: &[New]) -> u64 {
+    assigns.zip(values).map(|(assign, value)| value.weight(&assign.path)).sum::<usize>() as u64
+}
+
+/// Puts what assignments set in its places; on an error nothing is changed.
+fn put_all<'m>(
+    state: &mut Value,
+    assigns: impl Iterator<Item = &'m Assignment>,
+    values: Vec<New>,
+) -> Result<(), Unmade> {
+    let mut done = Vec::with_capacity(values.len());
+    for (assign, value) in assigns.zip(values) {
+        match value.put(state, &assign.path) {
+            Ok(before) => done.push((&assign.path, before)),
+            Err(why) => {
+                for (path, before) in done.into_iter().rev() {
+                    take_back(state, path, before);
+                }
+                return Err(Unmade::Fault(format!("{}: {why}", assign.text)));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Fold for ModelFold {
@@ -167,7 +262,7 @@ impl Fold for ModelFold {
     }
 
     fn touches(&self, event: &Record, own: bool) -> TouchedPaths {
-        match self.change(event.kind_bytes()) {
+        let mut touched = match self.change(event.kind_bytes()) {
             Some(FoldChange::Set(assigns)) => ModelFold::touched_by(assigns),
             Some(FoldChange::Ignore) => TouchedPaths::nothing(),
             Some(FoldChange::Delete) => TouchedPaths::All,
@@ -176,7 +271,11 @@ impl Fold for ModelFold {
                 Err(_) => TouchedPaths::All,
             },
             None => Plain.touches(event, own),
+        };
+        if event.forgotten().is_some() {
+            ModelFold::touch(&mut touched, &self.model.forgotten);
         }
+        touched
     }
 
     fn includes(&self) -> &[Include] {

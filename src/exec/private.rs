@@ -76,8 +76,8 @@ pub(super) fn explain(snapshot: &Snapshot, forget: &Forget) -> Result<Vec<String
         let bytes = stored.encoded(*position)?;
         let bytes = bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
         let record = Record::open(*position, &bytes)?;
-        let read = snapshot.event(*position)?;
-        let forgotten = read.and_then(|event| event.forgotten);
+        // By the names that it was appended with.
+        let forgotten = Record::open(*position, &snapshot.decrypted(*position, &bytes)?)?.forgotten();
         let mut own: Vec<PrivateField> = Vec::new();
         for part in EncryptedPart::all(*position, record.encrypted()) {
             let part = part?;
@@ -137,24 +137,23 @@ pub(super) fn forget(store: &Store, forget: &Forget, cancel: &Cancel) -> Result<
     store.check_forgettable()?;
     let _alone = store.forgetting();
     let Forget { subject, because, actor } = forget;
+    let mut event = said(subject, because.as_deref())?;
+    if let Some(actor) = actor {
+        event = event.by(actor);
+    }
+    let outcome = append(store, event)?;
+    store.forget_appended(&outcome, cancel)?;
+    Ok(rows(outcome))
+}
+
+/// The event that says that a subject is forgotten.
+pub(super) fn said(subject: &Entity, because: Option<&str>) -> Result<NewEvent> {
     let target = Entity::new(SUBJECT, &subject.to_string())?;
     let said = [("type", subject.kind().into()), ("id", subject.id().into())];
     let said = Object::from_iter(said.map(|(name, value): (&str, Value)| (name.to_owned(), value)));
     let mut data = Object::from_iter([("subject".to_owned(), Value::Object(said))]);
     if let Some(because) = because {
-        data.insert("because".to_owned(), because.as_str().into());
+        data.insert("because".to_owned(), because.into());
     }
-    let mut event = NewEvent::new(FORGOTTEN).on(&target).data(&Value::Object(data));
-    if let Some(actor) = actor {
-        event = event.by(actor);
-    }
-    let outcome = append(store, event)?;
-    let position = outcome.events.first().map(|(position, _)| *position).unwrap_or_default();
-    store.forget_rest(cancel).map_err(|error| {
-        Error::stopped(format!(
-            "{subject} is forgotten from {position} on: nobody reads its private values any more, but copies of them may still \
-             be in the file ({error}); say FORGET once more, or open the file again"
-        ))
-    })?;
-    Ok(rows(outcome))
+    Ok(NewEvent::new(FORGOTTEN).on(&target).data(&Value::Object(data)))
 }

@@ -41,8 +41,8 @@ pub(crate) fn check(snapshot: &Snapshot, definition: &str) -> Result<SchemaCheck
         let record = Record::open(position, &bytes)?;
         let found = match schema.has_upcast() && !is_defined {
             false => schema.check(record.data(), &limits)?,
-            true => match schema.upcast(record.data(), &limits) {
-                Ok(data) => schema.check(data.raw(), &limits)?,
+            true => match schema.upcast(record.data(), record.forgotten().as_ref(), &limits) {
+                Ok(made) => schema.check(made.data.raw(), &limits)?,
                 Err(Unmade::Ended(error)) => return Err(error),
                 Err(unmade) => unread(unmade),
             },
@@ -80,9 +80,13 @@ pub(super) fn check_upcast(snapshot: &Snapshot, definition: &str) -> Result<()> 
     for position in snapshot.list(Term::kind(&event_type)?, PositionRange::ALL, ScanDirection::Ascending) {
         let position = position?;
         let Some(bytes) = snapshot.read(|view| view.event(position))? else { continue };
-        if let Err(unmade) = schema.upcast(Record::open(position, &bytes)?.data(), &limits) {
+        let record = Record::open(position, &bytes)?;
+        let forgotten = record.forgotten();
+        if let Err(unmade) = schema.upcast(record.data(), forgotten.as_ref(), &limits) {
             let why = match unmade {
                 Unmade::Ended(error) => return Err(error),
+                // What it needs is forgotten: such an event is read as it was appended.
+                _ if forgotten.is_some() => continue,
                 Unmade::Over(error) => error.to_string(),
                 Unmade::Fault(why) => why,
             };

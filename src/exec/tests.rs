@@ -23,6 +23,7 @@ mod defined;
 mod facts;
 mod find;
 mod foreseen;
+mod forgotten;
 mod found_naively;
 mod functions;
 mod indexes;

@@ -4,15 +4,17 @@
 
 use std::sync::Arc;
 
-use super::dry_run;
-use super::eval::{Scope, VerbInput};
+use super::eval::{Scope, VerbInput, written};
+use super::{dry_run, private};
 use crate::entity::{Entity, EventType, NameText};
 use crate::error::{Result, shorten};
 use crate::event::NewEvent;
 use crate::plan;
 use crate::plan::expr::BoundExpr;
 use crate::plan::field::{ACTOR_STATE, Field, STATE};
-use crate::plan::verb::{BoundCondition, Emission, Requirement, VerbCase, VerbPlan};
+use crate::plan::verb::{
+    BoundCondition, Emission, ForgottenSubject, Oblivion, Requirement, VerbCase, VerbPlan,
+};
 use crate::store::verb::{CommitContext, PerformRequest, VerbHandler};
 use crate::value::{Object, Value};
 
@@ -40,6 +42,10 @@ impl VerbHandler for DefinedVerbHandler {
 
     fn types(&self) -> Vec<EventType> {
         self.verb.types().into_iter().cloned().collect()
+    }
+
+    fn forgets(&self) -> bool {
+        self.verb.forgets()
     }
 
     fn decide(&self, asked: &PerformRequest, moment: &mut dyn CommitContext) -> Result<Vec<NewEvent>> {
@@ -93,7 +99,14 @@ impl DefinedVerbHandler {
         deciding.require(&self.verb.requires, told)?;
         let case = deciding.choose(&self.verb.cases, told)?;
         deciding.require(&case.requires, told)?;
-        case.emits.iter().map(|emission| deciding.emit(emission)).collect()
+        let mut events = Vec::with_capacity(case.emits.len() + 1);
+        for emission in &case.emits {
+            events.push(deciding.emit(emission)?);
+        }
+        if let Some(oblivion) = &case.forgets {
+            events.push(deciding.forget(oblivion)?);
+        }
+        Ok(events)
     }
 
     /// Who may act.
@@ -218,6 +231,33 @@ impl<'v> Decision<'_, 'v> {
             Ok(_) => Ok(event),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// That somebody is forgotten, behind all that it makes.
+    fn forget(&self, oblivion: &'v Oblivion) -> Result<NewEvent> {
+        let fault =
+            |why: String| self.asked.refused(format!("{}: {why}", shorten(&oblivion.text)), None, Vec::new());
+        let subject = match &oblivion.subject {
+            ForgottenSubject::Target => self.asked.entity.clone(),
+            ForgottenSubject::Actor => match &self.asked.actor {
+                Some(actor) => actor.clone(),
+                None => return Err(fault("expected an actor, found nobody".to_owned())),
+            },
+            ForgottenSubject::Entity(owned) => dry_run::entity(self.scope, owned).map_err(fault)?,
+        };
+        let because = match &oblivion.because {
+            Some(because) => match written(self.scope, because) {
+                Ok(Value::Text(text)) => Some(text),
+                Ok(Value::Null) => None,
+                Ok(other) => {
+                    let found = format!("{} {}", other.kind(), other.glimpse());
+                    return Err(fault(format!("BECAUSE: expected a text, found {found}")));
+                }
+                Err(failure) => return Err(fault(format!("BECAUSE: {failure}"))),
+            },
+            None => None,
+        };
+        private::said(&subject, because.as_deref())
     }
 
     /// Whose history it joins.

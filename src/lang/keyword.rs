@@ -70,6 +70,7 @@ keywords! {
     Fields "FIELDS"
     Find "FIND"
     Forget "FORGET"
+    Forgotten "FORGOTTEN"
     From "FROM"
     Group "GROUP"
     Having "HAVING"
@@ -84,6 +85,7 @@ keywords! {
     Initial "INITIAL"
     Is "IS"
     Key "KEY"
+    Keys "KEYS"
     Kinds "KINDS"
     Last "LAST"
     Limit "LIMIT"
@@ -107,6 +109,7 @@ keywords! {
     Reaction "REACTION"
     Reactions "REACTIONS"
     Read "READ"
+    Rekey "REKEY"
     Replace "REPLACE"
     Replay "REPLAY"
     Require "REQUIRE"
@@ -149,6 +152,7 @@ keywords! {
     When "WHEN"
     Where "WHERE"
     With "WITH"
+    Without "WITHOUT"
 }
 
 /// More than the longest keyword has bytes.

@@ -1,9 +1,14 @@
 //! What the data of a type's events is to be, with its names looked up.
 
 use super::field::FieldStep;
+use super::forgotten::{carried, names};
 use super::model::Assignment;
 use super::verb::BoundCondition;
 use crate::entity::EventType;
+use crate::event::private::{FieldRoot, ForgottenFields, PrivateField};
+
+/// How many fields of an event are said to be forgotten, after an upcast; of more than these, it is the data as a whole.
+const MAX_FORGOTTEN: usize = 1024;
 
 /// `DEFINE EVENT`.
 #[derive(Debug, Clone)]
@@ -24,6 +29,38 @@ pub(crate) struct Upcast {
     /// Paths from the data on; the empty one is all of it.
     pub set: Vec<Assignment>,
     pub delete: Vec<Vec<FieldStep>>,
+}
+
+impl Upcast {
+    /// Which fields are forgotten in the next version: those that stay, and those that are made of them.
+    pub fn forgotten(&self, before: &ForgottenFields) -> Option<ForgottenFields> {
+        let made = self.set.iter().map(|assign| &assign.path).chain(&self.delete);
+        let made: Vec<PrivateField> = made
+            .filter(|path| path.iter().all(|step| matches!(step, FieldStep::Member(_))))
+            .map(|path| in_data(names(path)))
+            .collect();
+        let stays = |field: &&PrivateField| !made.iter().any(|path| path.holds(field));
+        let mut after: Vec<PrivateField> = before.fields().iter().filter(stays).cloned().collect();
+        let mut found = Vec::new();
+        for assign in &self.set {
+            carried(&names(&assign.path), &assign.value, before, &mut found);
+        }
+        for field in found.into_iter().map(in_data) {
+            if !after.iter().any(|known| known.holds(&field)) {
+                after.retain(|known| !field.holds(known));
+                after.push(field);
+            }
+        }
+        if after.len() > MAX_FORGOTTEN {
+            after.retain(|field| !field.is_in_data());
+            after.push(in_data(Vec::new()));
+        }
+        ForgottenFields::of(after)
+    }
+}
+
+fn in_data(names: Vec<String>) -> PrivateField {
+    PrivateField::new(FieldRoot::Data, names.iter().map(|name| &**name))
 }
 
 /// The members of an object, in the order they were said.

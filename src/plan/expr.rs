@@ -6,6 +6,7 @@ use super::field::{Field, Sort};
 use super::function::FunctionDef;
 use crate::allowance::Allowance;
 use crate::entity::Entity;
+use crate::event::private::PrivateField;
 use crate::lang::ast::{Comparison, Operator};
 use crate::pattern::{Pattern, TextPattern};
 use crate::time::Timestamp;
@@ -67,6 +68,8 @@ pub(crate) enum BoundExpr {
         items: Vec<BoundExpr>,
     },
     IsNull(Box<BoundExpr>),
+    /// Whether this field of the event, or one around or within it, is forgotten.
+    IsForgotten(PrivateField),
     /// Not of an aggregate: those are slots.
     Call {
         function: &'static FunctionDef,
@@ -241,9 +244,11 @@ impl BoundExpr {
     pub fn any(&self, is: &mut dyn FnMut(&BoundExpr) -> bool) -> bool {
         is(self)
             || match self {
-                BoundExpr::Constant(_) | BoundExpr::Now | BoundExpr::Field(_) | BoundExpr::Slot { .. } => {
-                    false
-                }
+                BoundExpr::Constant(_)
+                | BoundExpr::Now
+                | BoundExpr::Field(_)
+                | BoundExpr::IsForgotten(_)
+                | BoundExpr::Slot { .. } => false,
                 BoundExpr::Array(nodes)
                 | BoundExpr::Or(nodes)
                 | BoundExpr::And(nodes)

@@ -42,6 +42,8 @@ pub(crate) enum FunctionBody {
     Coalesce,
     /// Its pattern is compiled once.
     Regex,
+    /// Its argument is named, not looked at.
+    IsForgotten,
     /// From many events.
     Aggregate(AggregateKind),
 }
@@ -160,6 +162,14 @@ pub(crate) const FUNCTIONS: &[FunctionDef] = &[
         "a where the condition is true, b where it is false or null",
     ),
     special("coalesce", "a, …", (1, ANY), Like(0), FunctionBody::Coalesce, "the first that is not null"),
+    special(
+        "is_forgotten",
+        "field",
+        (1, 1),
+        Other,
+        FunctionBody::IsForgotten,
+        "whether this field of the event is forgotten (FORGET), or one around it or within it",
+    ),
     making("least", "a, …", (1, ANY), Like(0), least, "the least of them, nulls left out"),
     making("greatest", "a, …", (1, ANY), Like(0), greatest, "the greatest of them, nulls left out"),
     plain(

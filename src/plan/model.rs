@@ -21,6 +21,8 @@ pub(crate) struct BoundModel {
     pub rules: Vec<FoldRule>,
     /// What none of the rules is about; without it, as where nothing is defined.
     pub otherwise: Option<FoldChange>,
+    /// What stands in the places of what an event makes of its forgotten fields.
+    pub forgotten: Vec<Assignment>,
 }
 
 /// `ON happening change`.
@@ -83,6 +85,7 @@ impl BoundModel {
             includes: Vec::new(),
             rules: Vec::new(),
             otherwise: None,
+            forgotten: Vec::new(),
         }
     }
 }

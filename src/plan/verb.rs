@@ -29,6 +29,26 @@ pub(crate) struct VerbCase {
     pub requires: Vec<Requirement>,
     /// Never empty.
     pub emits: Vec<Emission>,
+    pub forgets: Option<Oblivion>,
+}
+
+/// `FORGET subject BECAUSE text`, within a verb.
+#[derive(Debug, Clone)]
+pub(crate) struct Oblivion {
+    /// The type of the event that says so.
+    pub kind: EventType,
+    pub subject: ForgottenSubject,
+    pub because: Option<BoundExpr>,
+    /// As it is written.
+    pub text: String,
+}
+
+/// Who is forgotten.
+#[derive(Debug, Clone)]
+pub(crate) enum ForgottenSubject {
+    Target,
+    Actor,
+    Entity(Owned),
 }
 
 /// `REQUIRE condition ELSE text`.
@@ -82,13 +102,21 @@ impl VerbPlan {
                 case.when.as_ref().is_some_and(BoundCondition::sees_actor)
                     || requires(&case.requires)
                     || case.emits.iter().any(Emission::sees_actor)
+                    || case.forgets.as_ref().is_some_and(Oblivion::sees_actor)
             })
+    }
+
+    /// Whether it may forget somebody.
+    pub fn forgets(&self) -> bool {
+        self.cases.iter().any(|case| case.forgets.is_some())
     }
 
     /// The types of the events that it makes, each once.
     pub fn types(&self) -> Vec<&EventType> {
-        let emissions = self.cases.iter().flat_map(|case| &case.emits);
-        emissions.map(|emission| &emission.kind).collect::<IndexSet<_>>().into_iter().collect()
+        let emitted = self.cases.iter().flat_map(|case| &case.emits).map(|emission| &emission.kind);
+        let forgets = self.cases.iter().filter_map(|case| case.forgets.as_ref());
+        let forgotten = forgets.map(|oblivion| &oblivion.kind);
+        emitted.chain(forgotten).collect::<IndexSet<_>>().into_iter().collect()
     }
 }
 
@@ -111,6 +139,16 @@ impl BoundCondition {
 
     fn sees_actor(&self) -> bool {
         sees_actor(&self.node)
+    }
+}
+
+impl Oblivion {
+    fn sees_actor(&self) -> bool {
+        let id = match &self.subject {
+            ForgottenSubject::Entity(owned) => Some(&owned.id),
+            ForgottenSubject::Target | ForgottenSubject::Actor => None,
+        };
+        id.into_iter().chain(&self.because).any(sees_actor)
     }
 }
 

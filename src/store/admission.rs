@@ -31,11 +31,12 @@ use super::kernel::Kernel;
 use super::memtable::{ListEnd, Memtables, Staged};
 use super::read_txn::{ReadTxn, find_own_id};
 use super::state::state_cache::CachedState;
+use super::verb::is_forgotten;
 use crate::entity::{Entity, Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::event::codec;
 use crate::event::private::KeyNumber;
-use crate::event::{EventId, KeyDigest};
+use crate::event::{EventId, KeyDigest, NewEvent};
 use crate::time::Timestamp;
 
 /// What a batch has staged so far.
@@ -400,7 +401,16 @@ impl Admission<'_> {
         let catalog = batch.catalog.clone();
         let rule = perform.rule(&catalog)?;
         let made = perform.decide(&*rule, &mut commit_context::AtCommit { admission: self, batch })?;
-        made.into_iter().map(|new| PreparedEvent::new(&self.kernel.options, new, false)).collect()
+        let forgets = |new: &NewEvent| rule.forgets() && is_forgotten(new);
+        if !batch.teller.is_trial() && made.iter().any(forgets) {
+            perform.check_may_forget()?;
+        }
+        made.into_iter()
+            .map(|new| {
+                let internal = forgets(&new);
+                PreparedEvent::new(&self.kernel.options, new, internal)
+            })
+            .collect()
     }
 
     /// How many events an entity has, staged ones too, and the last of them.

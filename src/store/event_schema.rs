@@ -7,6 +7,7 @@ use std::fmt;
 use crate::allowance::{Limits, Unmade};
 use crate::document::{Document, Raw};
 use crate::error::{MemberMismatch, Result, SchemaMismatch};
+use crate::event::private::ForgottenFields;
 use crate::position::Position;
 
 /// How much that does not fit is told of one event; the rest is counted.
@@ -29,8 +30,21 @@ pub(crate) trait EventSchema: Send + Sync + fmt::Debug {
     /// Whether it says how events of the version before are read.
     fn has_upcast(&self) -> bool;
 
-    /// What data of the version before is read as.
-    fn upcast(&self, data: Raw, limits: &Limits) -> Result<Document, Unmade>;
+    /// What data of the version before is read as. What it makes of forgotten fields is forgotten, and null where it cannot be made.
+    fn upcast(
+        &self,
+        data: Raw,
+        forgotten: Option<&ForgottenFields>,
+        limits: &Limits,
+    ) -> Result<UpcastData, Unmade>;
+}
+
+/// Data in the form of another version.
+#[derive(Debug, Clone)]
+pub(crate) struct UpcastData {
+    pub data: Document,
+    /// By the names of that version.
+    pub forgotten: Option<ForgottenFields>,
 }
 
 /// What of an event's data does not fit; nothing, where it fits.

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use super::catalog::Catalog;
+use super::event_schema::UpcastData;
 use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -57,13 +58,17 @@ fn upcast<'b>(
         return Ok(Cow::Borrowed(stored));
     };
     let record = Record::open(position, stored)?;
-    let data = match schema.upcast(position, record.data(), &Limits::default(), until) {
+    let forgotten = record.forgotten();
+    let made = match schema.upcast(position, record.data(), forgotten.as_ref(), &Limits::default(), until) {
         // What it needs may be forgotten. Then the event is read as it was appended, without that.
-        Err(Error::Upcast { .. }) if record.forgotten().is_some() => None,
-        data => data?,
+        Err(Error::Upcast { .. }) if forgotten.is_some() => None,
+        made => made?,
     };
-    Ok(match data {
-        Some(data) => Cow::Owned(record.with_data(data.as_bytes())),
+    Ok(match made {
+        Some(UpcastData { data, forgotten: after }) if forgotten.is_some() => {
+            Cow::Owned(record.with_forgotten(data.as_bytes(), after.as_ref()))
+        }
+        Some(made) => Cow::Owned(record.with_data(made.data.as_bytes())),
         None => Cow::Borrowed(stored),
     })
 }

@@ -13,7 +13,7 @@ use crate::allowance::Limits;
 use crate::document::Document;
 use crate::entity::{Entity, EventType, NameText};
 use crate::error::{Error, Refusal, Result};
-use crate::event::{Cause, Expect, NewEvent, Producer};
+use crate::event::{Cause, Expect, FORGOTTEN, NewEvent, Producer};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -31,6 +31,11 @@ pub(super) fn check_not_deciding(node: impl FnOnce() -> String) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Whether an event says that somebody is forgotten.
+pub(super) fn is_forgotten(event: &NewEvent) -> bool {
+    event.kind.as_ref().is_some_and(|kind| kind.as_str() == FORGOTTEN)
 }
 
 /// A decision under way on this thread.
@@ -91,6 +96,11 @@ pub(crate) trait VerbHandler: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Whether it may forget somebody: then it may make an event that says so.
+    fn forgets(&self) -> bool {
+        false
+    }
+
     /// The events that performing it makes: of a type and with data, on whichever entities. What is said beside them (on whose behalf,
     /// caused by what) is added.
     ///
@@ -141,6 +151,19 @@ pub(crate) struct PerformRequest {
     pub expect: Vec<Expect>,
     /// What it does, where that is said by the program, and not by the log.
     pub rule: Option<Arc<dyn VerbHandler>>,
+    pub may_forget: ForgetPermit,
+}
+
+/// Whether a verb may forget somebody as it is performed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum ForgetPermit {
+    /// Not what runs by itself: what is to be done then takes as long as the file is large.
+    #[default]
+    Refused,
+    /// It was not one that forgets as it was asked for.
+    Asked,
+    /// Whoever asks holds the lock for it, and does the rest.
+    Given,
 }
 
 impl PerformRequest {
@@ -157,6 +180,24 @@ impl PerformRequest {
             correlation: None,
             expect: Vec::new(),
             rule: None,
+            may_forget: ForgetPermit::default(),
+        }
+    }
+
+    /// Refuses to forget where that is not to be done.
+    pub fn check_may_forget(&self) -> Result<()> {
+        let verb = NameText(&self.verb);
+        match self.may_forget {
+            ForgetPermit::Given => Ok(()),
+            ForgetPermit::Asked => Err(Error::conflict(
+                format!("the verb {verb}"),
+                "what it was a moment ago",
+                "one that forgets somebody; perform it again",
+            )),
+            ForgetPermit::Refused => {
+                let why = "what runs by itself forgets nobody: somebody has to perform it, since it takes long and is for good";
+                Err(self.refused(why.to_owned(), None, Vec::new()))
+            }
         }
     }
 
@@ -203,7 +244,8 @@ impl PerformRequest {
             event.timestamp = self.timestamp;
             event.cause.clone_from(&self.cause);
             event.correlation.clone_from(&self.correlation);
-            if event.metadata.is_empty() {
+            // What says that somebody is forgotten has nothing that could be private.
+            if event.metadata.is_empty() && !is_forgotten(event) {
                 event.metadata = self.metadata.clone();
             }
         }

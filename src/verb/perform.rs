@@ -144,7 +144,7 @@ impl PerformBuilder<'_> {
             ..PerformRequest::new(&self.verb, self.target)
         };
         let group = AppendRequest { performs: vec![(0, perform)], key, ..AppendRequest::default() };
-        let AppendOutcome { events, repeated, .. } = store.append(group)?;
+        let AppendOutcome { events, repeated, .. } = store.perform(group)?;
         let decode = |(position, bytes)| codec::decode(position, bytes);
         Ok(PerformOutcome { events: events.into_iter().map(decode).collect::<Result<_>>()?, repeated })
     }

@@ -159,7 +159,7 @@ fn functions_give_what_they_promise() {
         check(name, arguments, expected);
     }
     let untried = FUNCTIONS.iter().filter(|function| {
-        !matches!(function.work, FunctionBody::Aggregate(_) | FunctionBody::Regex)
+        !matches!(function.work, FunctionBody::Aggregate(_) | FunctionBody::Regex | FunctionBody::IsForgotten)
             && TABLE.iter().all(|row| row.0 != function.name)
     });
     assert_eq!(untried.map(|function| function.name).collect::<Vec<_>>(), Vec::<&str>::new());

@@ -41,6 +41,8 @@ pub(crate) struct EntityDefinitionStmt {
     pub(crate) rules: Vec<RuleClause>,
     /// `ELSE`.
     pub(crate) otherwise: Option<ChangeClause>,
+    /// `FORGOTTEN SET`.
+    pub(crate) forgotten: Vec<AssignClause>,
 }
 
 /// `INCLUDE pattern BY tag`: events of others that join the fold.
@@ -89,7 +91,8 @@ pub(crate) struct VerbDefinitionStmt {
     pub(crate) requires: Vec<RequireClause>,
     /// Empty means the past participle of the name, where there are no cases.
     pub(crate) emits: Vec<VerbEmit>,
-    /// The first that holds wins. Where there is one, `emits` is empty.
+    pub(crate) forgets: Option<ForgetClause>,
+    /// The first that holds wins. Where there is one, `emits` is empty, and `forgets` none.
     pub(crate) cases: Vec<CaseClause>,
 }
 
@@ -100,6 +103,16 @@ pub(crate) struct CaseClause {
     pub(crate) requires: Vec<RequireClause>,
     /// Empty means the past participle of the verb's name.
     pub(crate) emits: Vec<VerbEmit>,
+    pub(crate) forgets: Option<ForgetClause>,
+}
+
+/// `FORGET subject BECAUSE text`, within a verb.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ForgetClause {
+    /// `target`, `actor`, or a kind with an id.
+    pub(crate) subject: Name,
+    pub(crate) id: Option<Expr>,
+    pub(crate) because: Option<Expr>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -4,16 +4,16 @@ use nom::Parser;
 use nom::combinator::cut;
 use nom::sequence::preceded;
 
-use super::cursor::{ParseResult, TokenCursor, keyword, list, once, optional, symbol};
+use super::cursor::{ParseResult, TokenCursor, keyword, list, once, once_list, optional, symbol};
 use super::event_schema::event_definition;
 use super::expr::{assign, expr, path};
 use super::name::{count, entity, happening, name, period, start, text};
 use super::read::query;
 use super::write::{acts, body, braced, facts};
 use crate::lang::ast::{
-    After, AssignClause, CaseClause, ChangeClause, DefinitionStmt, EntityDefinitionStmt, IncludeClause, Name,
-    PrivateDefinitionStmt, ReactionDefinitionStmt, RequireClause, RuleClause, TextExpr, VerbDefinitionStmt,
-    VerbEmit, WebhookDefinitionStmt,
+    After, AssignClause, CaseClause, ChangeClause, DefinitionStmt, EntityDefinitionStmt, ForgetClause,
+    IncludeClause, Name, PrivateDefinitionStmt, ReactionDefinitionStmt, RequireClause, RuleClause, TextExpr,
+    VerbDefinitionStmt, VerbEmit, WebhookDefinitionStmt,
 };
 use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
@@ -79,6 +79,7 @@ fn entity_definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
         includes: Vec::new(),
         rules: Vec::new(),
         otherwise: None,
+        forgotten: Vec::new(),
     };
     loop {
         c = if c.sees(K::On) {
@@ -87,6 +88,8 @@ fn entity_definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
             rest
         } else if c.sees(K::Else) {
             once(&mut entity.otherwise, c, change)?
+        } else if c.sees(K::Forgotten) {
+            once_list(&mut entity.forgotten, c, preceded(keyword(K::Set), assigns))?
         } else if c.sees(K::Initial) {
             once(&mut entity.initial, c, braced)?
         } else if c.sees(K::Include) {
@@ -106,8 +109,7 @@ fn entity_definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
 
 fn change(c: TokenCursor<'_>) -> ParseResult<'_, ChangeClause> {
     if c.sees(K::Set) {
-        let assign = assign.map(|(path, value)| AssignClause { path, value });
-        return list(assign).map(ChangeClause::Set).parse(c.next());
+        return assigns.map(ChangeClause::Set).parse(c.next());
     }
     for (word, change) in [
         (K::Merge, ChangeClause::Merge),
@@ -121,6 +123,10 @@ fn change(c: TokenCursor<'_>) -> ParseResult<'_, ChangeClause> {
     c.missing()
 }
 
+fn assigns(c: TokenCursor<'_>) -> ParseResult<'_, Vec<AssignClause>> {
+    list(assign.map(|(path, value)| AssignClause { path, value })).parse(c)
+}
+
 fn verb(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
     let kinds = list(name(TokenClass::Kind));
     let (c, (name_of, kind, actors)) =
@@ -128,16 +134,19 @@ fn verb(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
             .parse(c)?;
     let (c, requires) = requires(c)?;
     let (c, emits) = verb_emits(c)?;
-    let (c, cases) = if emits.is_empty() { cases(c)? } else { (c, Vec::new()) };
+    let (c, forgets) = forgets(c)?;
+    let (c, cases) = if emits.is_empty() && forgets.is_none() { cases(c)? } else { (c, Vec::new()) };
     let actors: Vec<Name> = actors.unwrap_or_default();
-    Ok((c, DefinitionStmt::Verb(VerbDefinitionStmt { name: name_of, kind, actors, requires, emits, cases })))
+    let verb = VerbDefinitionStmt { name: name_of, kind, actors, requires, emits, forgets, cases };
+    Ok((c, DefinitionStmt::Verb(verb)))
 }
 
 fn cases(mut c: TokenCursor<'_>) -> ParseResult<'_, Vec<CaseClause>> {
     let mut cases = Vec::new();
     while c.sees(K::When) {
-        let (rest, (condition, requires, emits)) = (expr, requires, verb_emits).parse(c.next())?;
-        cases.push(CaseClause { condition, requires, emits });
+        let (rest, (condition, requires, emits, forgets)) =
+            (expr, requires, verb_emits, forgets).parse(c.next())?;
+        cases.push(CaseClause { condition, requires, emits, forgets });
         c = rest;
     }
     Ok((c, cases))
@@ -163,6 +172,19 @@ fn verb_emits(mut c: TokenCursor<'_>) -> ParseResult<'_, Vec<VerbEmit>> {
         c = rest;
     }
     Ok((c, emits))
+}
+
+fn forgets(c: TokenCursor<'_>) -> ParseResult<'_, Option<ForgetClause>> {
+    if !c.sees(K::Forget) {
+        return Ok((c, None));
+    }
+    let (rest, subject) = name(TokenClass::Subject).parse(c.next())?;
+    let (rest, id) = match rest.sees_symbol(Symbol::LeftParen) {
+        true => (expr, cut(symbol(Symbol::RightParen))).map(|(id, _)| Some(id)).parse(rest.next())?,
+        false => (rest, None),
+    };
+    let (rest, because) = optional(K::Because, expr).parse(rest)?;
+    Ok((rest, Some(ForgetClause { subject, id, because })))
 }
 
 fn reaction(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {

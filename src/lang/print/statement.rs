@@ -316,7 +316,8 @@ impl Display for EntityDefinitionStmt {
         for rule in &self.rules {
             write!(f, " ON {} {}", rule.on, rule.change)?;
         }
-        optional(f, "ELSE", self.otherwise.as_ref())
+        optional(f, "ELSE", self.otherwise.as_ref())?;
+        listed(f, "FORGOTTEN SET", &self.forgotten)
     }
 }
 
@@ -343,10 +344,12 @@ impl Display for VerbDefinitionStmt {
         listed(f, "BY", &self.actors)?;
         each(f, &self.requires)?;
         each(f, &self.emits)?;
+        each(f, self.forgets.as_slice())?;
         for case in &self.cases {
             write!(f, " WHEN {}", case.condition)?;
             each(f, &case.requires)?;
             each(f, &case.emits)?;
+            each(f, case.forgets.as_slice())?;
         }
         Ok(())
     }
@@ -360,6 +363,16 @@ impl Display for RequireClause {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "REQUIRE {}", self.condition)?;
         optional(f, "ELSE", self.otherwise.as_ref())
+    }
+}
+
+impl Display for ForgetClause {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "FORGET {}", self.subject)?;
+        if let Some(id) = &self.id {
+            write!(f, " ({id})")?;
+        }
+        optional(f, "BECAUSE", self.because.as_ref())
     }
 }
 
@@ -396,14 +409,17 @@ impl Display for Admin {
         match self {
             Admin::Retry { kind, name, position } => follower("RETRY", kind, name, *position),
             Admin::Skip { kind, name, position } => follower("SKIP", kind, name, *position),
-            Admin::Backup { to, mode } => {
+            Admin::Backup { to, mode, without_keys, key } => {
                 write!(f, "BACKUP TO {to}")?;
                 f.write_str(match mode {
                     BackupClause::New => "",
                     BackupClause::Increment => " INCREMENT",
                     BackupClause::Replace => " REPLACE",
-                })
+                })?;
+                f.write_str(if *without_keys { " WITHOUT KEYS" } else { "" })?;
+                optional(f, "KEY", key.as_ref())
             }
+            Admin::Rekey { key } => write!(f, "REKEY {key}"),
             Admin::Verify { against } => {
                 f.write_str("VERIFY")?;
                 let Some((hash, position)) = against else { return Ok(()) };

@@ -24,6 +24,7 @@ impl Binder<'_> {
         match (function.work, arguments) {
             (FunctionBody::Aggregate(_), _) => self.aggregate(function, arguments, span, names),
             (FunctionBody::Regex, [subject, pattern]) => self.regex(subject, pattern, names),
+            (FunctionBody::IsForgotten, [field]) => self.is_forgotten(field, span, names),
             _ => {
                 let nodes = self.arguments(function, arguments, names)?;
                 self.worked_out(function, nodes, span, names)

@@ -155,8 +155,11 @@ impl Binder<'_> {
 
     /// It is worked out of an event's data, before or after the event has a place in the log.
     fn check_is_of_data(&self, node: &BoundExpr, span: Span, clause: &str) -> Result<()> {
-        let is_other =
-            |part: &BoundExpr| matches!(part, BoundExpr::Field(field) if !matches!(field, Field::Data(_)));
+        let is_other = |part: &BoundExpr| match part {
+            BoundExpr::Field(field) => !matches!(field, Field::Data(_)),
+            BoundExpr::IsForgotten(_) => true,
+            _ => false,
+        };
         match node.any(&mut |part| is_other(part)) {
             true => {
                 Err(self.fault(span, format!("{clause} is of the data of the event alone, as in data.total")))

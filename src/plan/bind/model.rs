@@ -66,7 +66,7 @@ impl Binder<'_> {
                 assigns.iter_mut().try_for_each(|assign| self.put_values(&mut assign.value))?;
             }
         }
-        Ok(())
+        entity.forgotten.iter_mut().try_for_each(|assign| self.put_values(&mut assign.value))
     }
 
     pub(super) fn model(&self, entity: &EntityDefinitionStmt) -> Result<BoundModel> {
@@ -102,6 +102,7 @@ impl Binder<'_> {
             }
             model.otherwise = Some(self.change(otherwise)?);
         }
+        model.forgotten = self.assignments(&entity.forgotten, "FORGOTTEN SET")?;
         Ok(model)
     }
 
@@ -177,6 +178,12 @@ impl Binder<'_> {
             ast::ChangeClause::Delete => return Ok(FoldChange::Delete),
             ast::ChangeClause::Set(assigns) => assigns,
         };
+        let mut set = self.assignments(assigns, "SET")?;
+        Assignment::tell_alone(&mut set);
+        Ok(FoldChange::Set(set))
+    }
+
+    fn assignments(&self, assigns: &[ast::AssignClause], clause: &str) -> Result<Vec<Assignment>> {
         let mut set: Vec<Assignment> = Vec::with_capacity(assigns.len());
         let mut paths = HashSet::new();
         for assign in assigns {
@@ -188,12 +195,11 @@ impl Binder<'_> {
             let mut value = assign.value.clone();
             // What a parameter stood for, as the definition has it.
             self.put_values(&mut value)?;
-            let text = shorten(&format!("SET {} = {value}", assign.path)).to_owned();
+            let text = shorten(&format!("{clause} {} = {value}", assign.path)).to_owned();
             let bound = self.expr(&assign.value, NameScope::Fold)?;
             set.push(Assignment { path, value: bound, text, alone: false });
         }
-        Assignment::tell_alone(&mut set);
-        Ok(FoldChange::Set(set))
+        Ok(set)
     }
 
     /// The left side: a path in the state.

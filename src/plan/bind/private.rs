@@ -1,12 +1,16 @@
 //! Binding of `DEFINE PRIVATE` and `FORGET`.
 
 use super::Binder;
+use super::expr::NameScope;
 use super::reaction::alone;
 use crate::entity::NameText;
 use crate::error::{Error, Result, shorten};
 use crate::event::private::{FieldRoot, MAX_FIELDS, MAX_NAMES, PrivateField, SubjectPath};
 use crate::lang;
-use crate::lang::ast::{DefinitionStmt, ForgetStmt, Path, PrivateDefinitionStmt, StepExpr, Stmt};
+use crate::lang::ast::{
+    DefinitionStmt, Expr, ExprKind, ForgetStmt, Path, PrivateDefinitionStmt, Span, StepExpr, Stmt,
+};
+use crate::plan::expr::BoundExpr;
 use crate::plan::write::{Define, Defined, Forget, WritePlan};
 use crate::store::catalog::PrivateFields;
 
@@ -71,6 +75,51 @@ impl Binder<'_> {
 
     /// A member of `data` or `metadata`.
     fn private_field(&self, path: &Path) -> Result<PrivateField> {
+        let field = self.field_of_event(path)?;
+        match field.names().count() {
+            0 => {
+                let root = &path.first.text;
+                let message =
+                    format!("{root} as a whole is not private: name its members, like {root}.email");
+                Err(self.fault(path.span, message))
+            }
+            MAX_NAMES.. => Err(self.fault(path.span, format!("at most {MAX_NAMES} names lead to a field"))),
+            _ => Ok(field),
+        }
+    }
+
+    /// `is_forgotten(data.email)`.
+    pub(super) fn is_forgotten(&self, field: &Expr, span: Span, names: NameScope) -> Result<BoundExpr> {
+        let of_events = "is_forgotten is of a field of an event";
+        let state = "SET gone = is_forgotten(data.email) in DEFINE ENTITY has the state say it";
+        let why = match names {
+            NameScope::Event | NameScope::Inside | NameScope::Fold | NameScope::Reaction => None,
+            NameScope::Frame(frame) if !frame.found => None,
+            NameScope::Frame(_) | NameScope::Found | NameScope::InsideFound | NameScope::State => {
+                Some(format!("{of_events}, and an entity is what events made: {state}"))
+            }
+            NameScope::Columns(_) => Some(format!(
+                "{of_events}, and a view has columns: SELECT is_forgotten(data.email) AS gone in its definition makes \
+                 it one"
+            )),
+            NameScope::Verb => Some(format!("{of_events}, and what a verb is asked is none yet: {state}")),
+            NameScope::Schedule | NameScope::None => Some(format!("{of_events}, and there is none here")),
+        };
+        if let Some(why) = why {
+            return Err(self.fault(span, why));
+        }
+        let ExprKind::Field(path) = &field.kind else {
+            let message = format!("{of_events}: expected its name, like data.email");
+            return Err(self.fault(field.span, message));
+        };
+        if let NameScope::Frame(frame) = names {
+            frame.met(path.to_string(), path.span);
+        }
+        Ok(BoundExpr::IsForgotten(self.field_of_event(path)?))
+    }
+
+    /// `data` or `metadata`, or what is within.
+    fn field_of_event(&self, path: &Path) -> Result<PrivateField> {
         let of = match path.first.text.as_str() {
             "data" => FieldRoot::Data,
             "metadata" => FieldRoot::Metadata,
@@ -98,16 +147,7 @@ impl Binder<'_> {
                 }
             }
         }
-        match names.len() {
-            0 => {
-                let root = of.word();
-                let message =
-                    format!("{root} as a whole is not private: name its members, like {root}.email");
-                Err(self.fault(path.span, message))
-            }
-            MAX_NAMES.. => Err(self.fault(path.span, format!("at most {MAX_NAMES} names lead to a field"))),
-            _ => Ok(PrivateField::new(of, names.iter().map(|name| &**name))),
-        }
+        Ok(PrivateField::new(of, names.iter().map(|name| &**name)))
     }
 
     /// `FORGET`.

@@ -392,6 +392,15 @@ impl Binder<'_> {
         for act in acts {
             if let ast::ActStmt::Perform(perform) = act {
                 self.check_verb(perform)?;
+                let verb = self.names()?.catalog().verb(&perform.verb.text);
+                if verb.is_some_and(|verb| verb.rule().is_ok_and(|rule| rule.forgets())) {
+                    let message = format!(
+                        "{} forgets somebody, which is for good and takes long: what runs by itself does not, somebody has to \
+                         PERFORM it",
+                        perform.verb
+                    );
+                    return Err(self.fault(perform.verb.span, message));
+                }
             }
         }
         Ok(())

@@ -6,13 +6,17 @@ use super::expr::NameScope;
 use super::{BindInput, Binder};
 use crate::entity::EventType;
 use crate::error::{Error, Result, shorten};
+use crate::event::FORGOTTEN;
 use crate::lang;
 use crate::lang::ast::{
-    self, DefinitionStmt, EventClauses, Expr, Happening, Stmt, TextExpr, VerbDefinitionStmt, VerbEmit,
+    self, DefinitionStmt, EntityRef, EventClauses, Expr, ForgetClause, Happening, IdExpr, Stmt, TextExpr,
+    VerbDefinitionStmt, VerbEmit,
 };
 use crate::plan::parameters::Parameters;
 use crate::plan::past_tense::participle;
-use crate::plan::verb::{BoundCondition, Emission, Requirement, VerbCase, VerbPlan};
+use crate::plan::verb::{
+    BoundCondition, Emission, ForgottenSubject, Oblivion, Requirement, VerbCase, VerbPlan,
+};
 use crate::plan::write::{Define, Defined};
 use crate::time::Timestamp;
 
@@ -93,10 +97,17 @@ impl Binder<'_> {
     /// Puts the values of parameters where they stand.
     fn put_verb_values(&self, verb: &mut VerbDefinitionStmt) -> Result<()> {
         self.put_part_values(&mut verb.requires, &mut verb.emits)?;
+        self.put_forget_values(verb.forgets.as_mut())?;
         verb.cases.iter_mut().try_for_each(|case| {
             self.put_values(&mut case.condition)?;
-            self.put_part_values(&mut case.requires, &mut case.emits)
+            self.put_part_values(&mut case.requires, &mut case.emits)?;
+            self.put_forget_values(case.forgets.as_mut())
         })
+    }
+
+    fn put_forget_values(&self, forgets: Option<&mut ForgetClause>) -> Result<()> {
+        let Some(ForgetClause { id, because, .. }) = forgets else { return Ok(()) };
+        id.iter_mut().chain(because).try_for_each(|expr| self.put_values(expr))
     }
 
     fn put_part_values(&self, requires: &mut [ast::RequireClause], emits: &mut [VerbEmit]) -> Result<()> {
@@ -130,7 +141,8 @@ impl Binder<'_> {
         let cases = match verb.cases.as_slice() {
             [] => {
                 let emits = self.emissions(verb, &verb.emits)?;
-                vec![VerbCase { when: None, requires: Vec::new(), emits }]
+                let forgets = verb.forgets.as_ref().map(|forgets| self.forgets(forgets)).transpose()?;
+                vec![VerbCase { when: None, requires: Vec::new(), emits, forgets }]
             }
             some => self.cases(verb, some)?,
         };
@@ -159,7 +171,8 @@ impl Binder<'_> {
                 return Err(self.fault(case.condition.span, message));
             }
             let (requires, emits) = (self.requires(&case.requires)?, self.emissions(verb, &case.emits)?);
-            bound.push(VerbCase { when: Some(when), requires, emits });
+            let forgets = case.forgets.as_ref().map(|forgets| self.forgets(forgets)).transpose()?;
+            bound.push(VerbCase { when: Some(when), requires, emits, forgets });
         }
         Ok(bound)
     }
@@ -200,6 +213,32 @@ impl Binder<'_> {
             return Ok(vec![self.emission(verb, &self.named_after(verb)?)?]);
         }
         emits.iter().map(|emit| self.emission(verb, emit)).collect()
+    }
+
+    /// Who is forgotten.
+    fn forgets(&self, forgets: &ForgetClause) -> Result<Oblivion> {
+        let ForgetClause { subject, id, because } = forgets;
+        let of = match (id, subject.text.as_str()) {
+            (None, "target") => ForgottenSubject::Target,
+            (None, "actor") => ForgottenSubject::Actor,
+            (Some(id), _) => {
+                let id = IdExpr::Expr(Box::new(id.clone()));
+                let owner = EntityRef { kind: subject.clone(), id, span: subject.span };
+                ForgottenSubject::Entity(self.owned(&owner, NameScope::Verb, "FORGET")?)
+            }
+            (None, kind) => {
+                let kind = crate::entity::NameText(kind);
+                let message = format!(
+                    "FORGET in a verb says whom: target, actor, or a kind and an id, like {kind} (state.customer)"
+                );
+                return Err(self.fault(subject.span, message));
+            }
+        };
+        let bound = because.as_ref().map(|because| self.expr(because, NameScope::Verb)).transpose()?;
+        let mut said = forgets.clone();
+        self.put_forget_values(Some(&mut said))?;
+        let kind = EventType::new(FORGOTTEN)?;
+        Ok(Oblivion { kind, subject: of, because: bound, text: said.to_string() })
     }
 
     /// The past participle of a verb.

@@ -5,9 +5,10 @@ use bygone::{Row, Value};
 use super::grid::Cell;
 
 /// What the parts of the definition of an entity begin with.
-const PARTS: [&str; 6] = [" NAMESPACE ", " INITIAL ", " SNAPSHOT EVERY ", " INCLUDE ", " ON ", " ELSE "];
+const PARTS: [&str; 7] =
+    [" NAMESPACE ", " INITIAL ", " SNAPSHOT EVERY ", " INCLUDE ", " ON ", " ELSE ", " FORGOTTEN "];
 /// And those of the definition of a verb.
-const PARTS_OF_VERB: [&str; 3] = [" REQUIRE ", " WHEN ", " EMIT "];
+const PARTS_OF_VERB: [&str; 4] = [" REQUIRE ", " WHEN ", " EMIT ", " FORGET "];
 
 /// The lines of a row that is a definition, and the line below them; none of any other row.
 pub(super) fn told(row: &Row) -> Option<(Vec<String>, String)> {

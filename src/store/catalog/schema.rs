@@ -9,10 +9,11 @@ use super::definition::SchemaDefinition;
 use super::definition_set::DefinitionEntry;
 use super::{Understood, not_understood};
 use crate::allowance::{Limits, Unmade};
-use crate::document::{Document, Raw};
+use crate::document::Raw;
 use crate::entity::Position;
 use crate::error::{Error, Result, SchemaMismatch};
-use crate::store::event_schema::{EventSchema, Mismatches};
+use crate::event::private::ForgottenFields;
+use crate::store::event_schema::{EventSchema, Mismatches, UpcastData};
 
 /// How often the schema of a type is defined anew, at most, until it is dropped.
 pub(crate) const MAX_VERSIONS: usize = 1000;
@@ -79,15 +80,19 @@ impl CatalogSchema {
         &self,
         position: Position,
         data: Raw,
+        forgotten: Option<&ForgottenFields>,
         limits: &Limits,
         until: Position,
-    ) -> Result<Option<Document>> {
-        let mut made: Option<Document> = None;
+    ) -> Result<Option<UpcastData>> {
+        let mut made: Option<UpcastData> = None;
         let since = self.versions().filter(|version| position < version.position && version.position < until);
         for version in since.filter(|version| version.has_upcast()) {
             let Ok(schema) = &version.schema else { continue };
-            let before = made.as_ref().map_or(data, Document::raw);
-            let after = schema.upcast(before, limits).map_err(|unmade| match unmade {
+            let (data, forgotten) = match &made {
+                Some(made) => (made.data.raw(), made.forgotten.as_ref()),
+                None => (data, forgotten),
+            };
+            let after = schema.upcast(data, forgotten, limits).map_err(|unmade| match unmade {
                 Unmade::Ended(error) => error,
                 Unmade::Fault(why) => self.not_upcast(position, version, why),
                 Unmade::Over(why) => self.not_upcast(position, version, why.to_string()),
