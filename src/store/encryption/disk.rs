@@ -181,8 +181,12 @@ impl EncryptedDisk {
     fn made(&self, path: &Path, under: Arc<dyn File>) -> io::Result<Arc<dyn File>> {
         let file = self.file(under);
         if let Err(error) = file.begin() {
-            // Nobody has it yet.
-            let _ = self.under.remove(path);
+            // Nobody has it yet; what has its name by now is not to go.
+            if let (Ok(named), Ok(own)) = (self.under.identity(path), file.under.identity())
+                && named == own
+            {
+                let _ = self.under.remove(path);
+            }
             return Err(error);
         }
         Ok(Arc::new(file))
