@@ -5,6 +5,7 @@ mod clocks;
 mod compact;
 mod crash;
 mod faults;
+mod forgetting;
 mod kill;
 mod load;
 mod outcomes;
