@@ -189,9 +189,11 @@ pub mod maintain {
     pub use crate::exec::schema_check::SchemaCheck;
     #[cfg(feature = "signing")]
     pub use crate::signing::{HeadKey, HeadPublicKey, LogHead};
+    #[cfg(feature = "encryption")]
+    pub use crate::store::EncryptionKey;
     pub use crate::store::{
-        Backup, BackupMode, ChainHash, Compaction, Durability, Proof, Recovery, Report, Rescue, TreeHash,
-        Verification,
+        Backup, BackupMode, BackupOptions, ChainHash, Compaction, Durability, Proof, Recovery, Report,
+        Rescue, TreeHash, Verification,
     };
     pub use crate::telemetry::metrics::{Metric, MetricKind, MetricSample, MetricValue, Metrics};
     pub use crate::time::Clock;

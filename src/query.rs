@@ -206,6 +206,7 @@ fn kind_of(statement: &lang::ast::Stmt) -> StatementKind {
         Stmt::Admin(Admin::Prove { .. }) => Kind::Prove,
         Stmt::Admin(Admin::SignHead { .. }) => Kind::Sign,
         Stmt::Admin(Admin::Compact) => Kind::Compact,
+        Stmt::Admin(Admin::Rekey { .. }) => Kind::Rekey,
         Stmt::Admin(Admin::Checkpoint) => Kind::Checkpoint,
         Stmt::Admin(Admin::Retry { .. }) => Kind::Retry,
         Stmt::Admin(Admin::Skip { .. }) => Kind::Skip,

@@ -91,6 +91,7 @@ pub fn main() -> Exit {
 
 fn run(cli: Cli, terminal: Terminal, speech: Reporter, signals: &Signals) -> Result<(), CommandFailure> {
     let format = cli.format(&terminal);
+    cli::given("--key", cli.opening.key.as_ref())?;
     match cli.command {
         Some(CliCommand::Run(live)) => run::run(&live, &cli.opening, format, terminal, speech, signals),
         Some(CliCommand::Watch(watch)) => watch::watch(&watch, &cli.opening, speech, signals),

@@ -31,6 +31,7 @@ mod cursor_moves;
 pub(crate) mod cursor_writer;
 pub mod disk;
 mod durability;
+pub(crate) mod encryption;
 pub(crate) mod event_schema;
 mod failures;
 pub(crate) mod fault_injection;
@@ -79,6 +80,8 @@ use std::time::Duration;
 
 pub use chain::ChainHash;
 pub use durability::Durability;
+#[cfg(feature = "encryption")]
+pub use encryption::EncryptionKey;
 #[cfg(test)]
 pub(crate) use fault_injection::FaultInjection;
 pub use options::Options;
@@ -98,7 +101,7 @@ use append_request::{AppendOutcome, AppendRequest, Prepared};
 use apply::Applied;
 use background::Background;
 use backup::BackupRequest;
-pub use backup::{Backup, BackupMode};
+pub use backup::{Backup, BackupMode, BackupOptions};
 use catalog::Index;
 use checkpoint::Checkpointer;
 use commit::Commits;
@@ -165,6 +168,7 @@ impl Store {
         options.check()?;
         let disk = options.disk_to_use();
         let path = disk.canonical(path).map_err(|e| Error::unopenable(path, e, "check the path"))?;
+        options.check_key(&path)?;
         let (lock, tables) = name::open_locked(&disk, &path, options.read_only, options.cache)?;
         let Recovered { meta, catalog, recovery, lost } = recover::recover(&disk, &path, &tables, &options)?;
         if !options.read_only {
@@ -360,6 +364,30 @@ impl Store {
             open.locks.push(lock);
         }
         Ok(compaction)
+    }
+
+    /// Gives the database another key: its file and its journals.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] where it is only read; [`Error::Unopenable`] where it is not encrypted; [`Error::Io`] of the disk: it opens with the
+    /// key it had, and may open with the new one too.
+    #[cfg(feature = "encryption")]
+    pub fn rekey(&self, new: &EncryptionKey) -> Result<()> {
+        self.check_open()?;
+        let Shared { kernel, commits, .. } = &*self.shared;
+        if kernel.options.read_only {
+            return Err(Error::stopped("the database was opened for reading only"));
+        }
+        let (disk, Some(key)) = (kernel.options.disk_under(), &kernel.options.file_key()) else {
+            let advice = "BACKUP TO 'file' KEY 'env:NAME' makes an encrypted copy of it";
+            return Err(Error::unopenable(&kernel.path, "it is not encrypted", advice));
+        };
+        // Nobody makes or removes a journal meanwhile, nor puts another file in the place of this one.
+        let _committer = locked(&commits.committer);
+        let paths =
+            [kernel.path.clone()].into_iter().chain(journal::Side::BOTH.map(|side| side.path(&kernel.path)));
+        let changing = |e| Error::io(format!("changing the key of {}", kernel.path.display()), e);
+        disk::encrypted::rekey(&*disk, &paths.collect::<Vec<_>>(), key, new).map_err(changing)
     }
 
     /// Refuses where the database is closed, or a verb decides that would wait for itself.

@@ -795,7 +795,7 @@ fn the_last_year_is_kept_found_and_carried_like_any_other() {
 }
 
 #[test]
-#[cfg(feature = "private")]
+#[cfg(feature = "encryption")]
 fn what_is_forgotten_is_named_in_each_form_and_passed_over_as_it_comes_back() {
     use bygone::maintain::{EventFormat, ExportOptions};
     let db = tiny();
@@ -845,7 +845,7 @@ fn what_is_forgotten_is_named_in_each_form_and_passed_over_as_it_comes_back() {
 }
 
 #[test]
-#[cfg(feature = "private")]
+#[cfg(feature = "encryption")]
 fn an_export_has_what_is_stored_whatever_it_is_read_as() {
     use bygone::maintain::ExportOptions;
     let define = |db: &Db| {

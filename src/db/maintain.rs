@@ -12,12 +12,16 @@ use crate::error::Result;
 use crate::exec::{self, Compiler};
 #[cfg(feature = "signing")]
 use crate::signing::LogHead;
+#[cfg(feature = "encryption")]
+use crate::store::EncryptionKey;
 use crate::store::backup::BackupRequest;
 use crate::store::proof::{self, Proof, TreeHash};
 use crate::store::rescue::{RescueRequest, rescue};
 use crate::store::snapshot::Snapshot;
 use crate::store::verify::{self, Verification};
-use crate::store::{Backup, BackupMode, ChainHash, Compaction, Options, Recovery, Rescue, Store};
+use crate::store::{
+    Backup, BackupMode, BackupOptions, ChainHash, Compaction, Options, Recovery, Rescue, Store,
+};
 use crate::telemetry::metrics::Metrics;
 
 impl Options {
@@ -192,11 +196,11 @@ impl Db {
     pub fn backup_with(
         &self,
         to: impl AsRef<Path>,
-        mode: BackupMode,
+        options: impl Into<BackupOptions>,
         progress: &mut dyn FnMut(&Backup),
     ) -> Result<Backup> {
-        let cancel = self.cancel();
-        self.store.back_up(BackupRequest { to: to.as_ref(), mode, cancel: &cancel, progress })
+        let (options, cancel) = (options.into(), self.cancel());
+        self.store.back_up(BackupRequest { to: to.as_ref(), options: &options, cancel: &cancel, progress })
     }
 
     /// Writes the file anew, in the order of keys, and puts it in the place of the first: what was freed is given back to the disk. Reads go on;
@@ -215,6 +219,31 @@ impl Db {
     /// [`Error::Unopenable`] where the file has several names, [`Error::Corrupt`] where it is damaged. It is then as it was.
     pub fn compact(&self) -> Result<Compaction> {
         self.store.compact(&self.cancel())
+    }
+
+    /// Gives an encrypted database another key, at once: what is encrypted with its key is the key of its bytes. Whoever had the old one, and the
+    /// file as it was then, still reads that.
+    ///
+    /// ```
+    /// use bygone::Options;
+    /// use bygone::maintain::EncryptionKey;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("shop.bygone");
+    /// let [old, new]: [EncryptionKey; 2] = ["8f1d".repeat(16).parse()?, "03a7".repeat(16).parse()?];
+    /// let db = Options::new().key(old.clone()).create(&path)?;
+    /// db.rekey(&new)?;
+    /// db.close()?;
+    /// assert!(Options::new().key(old).open(&path).is_err());
+    /// Options::new().key(new).open(&path)?.close()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] where it is only read; [`Error::Unopenable`] where it is not encrypted; [`Error::Io`] of the disk: it opens with the
+    /// key it had, and may open with the new one too.
+    #[cfg(feature = "encryption")]
+    pub fn rekey(&self, new: &EncryptionKey) -> Result<()> {
+        self.store.rekey(new)
     }
 
     /// What the database tells of itself now: counts since it was opened, times, sizes and lags. It costs a few reads, and nobody waits

@@ -4,6 +4,8 @@ mod backup;
 mod clocks;
 mod compact;
 mod crash;
+#[cfg(feature = "encryption")]
+mod encryption;
 mod faults;
 mod forgetting;
 mod kill;

@@ -153,14 +153,7 @@ pub(crate) fn log_of(snapshot: &Snapshot, as_of: Option<Position>) -> Result<Sna
 /// `SIGN HEAD`: what the hashes of the log are, signed.
 #[cfg(feature = "signing")]
 pub(super) fn signed_head(snapshot: &Snapshot, secret: &Secret) -> Result<Row> {
-    let name = secret.variable();
-    let key = match std::env::var(name) {
-        Ok(key) => key.parse::<HeadKey>()?,
-        Err(_) => {
-            let expected = format!("a key in the variable {name} of the environment (openssl rand -hex 32)");
-            return Err(Error::invalid("SIGN HEAD", expected, "none"));
-        }
-    };
+    let key: HeadKey = secret.read("SIGN HEAD")?;
     let head = sign(snapshot)?;
     Ok(fields([
         ("position", head.position.0.into()),

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::event::id::IdSource;
 use crate::event::{EventId, NewEvent, codec};
 use crate::plan::expr::BoundExpr;
+use crate::plan::webhook::Secret;
 use crate::plan::write::BackupPlan;
 use crate::plan::{self, AbsenceCheck, Append, AppendAction, EmitPlan, EventOwner, OccurredAt, WritePlan};
 use crate::store::append_request::{AppendRequest, check_size, content_of};
@@ -21,7 +22,7 @@ use crate::store::backup::BackupRequest;
 use crate::store::condition::CommitCondition;
 use crate::store::snapshot::Snapshot;
 use crate::store::verb::PerformRequest;
-use crate::store::{Backup, Compaction, Options, Store};
+use crate::store::{Backup, BackupOptions, Compaction, Options, Store};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -35,6 +36,7 @@ pub(crate) fn write(store: &Store, plan: &WritePlan, cancel: &Cancel) -> Result<
         WritePlan::Settle(settle) => program::settle(store, settle),
         WritePlan::Backup(backup) => back_up(store, backup, cancel),
         WritePlan::Compact => compact(store, cancel),
+        WritePlan::Rekey(key) => rekey(store, key),
         WritePlan::Checkpoint => store.checkpoint().map(|()| QueryResult::done()),
     }
 }
@@ -45,9 +47,37 @@ fn compact(store: &Store, cancel: &Cancel) -> Result<QueryResult> {
     Ok(QueryResult::row(fields([("bytesBefore", before.into()), ("bytesAfter", after.into())])))
 }
 
+/// `REKEY`.
+#[cfg(feature = "encryption")]
+fn rekey(store: &Store, key: &Secret) -> Result<QueryResult> {
+    store.rekey(&key.read("REKEY")?).map(|()| QueryResult::done())
+}
+
+#[cfg(not(feature = "encryption"))]
+fn rekey(_: &Store, _: &Secret) -> Result<QueryResult> {
+    Err(crate::store::encryption::without())
+}
+
+/// A backup that is encrypted with a key of its own.
+#[cfg(feature = "encryption")]
+fn encrypted(options: BackupOptions, key: &Secret) -> Result<BackupOptions> {
+    Ok(options.key(key.read("BACKUP TO … KEY")?))
+}
+
+#[cfg(not(feature = "encryption"))]
+fn encrypted(_: BackupOptions, _: &Secret) -> Result<BackupOptions> {
+    Err(crate::store::encryption::without())
+}
+
 /// `BACKUP TO`: what was written.
-fn back_up(store: &Store, BackupPlan { to, mode }: &BackupPlan, cancel: &Cancel) -> Result<QueryResult> {
-    let request = BackupRequest { to, mode: *mode, cancel, progress: &mut |_| {} };
+fn back_up(store: &Store, plan: &BackupPlan, cancel: &Cancel) -> Result<QueryResult> {
+    let BackupPlan { to, mode, without_keys, key } = plan;
+    let options = BackupOptions::from(*mode).without_keys(*without_keys);
+    let options = match key {
+        Some(key) => encrypted(options, key)?,
+        None => options,
+    };
+    let request = BackupRequest { to, options: &options, cancel, progress: &mut |_| {} };
     let Backup { position, events, chain } = store.back_up(request)?;
     Ok(QueryResult::row(fields([
         ("backup", to.display().to_string().into()),

@@ -290,6 +290,13 @@ pub(crate) enum Admin {
     Backup {
         to: TextExpr,
         mode: BackupClause,
+        without_keys: bool,
+        /// Where the key is that it is encrypted with.
+        key: Option<TextExpr>,
+    },
+    /// Where the new key is.
+    Rekey {
+        key: TextExpr,
     },
     /// The hash, and the position that it is of.
     Verify {

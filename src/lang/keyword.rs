@@ -85,6 +85,7 @@ keywords! {
     Initial "INITIAL"
     Is "IS"
     Key "KEY"
+    Keys "KEYS"
     Kinds "KINDS"
     Last "LAST"
     Limit "LIMIT"
@@ -108,6 +109,7 @@ keywords! {
     Reaction "REACTION"
     Reactions "REACTIONS"
     Read "READ"
+    Rekey "REKEY"
     Replace "REPLACE"
     Replay "REPLAY"
     Require "REQUIRE"
@@ -150,6 +152,7 @@ keywords! {
     When "WHEN"
     Where "WHERE"
     With "WITH"
+    Without "WITHOUT"
 }
 
 /// More than the longest keyword has bytes.

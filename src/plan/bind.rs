@@ -143,7 +143,13 @@ pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<L
         Stmt::Admin(Admin::Verify { against: Some((hash, at)) }) => direct(binder.verify_against(hash, *at)?),
         Stmt::Admin(Admin::Prove { position, as_of }) => direct(DirectRead::Prove(*position, *as_of)),
         Stmt::Admin(Admin::SignHead { key }) => direct(binder.signed_head(key)?),
-        Stmt::Admin(Admin::Backup { to, mode }) => binder.backup(to, *mode).map(LogicalPlan::Write),
+        Stmt::Admin(Admin::Backup { to, mode, without_keys, key }) => {
+            binder.backup(to, *mode, *without_keys, key.as_ref()).map(LogicalPlan::Write)
+        }
+        Stmt::Admin(Admin::Rekey { key }) => {
+            let key = binder.secret(key, "REKEY", "env:BYGONE_KEY")?;
+            Ok(LogicalPlan::Write(WritePlan::Rekey(key)))
+        }
         Stmt::Admin(Admin::Checkpoint) => Ok(LogicalPlan::Write(WritePlan::Checkpoint)),
         Stmt::Admin(Admin::Compact) => Ok(LogicalPlan::Write(WritePlan::Compact)),
     }

@@ -36,6 +36,7 @@ impl Display for Plan {
                 write!(f, "append that {} is forgotten, destroy its key,", forget.subject)?;
                 f.write_str("\n  make anew what is kept of its private values, and write the file anew")
             }
+            Plan::Write(WritePlan::Rekey(key)) => write!(f, "give the file the key of {key}"),
             Plan::Write(WritePlan::Compact) => f.write_str("write the file anew, in the order of keys"),
             Plan::Write(WritePlan::Checkpoint) => f.write_str("move everything into the tables"),
             Plan::Subscribe(subscription) => subscription.fmt(f),

@@ -112,8 +112,25 @@ impl Secret {
         }
     }
 
+    /// A key that is in it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where there is none; it is not repeated.
+    #[cfg(any(feature = "signing", feature = "encryption"))]
+    pub fn read<K: std::str::FromStr<Err = Error>>(&self, what: &str) -> Result<K> {
+        match std::env::var(&self.variable) {
+            Ok(key) => key.parse(),
+            Err(_) => {
+                let name = &self.variable;
+                let expected =
+                    format!("a key in the variable {name} of the environment (openssl rand -hex 32)");
+                Err(Error::invalid(what, expected, "none"))
+            }
+        }
+    }
+
     /// The variable of the environment that holds it.
-    #[cfg_attr(not(any(feature = "webhooks", feature = "signing")), allow(dead_code))]
+    #[cfg_attr(not(feature = "webhooks"), allow(dead_code))]
     pub fn variable(&self) -> &str {
         &self.variable
     }

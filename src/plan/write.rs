@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::absence::AbsenceCheck;
 use super::expr::BoundExpr;
+use super::webhook::Secret;
 use crate::definition::{DefinitionKind, ProgramKind};
 use crate::entity::{Entity, EventType, Position};
 use crate::event::{Cause, Expect};
@@ -29,6 +30,8 @@ pub(crate) enum WritePlan {
     Checkpoint,
     Compact,
     Backup(BackupPlan),
+    /// `REKEY`: where the new key is.
+    Rekey(Secret),
 }
 
 /// `BACKUP TO`.
@@ -36,6 +39,9 @@ pub(crate) enum WritePlan {
 pub(crate) struct BackupPlan {
     pub to: PathBuf,
     pub mode: BackupMode,
+    pub without_keys: bool,
+    /// Where the key is that it is encrypted with.
+    pub key: Option<Secret>,
 }
 
 /// `EMIT`, `PERFORM`, or `ATOMIC` with several.

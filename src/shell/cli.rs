@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bygone::maintain::{ChainHash, EventFormat, ExportOptions};
-use bygone::{Entity, EventType, Options, Pattern, Position, Timestamp, Value};
+use bygone::maintain::{ChainHash, EncryptionKey, EventFormat, ExportOptions};
+use bygone::{Entity, Error, EventType, Options, Pattern, Position, Timestamp, Value};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exit;
@@ -124,6 +124,10 @@ pub struct OpenArgs {
     #[arg(long, global = true)]
     pub without_followers: bool,
 
+    /// The key that the database is encrypted with, 64 hexadecimal digits (openssl rand -hex 32): env:NAME, or file:PATH. A new one is encrypted
+    #[arg(long, global = true, value_name = "KEY", value_parser = key)]
+    pub key: Option<KeyOption>,
+
     /// How much memory one query may take to sort and to group, like 64MB or 1GB; 256MB if not said
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
     pub memory: Option<usize>,
@@ -179,7 +183,11 @@ impl OpenArgs {
         if let Some(bytes) = self.largest_value {
             options = options.largest_value(bytes);
         }
-        options
+        match &self.key {
+            Some(Ok(key)) => options.key(key.clone()),
+            // Refused before anything is opened.
+            Some(Err(_)) | None => options,
+        }
     }
 
     /// How long a statement may be, in bytes.
@@ -226,6 +234,14 @@ pub struct BackupArgs {
     /// Put it in the place of a file that is there, once it is whole
     #[arg(long)]
     pub replace: bool,
+
+    /// Leave out the keys of private values, which then read as if all were forgotten
+    #[arg(long, conflicts_with = "increment")]
+    pub without_keys: bool,
+
+    /// The key that the backup is encrypted with, where that is not the database's: env:NAME, or file:PATH
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    pub new_key: Option<KeyOption>,
 }
 
 #[derive(Debug, Args)]
@@ -534,6 +550,37 @@ fn size(text: &str) -> Result<usize, String> {
     let number: usize =
         digits.trim().parse().map_err(|_| "expected a number and KB, MB or GB, like 512MB")?;
     number.checked_mul(1 << shift).ok_or_else(|| "more than any memory".to_owned())
+}
+
+/// A key, or why there is none: clap would repeat what is wrong, and that may be the key.
+pub type KeyOption = Result<EncryptionKey, String>;
+
+/// Reads a key that a variable of the environment has, or a file.
+#[allow(clippy::unnecessary_wraps)] // as clap wants it
+fn key(text: &str) -> Result<KeyOption, String> {
+    let said =
+        match text.split_once(':') {
+            Some(("env", name)) => std::env::var(name).map_err(|_| format!("there is no variable {name}")),
+            Some(("file", path)) => std::fs::read_to_string(path).map_err(|e| format!("reading {path}: {e}")),
+            _ => Err("env:NAME or file:PATH says where the key is; anybody may see one that is said here"
+                .to_owned()),
+        };
+    Ok(said.and_then(|said| said.parse().map_err(|error: Error| error.to_string())))
+}
+
+/// The key of an option, if there is one.
+///
+/// # Errors
+/// Why it is none.
+pub fn given<'k>(
+    option: &str,
+    key: Option<&'k KeyOption>,
+) -> Result<Option<&'k EncryptionKey>, CommandFailure> {
+    match key {
+        Some(Err(why)) => Err(CommandFailure::Usage(format!("{option}: {why}"))),
+        Some(Ok(key)) => Ok(Some(key)),
+        None => Ok(None),
+    }
 }
 
 /// Reads `name=value`.

@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
-use bygone::maintain::{BackupMode, Rescue};
+use bygone::maintain::{BackupMode, BackupOptions, Rescue};
 use bygone::{Options, Position};
 use serde::Serialize;
 
-use super::cli::{BackupArgs, CompactArgs, Format, OpenArgs, RescueArgs, RunArgs, VerifyArgs};
+use super::cli::{BackupArgs, CompactArgs, Format, OpenArgs, RescueArgs, RunArgs, VerifyArgs, given};
 use super::exit::Exit;
 use super::failure::{CommandFailure, Reporter};
 use super::open;
@@ -31,9 +31,13 @@ pub fn backup_file(
         (_, true) => BackupMode::Replace,
         (false, false) => BackupMode::New,
     };
+    let mut options = BackupOptions::from(mode).without_keys(arguments.without_keys);
+    if let Some(key) = given("--new-key", arguments.new_key.as_ref())? {
+        options = options.key(key.clone());
+    }
     let mut meter = Meter::new("backed up", speech);
     let cancelled = db.cancelled_by(&signals.statement(None));
-    let made = cancelled.backup_with(&arguments.to, mode, &mut |so_far| meter.show(so_far.events));
+    let made = cancelled.backup_with(&arguments.to, options, &mut |so_far| meter.show(so_far.events));
     meter.clear();
     match made {
         Ok(backup) => {

@@ -19,13 +19,16 @@ use super::checkpoint::Checkpointer;
 use super::copy::{CACHE, CopyProgress, Places, TableCopier};
 use super::cursor::CursorOwner;
 use super::disk::{self, Disk, Identity};
+#[cfg(feature = "encryption")]
+use super::encryption::EncryptionKey;
+use super::encryption::SharedKey;
 use super::index::term::Term;
 use super::kernel::Kernel;
 use super::name;
 use super::recover;
 use super::snapshot::ScanDirection;
 use super::tables::Tables;
-use super::tables::copy::MetaRows;
+use super::tables::copy::CopiedRows;
 use super::temporary::{Place, TemporaryFile};
 use super::verify;
 use crate::allowance::Limits;
@@ -58,10 +61,43 @@ pub struct Backup {
     pub chain: ChainHash,
 }
 
-/// How a backup is made.
+/// How a backup is made, and with what.
+///
+/// ```
+/// use bygone::maintain::{BackupMode, BackupOptions};
+/// // For somebody who is to see what happened, and nothing of whom it was about.
+/// let options = BackupOptions::from(BackupMode::Replace).without_keys(true);
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct BackupOptions {
+    mode: BackupMode,
+    without_keys: bool,
+    key: Option<SharedKey>,
+}
+
+impl From<BackupMode> for BackupOptions {
+    fn from(mode: BackupMode) -> BackupOptions {
+        BackupOptions { mode, ..BackupOptions::default() }
+    }
+}
+
+impl BackupOptions {
+    /// Leaves out the keys of subjects, and what is made of private values: those read as if all subjects were forgotten. It cannot be grown.
+    pub fn without_keys(self, without: bool) -> BackupOptions {
+        BackupOptions { without_keys: without, ..self }
+    }
+
+    /// The key that the backup is encrypted with; without one it is that of the database.
+    #[cfg(feature = "encryption")]
+    pub fn key(self, key: EncryptionKey) -> BackupOptions {
+        BackupOptions { key: Some(key.shared()), ..self }
+    }
+}
+
+/// A backup that is to be made.
 pub(crate) struct BackupRequest<'r> {
     pub to: &'r Path,
-    pub mode: BackupMode,
+    pub options: &'r BackupOptions,
     pub cancel: &'r Cancel,
     /// Is told of each write.
     pub progress: &'r mut dyn FnMut(&Backup),
@@ -77,8 +113,12 @@ pub(crate) fn back_up(
     checkpointer: &Checkpointer,
     request: BackupRequest,
 ) -> Result<Backup> {
-    let BackupRequest { to, mode, .. } = request;
-    let disk = kernel.options.disk_of_backups();
+    let BackupRequest { to, options, .. } = request;
+    if options.without_keys && options.mode == BackupMode::Increment {
+        let expected = "a backup without keys that is made anew, with REPLACE";
+        return Err(Error::invalid("BACKUP TO … WITHOUT KEYS", expected, "INCREMENT"));
+    }
+    let disk = kernel.options.disk_of_backups(options.key.as_ref());
     let failed = |e: std::io::Error| Error::unopenable(to, e, "check the path and its permissions");
     let path = disk.canonical(to).map_err(failed)?;
     let there = match disk.exists(&path).map_err(failed)? {
@@ -91,14 +131,17 @@ pub(crate) fn back_up(
         return Err(Error::unopenable(to, "it is the database itself", "choose another path"));
     }
     let target = Target { disk, path };
-    match (mode, there) {
+    match (options.mode, there) {
         (_, None) => target.write(kernel, checkpointer, request, Place::Free),
         (BackupMode::New, Some(_)) => Err(Error::unopenable(
             to,
             "it exists already",
             "choose another path, grow it (INCREMENT), or replace it (REPLACE)",
         )),
-        (BackupMode::Increment, Some(_)) => target.grow(kernel, request),
+        (BackupMode::Increment, Some(_)) => {
+            kernel.options.check_key_of_backup(&target.path, options.key.as_ref())?;
+            target.grow(kernel, request)
+        }
         (BackupMode::Replace, Some(there)) => {
             // Nobody works with what is replaced.
             let _lock = name::take_lock(&*target.disk, &target.path, false)?;
@@ -143,15 +186,15 @@ impl Target {
         let file = file.map_err(&failed)?;
         let made = TemporaryFile::new(disk, &temporary, &*file);
         let _lock = name::take_lock(disk, &temporary, false)?;
-        let BackupRequest { cancel, progress, .. } = request;
+        let BackupRequest { cancel, progress, options, .. } = request;
         let backup = |copied: &CopyProgress| {
             let CopyProgress { position, events, chain } = *copied;
             Backup { position, events, chain }
         };
         let mut told = |copied: &CopyProgress| progress(&backup(copied));
         let copier = TableCopier::new(kernel, cancel, &mut told);
-        let copied =
-            copier.write(self.disk.clone(), &temporary, MetaRows::WithoutSession, |_| Ok(cursors))?;
+        let rows = if options.without_keys { CopiedRows::WithoutKeys } else { CopiedRows::OfBackup };
+        let copied = copier.write(self.disk.clone(), &temporary, rows, |_| Ok(cursors))?;
         file.sync().map_err(&failed)?;
         made.publish(&self.path, place).map_err(&failed)?;
         drop(made);
@@ -174,6 +217,11 @@ impl Target {
         let other = |expected: String, found: String| {
             Error::conflict(format!("the backup {}", self.path.display()), expected, found)
         };
+        if tables.read()?.is_without_keys()? {
+            let expected =
+                "a backup that has the keys of private values; one that has not is made anew, with REPLACE";
+            return Err(other(expected.to_owned(), "one without them".to_owned()));
+        }
         let id = tables.read()?.meta(&self.path)?.id;
         if id != kernel.id {
             return Err(other(

@@ -4,13 +4,13 @@
 //! Its nonces have 12 bytes, and are random. That one comes twice under one key is as likely as one in 2^33 after 2^32 events, and each
 //! subject has a key of its own: of a subject with a million events it is one in 10^17.
 //!
-//! Without the feature `private` nothing is encrypted or decrypted, and both say so.
+//! Without the feature `encryption` nothing is encrypted or decrypted, and both say so.
 
-#[cfg(feature = "private")]
+#[cfg(feature = "encryption")]
 use aes_gcm::Aes256Gcm;
-#[cfg(feature = "private")]
+#[cfg(feature = "encryption")]
 use aes_gcm::aead::inout::InOutBuf;
-#[cfg(feature = "private")]
+#[cfg(feature = "encryption")]
 use aes_gcm::aead::{AeadInOut, KeyInit};
 
 use super::tables::keys::KeyBytes;
@@ -19,7 +19,7 @@ use crate::event::private::{NONCE, TAG};
 
 /// A key, made ready. It prints as nothing of itself.
 pub(crate) struct SubjectCipher {
-    #[cfg(feature = "private")]
+    #[cfg(feature = "encryption")]
     cipher: Aes256Gcm,
 }
 
@@ -29,7 +29,7 @@ impl std::fmt::Debug for SubjectCipher {
     }
 }
 
-#[cfg(feature = "private")]
+#[cfg(feature = "encryption")]
 impl SubjectCipher {
     pub fn new(key: &KeyBytes) -> SubjectCipher {
         SubjectCipher { cipher: Aes256Gcm::new((&key.0).into()) }
@@ -56,7 +56,7 @@ impl SubjectCipher {
     }
 }
 
-#[cfg(not(feature = "private"))]
+#[cfg(not(feature = "encryption"))]
 impl SubjectCipher {
     pub fn new(_: &KeyBytes) -> SubjectCipher {
         SubjectCipher {}
@@ -71,14 +71,14 @@ impl SubjectCipher {
     }
 }
 
-#[cfg(not(feature = "private"))]
+#[cfg(not(feature = "encryption"))]
 fn without() -> Error {
     Error::stopped(
-        "private values are neither encrypted nor read here: this program was built without the feature `private`",
+        "private values are neither encrypted nor read here: this program was built without the feature `encryption`",
     )
 }
 
-#[cfg(all(test, feature = "private"))]
+#[cfg(all(test, feature = "encryption"))]
 mod tests {
     use super::*;
 

@@ -15,7 +15,7 @@ use super::disk::Lock;
 use super::kernel::Kernel;
 use super::mutex::locked;
 use super::name;
-use super::tables::copy::MetaRows;
+use super::tables::copy::CopiedRows;
 use super::temporary::{Place, TemporaryFile};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -64,7 +64,7 @@ pub(crate) fn compact(
     TableCopier::new(kernel, cancel, &mut |_| {}).write(
         kernel.disk.clone(),
         &temporary,
-        MetaRows::All,
+        CopiedRows::All,
         |read| read.cursors(),
     )?;
     file.sync().map_err(failed)?;

@@ -7,7 +7,7 @@ use super::chain::{ChainHash, link};
 use super::cursor::{Cursor, CursorOwner};
 use super::disk::Disk;
 use super::kernel::Kernel;
-use super::tables::copy::{CopyWatch, MetaRows};
+use super::tables::copy::{CopiedRows, CopyWatch};
 use super::tables::{Tables, TablesRead, was_interrupted};
 use crate::cancel::Cancel;
 use crate::entity::Position;
@@ -53,13 +53,13 @@ impl<'c> TableCopier<'c> {
         self,
         disk: Arc<dyn Disk>,
         path: &Path,
-        meta: MetaRows,
+        rows: CopiedRows,
         cursors: impl FnOnce(&TablesRead) -> Result<Places>,
     ) -> Result<CopyProgress> {
         let to = Tables::open_or_make(disk, path, CACHE)?;
         let cancel = self.cancel;
         // redb reads nothing more of a file that somebody else could not write, until it is opened again.
-        let copied = self.copy(&to, meta, cursors).map_err(|error| match was_interrupted(&error) {
+        let copied = self.copy(&to, rows, cursors).map_err(|error| match was_interrupted(&error) {
             true => Error::stopped("the disk of the database failed while it was copied; try it again"),
             false => error,
         });
@@ -76,12 +76,12 @@ impl<'c> TableCopier<'c> {
     fn copy(
         mut self,
         to: &Tables,
-        meta: MetaRows,
+        rows: CopiedRows,
         cursors: impl FnOnce(&TablesRead) -> Result<Places>,
     ) -> Result<CopyProgress> {
         let read = self.kernel.tables.read()?;
         let cursors = cursors(&read)?;
-        read.copy_rows(to, &mut self)?;
+        read.copy_rows(to, rows, &mut self)?;
         if (self.done.position, self.done.chain.0) != (read.checkpoint()?, read.chain()?) {
             let found = format!("events up to {} that are not those of its chain", self.done.position);
             return Err(Error::corrupt("the log", found));
@@ -89,7 +89,7 @@ impl<'c> TableCopier<'c> {
         to.write("writing cursors", |to| {
             cursors.into_iter().try_for_each(|(owner, cursor)| to.put_cursor(&owner, &cursor?))
         })?;
-        read.copy_meta(to, meta)?;
+        read.copy_meta(to, rows)?;
         Ok(self.done)
     }
 

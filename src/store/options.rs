@@ -3,6 +3,7 @@
 mod limits;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use super::disk::memory::MemoryDisk;
 use super::disk::overlay::Overlay;
 use super::disk::real::RealDisk;
 use super::durability::Durability;
+#[cfg(feature = "encryption")]
+use super::encryption::EncryptionKey;
+use super::encryption::{self, SharedKey};
 use super::journal::{DatabaseId, Sizes};
 use super::log::local::LocalLogOptions;
 #[cfg(test)]
@@ -46,6 +50,8 @@ struct FillSteps {
 #[derive(Clone)]
 pub struct Options {
     disk: Option<Arc<dyn Disk>>,
+    /// What the files on it are encrypted with.
+    key: Option<SharedKey>,
     /// The disk is gone with the database: backups go to that of the system.
     in_memory: bool,
     pub(crate) read_only: bool,
@@ -95,6 +101,17 @@ pub struct Options {
 pub(crate) struct Retries {
     pub attempts: u32,
     pub first_pause: Duration,
+}
+
+/// A disk whose files have this key, if there is one.
+fn encrypting(disk: Arc<dyn Disk>, key: Option<&SharedKey>) -> Arc<dyn Disk> {
+    #[cfg(feature = "encryption")]
+    if let Some(key) = key {
+        return Arc::new(super::disk::encrypted::EncryptedDisk::new(disk, key.clone()));
+    }
+    // Without the feature nobody can give one.
+    debug_assert!(cfg!(feature = "encryption") || key.is_none());
+    disk
 }
 
 impl Default for Retries {
@@ -150,6 +167,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             disk: None,
+            key: None,
             in_memory: false,
             read_only: false,
             accept_lost_journal: false,
@@ -200,6 +218,28 @@ impl Options {
     /// The disk that the file is on; by default the operating system's.
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Options {
         self.disk = Some(disk);
+        self
+    }
+
+    /// The key that the file is encrypted with. A database that is created with one is encrypted, its journals and backups too: nobody reads
+    /// anything of it without the key, and nobody helps whoever has lost it.
+    ///
+    /// ```
+    /// use bygone::maintain::EncryptionKey;
+    /// use bygone::{NewEvent, Options};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("shop.bygone");
+    /// let key: EncryptionKey = "8f1d".repeat(16).parse()?;
+    /// let db = Options::new().key(key.clone()).create(&path)?;
+    /// db.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// db.close()?;
+    /// assert!(Options::new().open(&path).is_err());
+    /// assert_eq!(Options::new().key(key).open(&path)?.head().0, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "encryption")]
+    pub fn key(mut self, key: EncryptionKey) -> Options {
+        self.key = Some(key.shared());
         self
     }
 
@@ -409,12 +449,31 @@ impl Options {
 
     /// The disk to work on. One that is only read keeps what recovery would write in memory.
     pub(crate) fn disk_to_use(&self) -> Arc<dyn Disk> {
+        let disk = encrypting(self.disk_under(), self.file_key().as_ref());
+        if self.read_only { Arc::new(Overlay::new(disk)) } else { disk }
+    }
+
+    /// The disk as it is, whatever key the files on it have.
+    pub(super) fn disk_under(&self) -> Arc<dyn Disk> {
         match (&self.disk, self.read_only) {
-            (Some(disk), false) => disk.clone(),
+            (Some(disk), _) => disk.clone(),
             (None, false) => Arc::new(RealDisk::new()),
-            (Some(disk), true) => Arc::new(Overlay::new(disk.clone())),
-            (None, true) => Arc::new(Overlay::new(Arc::new(RealDisk::read_only()))),
+            (None, true) => Arc::new(RealDisk::read_only()),
         }
+    }
+
+    /// The key that was given. With `BYGONE_ENCRYPTED=yes` tests run on files that are encrypted.
+    pub(super) fn file_key(&self) -> Option<SharedKey> {
+        #[cfg(all(test, feature = "encryption"))]
+        if self.key.is_none() && std::env::var_os("BYGONE_ENCRYPTED").is_some_and(|said| said == "yes") {
+            return Some(EncryptionKey::new([7; 32]).shared());
+        }
+        self.key.clone()
+    }
+
+    /// Refuses a file that does not open with the key that there is.
+    pub(super) fn check_key(&self, path: &Path) -> Result<()> {
+        encryption::check(&*self.disk_under(), path, self.file_key().as_ref())
     }
 
     /// On a disk that is gone with the database.
@@ -423,7 +482,16 @@ impl Options {
     }
 
     /// The disk that backups are written to.
-    pub(crate) fn disk_of_backups(&self) -> Arc<dyn Disk> {
+    pub(super) fn disk_of_backups(&self, key: Option<&SharedKey>) -> Arc<dyn Disk> {
+        encrypting(self.disk_under_backups(), key.or(self.file_key().as_ref()))
+    }
+
+    /// Refuses a backup that does not open with a key, or that of the database.
+    pub(super) fn check_key_of_backup(&self, path: &Path, key: Option<&SharedKey>) -> Result<()> {
+        encryption::check(&*self.disk_under_backups(), path, key.or(self.file_key().as_ref()))
+    }
+
+    fn disk_under_backups(&self) -> Arc<dyn Disk> {
         match &self.disk {
             Some(disk) if !self.in_memory => disk.clone(),
             _ => Arc::new(RealDisk::new()),

@@ -106,6 +106,7 @@ pub(crate) fn rescue(request: RescueRequest, options: &Options) -> Result<Rescue
     let disk = reading.disk_to_use();
     let failed = |e: std::io::Error| Error::unopenable(from, e, "check the path and its permissions");
     let path = disk.canonical(from).map_err(failed)?;
+    reading.check_key(&path)?;
     let _lock = name::take_lock(&*disk, &path, true)?;
     let writing = options.clone().read_only(false);
     let target = recover::free_name(&*writing.disk_to_use(), to)?;

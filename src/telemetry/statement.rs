@@ -29,6 +29,7 @@ pub(crate) enum StatementKind {
     Perform,
     Prove,
     Read,
+    Rekey,
     Replay,
     Retry,
     Show,
@@ -41,7 +42,7 @@ pub(crate) enum StatementKind {
 
 impl StatementKind {
     /// All of them, with their words, in order.
-    pub const ALL: [(StatementKind, &'static str); 27] = [
+    pub const ALL: [(StatementKind, &'static str); 28] = [
         (StatementKind::At, "at"),
         (StatementKind::Atomic, "atomic"),
         (StatementKind::Backup, "backup"),
@@ -61,6 +62,7 @@ impl StatementKind {
         (StatementKind::Perform, "perform"),
         (StatementKind::Prove, "prove"),
         (StatementKind::Read, "read"),
+        (StatementKind::Rekey, "rekey"),
         (StatementKind::Replay, "replay"),
         (StatementKind::Retry, "retry"),
         (StatementKind::Show, "show"),

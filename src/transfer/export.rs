@@ -75,7 +75,7 @@ impl ExportOptions {
     /// ```
     /// use bygone::maintain::ExportOptions;
     /// use bygone::Db;
-    /// # #[cfg(feature = "private")] {
+    /// # #[cfg(feature = "encryption")] {
     /// let db = Db::in_memory()?;
     /// db.query("DEFINE PRIVATE contact ON 'User.*' OF target FIELDS data.email")?;
     /// db.query("EMIT User.named 7 {email: 'ann@example.org'}")?;

@@ -68,7 +68,11 @@ fn admin(c: TokenCursor<'_>) -> ParseResult<'_, Admin> {
         } else {
             (rest, BackupClause::New)
         };
-        Ok((rest, Admin::Backup { to, mode }))
+        let (rest, without_keys) = optional(K::Without, keyword(K::Keys)).parse(rest)?;
+        let (rest, key) = optional(K::Key, text(TokenClass::Text)).parse(rest)?;
+        Ok((rest, Admin::Backup { to, mode, without_keys: without_keys.is_some(), key }))
+    } else if c.sees(K::Rekey) {
+        text(TokenClass::Text).map(|key| Admin::Rekey { key }).parse(next)
     } else if c.sees(K::Verify) {
         let against = (text(TokenClass::Text), optional(K::At, a_position));
         optional(K::Against, against).map(|against| Admin::Verify { against }).parse(next)

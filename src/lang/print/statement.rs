@@ -409,14 +409,17 @@ impl Display for Admin {
         match self {
             Admin::Retry { kind, name, position } => follower("RETRY", kind, name, *position),
             Admin::Skip { kind, name, position } => follower("SKIP", kind, name, *position),
-            Admin::Backup { to, mode } => {
+            Admin::Backup { to, mode, without_keys, key } => {
                 write!(f, "BACKUP TO {to}")?;
                 f.write_str(match mode {
                     BackupClause::New => "",
                     BackupClause::Increment => " INCREMENT",
                     BackupClause::Replace => " REPLACE",
-                })
+                })?;
+                f.write_str(if *without_keys { " WITHOUT KEYS" } else { "" })?;
+                optional(f, "KEY", key.as_ref())
             }
+            Admin::Rekey { key } => write!(f, "REKEY {key}"),
             Admin::Verify { against } => {
                 f.write_str("VERIFY")?;
                 let Some((hash, position)) = against else { return Ok(()) };

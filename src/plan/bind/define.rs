@@ -173,7 +173,13 @@ impl Binder<'_> {
     }
 
     /// Where a backup goes, and what becomes of a file that is there.
-    pub(super) fn backup(&self, to: &TextExpr, clause: BackupClause) -> Result<WritePlan> {
+    pub(super) fn backup(
+        &self,
+        to: &TextExpr,
+        clause: BackupClause,
+        without_keys: bool,
+        key: Option<&TextExpr>,
+    ) -> Result<WritePlan> {
         let mode = match clause {
             BackupClause::New => BackupMode::New,
             BackupClause::Increment => BackupMode::Increment,
@@ -185,7 +191,8 @@ impl Binder<'_> {
                 self.fault(to.span(), "BACKUP TO: expected the path of a file, found none".to_owned())
             );
         }
-        Ok(WritePlan::Backup(BackupPlan { to: path.into(), mode }))
+        let key = key.map(|key| self.secret(key, "BACKUP TO … KEY", "env:BACKUP_KEY")).transpose()?;
+        Ok(WritePlan::Backup(BackupPlan { to: path.into(), mode, without_keys, key }))
     }
 
     /// The hash that the log is compared with.

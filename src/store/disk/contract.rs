@@ -8,14 +8,27 @@ use super::{Disk, Identity, LockError, LockMode};
 
 /// Goes through the contract in an empty, existing folder.
 pub(super) fn holds(disk: &dyn Disk, folder: &Path) {
-    names(disk, folder);
-    identities(disk, folder);
-    bytes(disk, folder);
-    paths(disk, folder);
-    locks(disk, folder);
+    holds_in_units(disk, folder, 1);
 }
 
-fn names(disk: &dyn Disk, folder: &Path) {
+/// The same of a disk whose files have a length that is a multiple of something.
+pub(super) fn holds_in_units(disk: &dyn Disk, folder: &Path, unit: u64) {
+    names(disk, folder, unit);
+    identities(disk, folder);
+    bytes(disk, folder, unit);
+    paths(disk, folder);
+    locks(disk, folder, unit);
+}
+
+/// A text, with spaces up to a whole unit.
+fn whole(text: &[u8], unit: u64) -> Vec<u8> {
+    let mut whole = text.to_vec();
+    whole.resize(text.len().next_multiple_of(unit as usize), b' ');
+    whole
+}
+
+fn names(disk: &dyn Disk, folder: &Path, unit: u64) {
+    let [first, again, second] = [&b"first"[..], b"FIRST", b"second"].map(|text| whole(text, unit));
     let (a, b, c) = (folder.join("a"), folder.join("b"), folder.join("c"));
     assert_eq!(disk.open(&a).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(disk.remove(&a).unwrap_err().kind(), ErrorKind::NotFound);
@@ -23,28 +36,28 @@ fn names(disk: &dyn Disk, folder: &Path) {
     assert_eq!(disk.link(&a, &b).unwrap_err().kind(), ErrorKind::NotFound);
     assert!(!disk.exists(&a).unwrap());
 
-    disk.create(&a).unwrap().write_at(0, b"first").unwrap();
+    disk.create(&a).unwrap().write_at(0, &first).unwrap();
     assert!(disk.exists(&a).unwrap());
     assert_eq!(disk.create(&a).unwrap_err().kind(), ErrorKind::AlreadyExists);
 
     // A link is a second name of the same bytes.
     disk.link(&a, &b).unwrap();
     assert_eq!(disk.link(&a, &b).unwrap_err().kind(), ErrorKind::AlreadyExists);
-    disk.open(&a).unwrap().write_at(0, b"FIRST").unwrap();
-    assert_eq!(content(disk, &b), b"FIRST");
+    disk.open(&a).unwrap().write_at(0, &again[..5]).unwrap();
+    assert_eq!(content(disk, &b), again);
     disk.remove(&a).unwrap();
     assert!(!disk.exists(&a).unwrap());
-    assert_eq!(content(disk, &b), b"FIRST");
+    assert_eq!(content(disk, &b), again);
 
     // A rename replaces; who has the replaced file open still reads it.
     let replaced = disk.create(&c).unwrap();
-    replaced.write_at(0, b"second").unwrap();
+    replaced.write_at(0, &second).unwrap();
     disk.rename(&b, &c).unwrap();
     assert!(!disk.exists(&b).unwrap());
-    assert_eq!(content(disk, &c), b"FIRST");
-    let mut out = [0; 6];
+    assert_eq!(content(disk, &c), again);
+    let mut out = vec![0; second.len()];
     replaced.read_at(0, &mut out).unwrap();
-    assert_eq!(&out, b"second");
+    assert_eq!(out, second);
     disk.rename(&c, &c).unwrap();
     assert!(disk.exists(&c).unwrap());
 
@@ -87,28 +100,31 @@ fn identities(disk: &dyn Disk, folder: &Path) {
     disk.remove(&b).unwrap();
 }
 
-fn bytes(disk: &dyn Disk, folder: &Path) {
+fn bytes(disk: &dyn Disk, folder: &Path, unit: u64) {
     let path = folder.join("bytes");
     let file = disk.create(&path).unwrap();
     assert_eq!(file.len().unwrap(), 0);
-    file.write_at(10_000, b"far").unwrap();
-    assert_eq!(file.len().unwrap(), 10_003);
+    let far = whole(b"far", unit);
+    let end = 10_000 + far.len() as u64;
+    file.write_at(10_000, &far).unwrap();
+    assert_eq!(file.len().unwrap(), end);
     let mut out = [7; 6];
     file.read_at(9_997, &mut out).unwrap();
     assert_eq!(&out, b"\0\0\0far");
-    assert_eq!(file.read_at(9_998, &mut out).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    assert_eq!(file.read_at(end - 5, &mut out).unwrap_err().kind(), ErrorKind::UnexpectedEof);
     assert_eq!(file.read_at(20_000, &mut out).unwrap_err().kind(), ErrorKind::UnexpectedEof);
-    file.read_at(10_003, &mut []).unwrap();
+    file.read_at(end, &mut []).unwrap();
 
     // What was cut off comes back as zeros.
     file.write_at(0, &[1; 5_000]).unwrap();
-    file.set_len(4_500).unwrap();
-    assert_eq!(file.len().unwrap(), 4_500);
+    let cut = 4_500u64.next_multiple_of(unit);
+    file.set_len(cut).unwrap();
+    assert_eq!(file.len().unwrap(), cut);
     file.set_len(12_000).unwrap();
     let mut out = vec![7; 12_000];
     file.read_at(0, &mut out).unwrap();
-    assert!(out[..4_500].iter().all(|&byte| byte == 1));
-    assert!(out[4_500..].iter().all(|&byte| byte == 0));
+    assert!(out[..cut as usize].iter().all(|&byte| byte == 1));
+    assert!(out[cut as usize..].iter().all(|&byte| byte == 0));
 
     // Nothing written grows nothing.
     file.write_at(50_000, b"").unwrap();
@@ -131,7 +147,7 @@ fn paths(disk: &dyn Disk, folder: &Path) {
     assert!(direct.has_root());
 }
 
-fn locks(disk: &dyn Disk, folder: &Path) {
+fn locks(disk: &dyn Disk, folder: &Path, unit: u64) {
     let path = folder.join("locked");
     let missing = disk.lock(&path, LockMode::Exclusive).unwrap_err();
     assert!(matches!(missing, LockError::Io(error) if error.kind() == ErrorKind::NotFound));
@@ -139,7 +155,7 @@ fn locks(disk: &dyn Disk, folder: &Path) {
     let file = disk.create(&path).unwrap();
     let reader = disk.lock(&path, LockMode::Shared).unwrap();
     let another = disk.lock(&path, LockMode::Shared).unwrap();
-    file.write_at(0, b"a lock is advice").unwrap();
+    file.write_at(0, &whole(b"a lock is advice", unit)).unwrap();
     drop((reader, another));
     let writer = disk.lock(&path, LockMode::Exclusive).unwrap();
     file.write_at(0, b"to all").unwrap();

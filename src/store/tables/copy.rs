@@ -2,7 +2,9 @@
 //!
 //! Each row is held to its checksum on the way, so that damage is not copied but told.
 
-use redb::TableDefinition;
+use std::collections::BTreeSet;
+
+use redb::{TableDefinition, TableHandle};
 
 use super::block::BlockEvents;
 use super::table::{Entry, ReadTable};
@@ -13,16 +15,19 @@ use super::{
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::index::posting;
+use crate::store::index::term::definition_of;
 
 /// How many bytes of rows one write has, about.
 const WRITE: usize = 16 << 20;
 
-/// Which rows of `meta` are copied.
+/// Which rows are copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MetaRows {
+pub(crate) enum CopiedRows {
     All,
     /// What is of a session, its journal, is not the copy's.
-    WithoutSession,
+    OfBackup,
+    /// Nor are the keys of subjects, nor what is made of private values.
+    WithoutKeys,
 }
 
 /// The rows of `meta` that are of a session, not of what the file holds.
@@ -36,6 +41,22 @@ struct TableCopy {
     what: &'static str,
     table: for<'w, 't> fn(&'w mut WriteTables<'t>) -> &'w mut TableWrite<'t, Bytes>,
     check: fn(&Entry, &mut dyn CopyWatch) -> Result<()>,
+    /// Whether a row is copied.
+    keeps: fn(&Entry) -> bool,
+}
+
+impl TableCopy {
+    const fn new(
+        definition: TableDefinition<'static, Bytes, Bytes>,
+        what: &'static str,
+        table: for<'w, 't> fn(&'w mut WriteTables<'t>) -> &'w mut TableWrite<'t, Bytes>,
+    ) -> TableCopy {
+        TableCopy { definition, what, table, check: check_sealed, keeps: |_| true }
+    }
+
+    const fn checked(self, check: fn(&Entry, &mut dyn CopyWatch) -> Result<()>) -> TableCopy {
+        TableCopy { check, ..self }
+    }
 }
 
 /// Who is told of a copy.
@@ -49,43 +70,18 @@ pub(crate) trait CopyWatch {
 
 /// The log first: it is what all the others follow from.
 const TABLES: [TableCopy; 12] = [
-    TableCopy { definition: LOG, what: "the log", table: |to| &mut to.log, check: check_events },
-    TableCopy { definition: ZONES, what: "the zones", table: |to| &mut to.zones, check: check_sealed },
-    TableCopy { definition: POSTINGS, what: super::LISTS, table: |to| &mut to.postings, check: check_list },
-    TableCopy { definition: INDEXES, what: "the indexes", table: |to| &mut to.indexes, check: check_sealed },
-    TableCopy { definition: STATES, what: "stored states", table: |to| &mut to.states, check: check_sealed },
-    TableCopy {
-        definition: FOUND,
-        what: "indexes of states",
-        table: |to| &mut to.found,
-        check: check_sealed,
-    },
-    TableCopy {
-        definition: SNAPSHOTS,
-        what: "snapshots",
-        table: |to| &mut to.snapshots,
-        check: check_sealed,
-    },
-    TableCopy {
-        definition: FOLLOWERS,
-        what: "followers",
-        table: |to| &mut to.followers,
-        check: check_sealed,
-    },
-    TableCopy { definition: VIEWS, what: "stored views", table: |to| &mut to.views, check: check_sealed },
-    TableCopy {
-        definition: KEYS,
-        what: "the keys of subjects",
-        table: |to| &mut to.keys,
-        check: check_sealed,
-    },
-    TableCopy { definition: SUBJECTS, what: "subjects", table: |to| &mut to.subjects, check: check_sealed },
-    TableCopy {
-        definition: FORGOTTEN,
-        what: "forgotten keys",
-        table: |to| &mut to.forgotten,
-        check: check_sealed,
-    },
+    TableCopy::new(LOG, "the log", |to| &mut to.log).checked(check_events),
+    TableCopy::new(ZONES, "the zones", |to| &mut to.zones),
+    TableCopy::new(POSTINGS, super::LISTS, |to| &mut to.postings).checked(check_list),
+    TableCopy::new(INDEXES, "the indexes", |to| &mut to.indexes),
+    TableCopy::new(STATES, "stored states", |to| &mut to.states),
+    TableCopy::new(FOUND, "indexes of states", |to| &mut to.found),
+    TableCopy::new(SNAPSHOTS, "snapshots", |to| &mut to.snapshots),
+    TableCopy::new(FOLLOWERS, "followers", |to| &mut to.followers),
+    TableCopy::new(VIEWS, "stored views", |to| &mut to.views),
+    TableCopy::new(KEYS, "the keys of subjects", |to| &mut to.keys),
+    TableCopy::new(SUBJECTS, "subjects", |to| &mut to.subjects),
+    TableCopy::new(FORGOTTEN, "forgotten keys", |to| &mut to.forgotten),
 ];
 
 fn check_events(row: &Entry, watch: &mut dyn CopyWatch) -> Result<()> {
@@ -113,8 +109,15 @@ impl TablesRead<'_> {
     ///
     /// # Errors
     /// [`Error::Corrupt`] where a row does not fit its checksum: the new tables are of no use then.
-    pub fn copy_rows(&self, to: &Tables, watch: &mut dyn CopyWatch) -> Result<()> {
+    pub fn copy_rows(&self, to: &Tables, rows: CopiedRows, watch: &mut dyn CopyWatch) -> Result<()> {
         for copied in TABLES {
+            let copied = match rows {
+                CopiedRows::WithoutKeys if !copied.is_without_keys() => continue,
+                CopiedRows::WithoutKeys => {
+                    TableCopy { keeps: |row| definition_of(row.key()).is_none(), ..copied }
+                }
+                CopiedRows::All | CopiedRows::OfBackup => copied,
+            };
             if let Some(from) = self.table_if_any(copied.definition, copied.what)? {
                 copy_table(self, copied, &from, to, watch)?;
             }
@@ -123,17 +126,32 @@ impl TablesRead<'_> {
     }
 
     /// Makes a database of what was copied.
-    pub fn copy_meta(&self, to: &Tables, which: MetaRows) -> Result<()> {
+    pub fn copy_meta(&self, to: &Tables, which: CopiedRows) -> Result<()> {
         let rows = self.meta_rows()?;
+        let lost = match which {
+            CopiedRows::WithoutKeys => self.given_key_numbers()?,
+            CopiedRows::All | CopiedRows::OfBackup => BTreeSet::new(),
+        };
         to.write("copying the tables", |to| {
-            let is_copied = |name: &str| which == MetaRows::All || !OF_SESSION.contains(&name);
+            let is_copied = |name: &str| which == CopiedRows::All || !OF_SESSION.contains(&name);
             for (name, value) in rows.iter().filter(|(name, _)| is_copied(name)) {
                 to.meta
                     .insert(name.as_str(), value.as_slice())
                     .map_err(|e| failed("copying the tables", e))?;
             }
+            if which == CopiedRows::WithoutKeys {
+                to.lose_keys(&lost)?;
+                to.set_without_keys()?;
+            }
             Ok(())
         })
+    }
+}
+
+impl TableCopy {
+    /// Whether there is anything of it in a copy that has no keys: what follows from the log is made anew there.
+    fn is_without_keys(&self) -> bool {
+        ["log", "zones", "postings", "forgotten"].contains(&self.definition.name())
     }
 }
 
@@ -153,8 +171,10 @@ fn copy_table(
                 && let Some(row) = &next
             {
                 (copied.check)(row, watch)?;
-                let fault = |e| failed("copying the tables", e);
-                (copied.table)(to).insert(row.key(), row.value()).map_err(fault)?;
+                if (copied.keeps)(row) {
+                    let fault = |e| failed("copying the tables", e);
+                    (copied.table)(to).insert(row.key(), row.value()).map_err(fault)?;
+                }
                 bytes += row.key().len() + row.value().len();
                 next = rows.next()?;
             }

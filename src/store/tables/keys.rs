@@ -121,6 +121,17 @@ impl TablesRead<'_> {
         self.meta_value("mark")
     }
 
+    /// The numbers of the keys that subjects have.
+    pub fn given_key_numbers(&self) -> Result<BTreeSet<KeyNumber>> {
+        let (_, given) = self.last_keys()?;
+        Ok(self.key_rows()?.into_keys().map(KeyNumber).filter(|number| *number <= given).collect())
+    }
+
+    /// Whether this is a copy that has no keys.
+    pub fn is_without_keys(&self) -> Result<bool> {
+        Ok(self.meta_number("keyless")?.is_some())
+    }
+
     /// Copies all keys into other tables, and what is known of them, beside what those have.
     ///
     /// # Errors
@@ -239,6 +250,11 @@ impl WriteTables<'_> {
             Some(said) if said > through => Ok(()),
             _ => self.clear_meta("erase"),
         }
+    }
+
+    /// Says that this is a copy that has no keys.
+    pub fn set_without_keys(&mut self) -> Result<()> {
+        self.set_meta("keyless", &0u64.to_be_bytes())
     }
 
     /// Says of keys that are lost that nobody has them any more.
