@@ -793,3 +793,100 @@ fn the_last_year_is_kept_found_and_carried_like_any_other() {
         assert!(db.verify().unwrap().faults.is_empty());
     }
 }
+
+#[test]
+#[cfg(feature = "encryption")]
+fn what_is_forgotten_is_named_in_each_form_and_passed_over_as_it_comes_back() {
+    use bygone::maintain::{EventFormat, ExportOptions};
+    let db = tiny();
+    db.query("DEFINE PRIVATE contact ON 'User.*' OF target FIELDS data.name, metadata.ip").unwrap();
+    for user in [7, 8] {
+        db.query(&format!(
+            "EMIT User.named {user} {{name: 'name of {user}', age: 44}} META {{ip: '::{user}'}}"
+        ))
+        .unwrap();
+    }
+    db.query("EMIT Order.paid 1 {forgotten: 'an umbrella'}").unwrap();
+    db.query("FORGET User 7").unwrap();
+    let forms = [
+        (EventFormat::Event, r#""forgotten":["data.name","metadata.ip"]"#),
+        (EventFormat::Underscore, r#""_forgotten":["data.name","metadata.ip"]"#),
+        (EventFormat::CloudEvents, r#""bygone":"{\"forgotten\":[\"data.name\",\"metadata.ip\"]"#),
+        (EventFormat::CloudEventsBatch, r#""bygone":"{\"forgotten\":[\"data.name\",\"metadata.ip\"]"#),
+    ];
+    for (form, named) in forms {
+        let options =
+            ExportOptions::new().form(form).pattern("User.*, Order.*".parse().unwrap()).with_private(true);
+        let options = options.on_left_out(|events| panic!("{events} left out"));
+        let mut lines = Vec::new();
+        db.export(&options, &mut lines, &mut |_| {}).unwrap();
+        let lines = String::from_utf8(lines).unwrap();
+        assert_eq!(lines.matches(named).count(), 1, "{form:?}: {lines}");
+        assert!(lines.contains("name of 8") && !lines.contains("name of 7"), "{form:?}: {lines}");
+        let other = tiny();
+        assert_eq!(import(&other, &lines).unwrap().added, 3, "{form:?}");
+        let all = |db: &Db| db.events("User.*, Order.*").unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+        let (events, own) = (all(&other), all(&db));
+        assert_eq!(events.len(), 3);
+        for (event, own) in events.iter().zip(own) {
+            assert_eq!((&event.data, &event.metadata), (&own.data, &own.metadata), "{form:?}");
+            assert_eq!(event.forgotten, None, "{form:?}: that is of the log that it comes from");
+        }
+        // And again, nothing is new: a null is as good as forgotten.
+        assert_eq!(import(&other, &lines).unwrap().known, 3, "{form:?}");
+    }
+    let told = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let count = told.clone();
+    let options = ExportOptions::new().on_left_out(move |events| {
+        count.fetch_add(events, std::sync::atomic::Ordering::Relaxed);
+    });
+    db.export(&options, &mut Vec::new(), &mut |_| {}).unwrap();
+    assert_eq!(told.load(std::sync::atomic::Ordering::Relaxed), 2);
+}
+
+#[test]
+#[cfg(feature = "encryption")]
+fn an_export_has_what_is_stored_whatever_it_is_read_as() {
+    use bygone::maintain::ExportOptions;
+    let define = |db: &Db| {
+        db.query("DEFINE PRIVATE contact ON 'User.*' OF target FIELDS data.name").unwrap();
+    };
+    let upcast =
+        "DEFINE EVENT User.named {called: any?} UPCAST SET data.called = upper(data.name) DELETE data.name";
+    let db = tiny();
+    define(&db);
+    for user in [7, 8] {
+        db.query(&format!("EMIT User.named {user} {{name: 'name of {user}'}}")).unwrap();
+    }
+    db.query(upcast).unwrap();
+    db.query("EMIT User.named 9 {called: 'NAME OF 9'}").unwrap();
+    db.query("FORGET User 7").unwrap();
+    let exported = |with_private: bool| {
+        let mut lines = Vec::new();
+        let options = ExportOptions::new().pattern("User.*".parse().unwrap()).with_private(with_private);
+        db.export(&options, &mut lines, &mut |_| {}).unwrap();
+        String::from_utf8(lines).unwrap()
+    };
+    let lines = exported(true);
+    // By the names that they are stored under, also of what is forgotten.
+    assert!(lines.contains(r#""data":{"name":null},"forgotten":["data.name"]"#), "{lines}");
+    assert!(lines.contains(r#""data":{"name":"name of 8"}"#), "{lines}");
+    assert!(lines.contains(r#""data":{"called":"NAME OF 9"}"#), "{lines}");
+    assert_eq!(exported(false).matches(r#""data":{"name":null}}"#).count(), 2);
+    // Where it comes in before the definition, it is read as here.
+    let other = tiny();
+    define(&other);
+    assert_eq!(import(&other, &lines).unwrap().added, 3);
+    let read = |db: &Db| -> Vec<String> {
+        let events = db.events("User.*").unwrap();
+        events.map(|event| event.unwrap().data.to_string()).collect()
+    };
+    let (error, known) = (other.query(upcast).map(drop), read(&other));
+    // Nothing says there that this null was forgotten: an UPCAST that needs it has to allow for it.
+    assert!(error.unwrap_err().to_string().contains("upper(null)"), "{known:?}");
+    other
+        .query("DEFINE EVENT User.named {called: any?} UPCAST SET data.called = coalesce(data.called, if(data.name IS NULL, NULL, upper(data.name))) DELETE data.name")
+        .unwrap();
+    assert_eq!(read(&db), [r#"{"called":null}"#, r#"{"called":"NAME OF 8"}"#, r#"{"called":"NAME OF 9"}"#]);
+    assert_eq!(read(&other), read(&db));
+}

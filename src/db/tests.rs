@@ -7,6 +7,7 @@ mod crash;
 #[cfg(feature = "encryption")]
 mod encryption;
 mod faults;
+mod forgetting;
 mod kill;
 mod load;
 mod outcomes;

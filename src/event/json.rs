@@ -88,10 +88,6 @@ pub(crate) fn write(
     cause: Option<(&str, &str)>,
 ) -> Result<Value> {
     let mut members = members_of(event)?;
-    if form != EventFormat::Event {
-        // Others have no word for why a value is null.
-        members.shift_remove("forgotten");
-    }
     if let (Some((kind, id)), Some(Value::Object(told))) = (cause, members.get_mut("cause")) {
         told.extend(members::pair(kind, id));
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -161,10 +162,13 @@ pub fn export(
     }
     let mut meter = Meter::new("exported", speech);
     let mut broken = None;
+    let left_out = Arc::new(AtomicU64::new(0));
+    let told = left_out.clone();
+    let options = options.clone().on_left_out(move |events| told.store(events, Ordering::Relaxed));
     let outcome = {
         let guarded = StopAt { inner: Keeping { inner: target, broken: &mut broken }, signals };
         let mut writer = BufWriter::with_capacity(CHUNK, guarded);
-        let outcome = db.export(options, &mut writer, &mut |events| meter.show(events));
+        let outcome = db.export(&options, &mut writer, &mut |events| meter.show(events));
         outcome.and_then(|events| match writer.flush() {
             Ok(()) => Ok(events),
             Err(e) => Err(bygone::Error::Io { doing: format!("writing {place}"), source: e.into() }),
@@ -174,6 +178,14 @@ pub fn export(
     match (outcome, broken) {
         (Ok(events), _) => {
             speech.notice(&meter.summary(events));
+            let private = match left_out.load(Ordering::Relaxed) {
+                0 => return Ok(()),
+                1 => "the private values of 1 event are".to_owned(),
+                many => format!("the private values of {} events are", grouped(many)),
+            };
+            speech.notice(&format!(
+                "{private} left out, and null: --with-private writes those that are not forgotten"
+            ));
             Ok(())
         }
         (Err(_), _) if signals.interrupted() => Err(meter.interrupted()),

@@ -1,6 +1,8 @@
 //! Export: events as JSON, in one of the forms.
 
+use std::fmt;
 use std::io::Write;
+use std::sync::Arc;
 
 use crate::db::Db;
 use crate::entity::PositionRange;
@@ -30,6 +32,17 @@ pub struct ExportOptions {
     pattern: Option<Pattern>,
     source: Option<String>,
     with_private: bool,
+    on_left_out: Option<LeftOut>,
+}
+
+/// Who is told that private values were left out.
+#[derive(Clone)]
+struct LeftOut(Arc<dyn Fn(u64) + Send + Sync>);
+
+impl fmt::Debug for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LeftOut")
+    }
 }
 
 impl ExportOptions {
@@ -54,6 +67,25 @@ impl ExportOptions {
     /// Without it they are null.
     pub fn with_private(mut self, with_private: bool) -> ExportOptions {
         self.with_private = with_private;
+        self
+    }
+
+    /// Tells, at the end, of how many events private values were left out, if of any.
+    ///
+    /// ```
+    /// use bygone::maintain::ExportOptions;
+    /// use bygone::Db;
+    /// # #[cfg(feature = "encryption")] {
+    /// let db = Db::in_memory()?;
+    /// db.query("DEFINE PRIVATE contact ON 'User.*' OF target FIELDS data.email")?;
+    /// db.query("EMIT User.named 7 {email: 'ann@example.org'}")?;
+    /// let options = ExportOptions::new().on_left_out(|events| assert_eq!(events, 1));
+    /// db.export(options, &mut Vec::new(), &mut |_| {})?;
+    /// # }
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn on_left_out(mut self, told: impl Fn(u64) + Send + Sync + 'static) -> ExportOptions {
+        self.on_left_out = Some(LeftOut(Arc::new(told)));
         self
     }
 
@@ -110,10 +142,12 @@ impl Db {
             None => self.store().shared().id.urn(),
         };
         let mut writer = ExportWriter { snapshot: &snapshot, form: options.form, source, written: 0, output };
+        let mut left_out = 0;
         // What is stored encrypted has null in its place there.
         for row in snapshot.stored().log(PositionRange::ALL, ScanDirection::Ascending) {
             let (position, mut bytes) = row?;
-            if options.with_private && codec::is_encrypted(&bytes) {
+            let is_private = codec::is_encrypted(&bytes);
+            if options.with_private && is_private {
                 bytes = snapshot.decrypted(position, &bytes)?;
             }
             let event = codec::decode(position, bytes)?;
@@ -121,11 +155,15 @@ impl Db {
                 continue;
             }
             writer.write(&event)?;
+            left_out += u64::from(is_private && !options.with_private);
             if writer.written.is_multiple_of(10_000) {
                 progress(writer.written);
             }
         }
         writer.end()?;
+        if let Some(LeftOut(told)) = options.on_left_out.filter(|_| left_out > 0) {
+            told(left_out);
+        }
         Ok(writer.written)
     }
 }

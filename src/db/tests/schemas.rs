@@ -80,6 +80,38 @@ fn subscriptions_see_the_newest_from_anywhere_in_the_past() {
 }
 
 #[test]
+fn a_live_subscription_goes_on_in_the_newest_form() {
+    let db = Options::new().memtable(3, 1 << 20).in_memory().unwrap();
+    placed(&db, 5);
+    let data = |row: Result<Row>| match row.unwrap() {
+        Row::Event { event, .. } => Some(event.data.to_string()),
+        Row::CaughtUp(_) => None,
+        other => panic!("{other:?}"),
+    };
+    let seen = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let live = scope.spawn(|| {
+            let rows = db.query("SUBSCRIBE 'Order.*' AS mails FROM START LIMIT 7").unwrap().rows;
+            rows.filter_map(data)
+                .inspect(|_| {
+                    seen.fetch_add(1, Ordering::SeqCst);
+                })
+                .collect::<Vec<_>>()
+        });
+        wait_until("it has caught up", || seen.load(Ordering::SeqCst) == 5);
+        db.query(RENAMED).unwrap();
+        db.query("EMIT Order.placed 1 {total: 5}").unwrap();
+        db.query("EMIT Order.placed 1 {total: 6}").unwrap();
+        let found = live.join().unwrap();
+        let expected: Vec<String> = (0..5)
+            .map(|n| format!(r#"{{"amount":{n}}}"#))
+            .chain((5..7).map(|n| format!(r#"{{"total":{n}}}"#)))
+            .collect();
+        assert_eq!(found, expected);
+    });
+}
+
+#[test]
 fn an_import_is_held_to_it_and_a_log_is_restored_as_it_was() {
     let db = Db::in_memory().unwrap();
     db.query("EMIT Order.paid 1 {amount: 'early'}").unwrap();

@@ -25,7 +25,7 @@ const WHAT: &str = "a CloudEvent";
 const REFERENCE: &str = "a URI reference, like /orders";
 
 /// What `bygone` may tell of an event from elsewhere.
-const MEMBERS: [&str; 12] = [
+const MEMBERS: [&str; 13] = [
     "id",
     "type",
     "timestamp",
@@ -38,6 +38,7 @@ const MEMBERS: [&str; 12] = [
     "tags",
     "key",
     "metadata",
+    "forgotten",
 ];
 
 /// The prefix of types that have none, where nobody says another.

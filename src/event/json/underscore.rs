@@ -10,7 +10,7 @@ use crate::value::{Object, Value};
 const WHAT: &str = "an event in the underscore form";
 
 /// The members that have one key each: in the event form, and here.
-const NAMES: [(&str, &str); 9] = [
+const NAMES: [(&str, &str); 10] = [
     ("position", "_position"),
     ("version", "_version"),
     ("id", "_id"),
@@ -20,6 +20,7 @@ const NAMES: [(&str, &str); 9] = [
     ("namespace", "_actorNamespace"),
     ("key", "_key"),
     ("metadata", "_metadata"),
+    ("forgotten", "_forgotten"),
 ];
 
 /// Gives the members of the event form.

@@ -359,3 +359,29 @@ fn what_runs_by_itself_forgets_nobody() {
     assert!(error.contains("perform it again"), "{error}");
     assert!(session.positions("EVENTS '$subject.*'").is_empty());
 }
+
+#[test]
+fn what_is_forgotten_fits_any_schema() {
+    let store = store(3);
+    let session = Session::new(&store);
+    session.rows(CONTACT);
+    for user in [7, 8] {
+        session.rows(&format!("EMIT User.named {user} {{name: 'Ann', address: {{city: 'Oslo'}}, age: 44}}"));
+    }
+    session.rows("EMIT User.named 9 {name: 'Bob', address: {city: 1}, age: 44}");
+    session.rows("FORGET User 7");
+    let told = |definition: &str| session.lines(&format!("EXPLAIN DEFINE EVENT {definition}")).join("\n");
+    let plan = told("User.named {name: text, address: {city: text}, age: number CHECK data.age > 40} STRICT");
+    assert!(plan.contains("1 of 3 User.named") && plan.contains("#4: data.address.city"), "{plan}");
+    assert!(!plan.contains("#2"), "{plan}");
+    // And as an UPCAST would read it.
+    let plan = told(
+        "User.named {first: text} UPCAST SET data.first = lower(data.name), data.city = data.address.city",
+    );
+    assert!(plan.contains("all 3 User.named that there are fit"), "{plan}");
+    session.rows(
+        "DEFINE EVENT User.named {city: any} UPCAST SET data.city = data.address.city DELETE data.address",
+    );
+    assert!(session.lines("HISTORY User 7")[0].contains(r#""city":null"#));
+    assert_eq!(crate::store::verify::verify(&store.snapshot()).unwrap().faults, Vec::<String>::new());
+}

@@ -69,6 +69,46 @@ fn all_that_reads_sees_the_newest_and_raw_what_is_stored() {
 }
 
 #[test]
+fn an_index_of_before_does_not_answer_and_raw_asks_none() {
+    for memtable in [2, 100] {
+        let store = by_hand(memtable);
+        let session = Session::new(&store);
+        session.rows("DEFINE INDEX total ON 'Order.placed' AS data.total");
+        session.rows("DEFINE INDEX amount ON 'Order.placed' AS data.amount");
+        for n in 0..12 {
+            session.rows(&format!("EMIT Order.placed {n} {{amount: {n}}}"));
+        }
+        settle(&store);
+        assert_eq!(session.positions("EVENTS WHERE data.amount = 5"), [8]);
+        assert_eq!(session.positions("EVENTS BY amount = 5"), [8]);
+        session.rows(RENAMED);
+        session.rows("EMIT Order.placed 12 {total: 5, currency: 'EUR'}");
+        let last = store.snapshot().head().0;
+        let mut more = true;
+        let mut steps = 0;
+        while more {
+            // The index that is being replaced is complete, and of another form.
+            assert_eq!(session.positions("EVENTS WHERE data.total = 5"), [8, last], "{steps}");
+            assert_eq!(session.positions("EVENTS WHERE data.amount = 5"), [0; 0], "{steps}");
+            for (asked, expected) in
+                [("EVENTS BY total = 5", vec![8, last]), ("EVENTS BY amount = 5", vec![])]
+            {
+                match session.run(asked) {
+                    Ok((rows, _)) => assert_eq!(positions(&rows), expected, "{asked} after {steps}"),
+                    Err(error) => assert_eq!(error.kind().to_string(), "building", "{asked} after {steps}"),
+                }
+            }
+            assert_eq!(session.positions("EVENTS WHERE data.amount = 5 RAW"), [8], "{steps}");
+            assert_eq!(session.positions("EVENTS WHERE data.total = 5 RAW"), [last], "{steps}");
+            more = store.work_by_hand().unwrap();
+            steps += 1;
+        }
+        assert!(steps > 2, "{steps}");
+        assert_eq!(session.positions("EVENTS BY total = 5"), [8, last]);
+    }
+}
+
+#[test]
 fn one_that_cannot_be_read_is_told_before_it_is_defined_and_when_it_is_read() {
     let store = by_hand(2);
     let session = Session::new(&store);

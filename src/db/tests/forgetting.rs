@@ -1,0 +1,248 @@
+//! Forgetting somebody while there is more: caches, what is under way, others who do the same, a full disk, a damaged file.
+
+use std::path::{Path, PathBuf};
+
+use super::{PATH, events, on, run};
+use crate::aggregate::SnapshotPolicy;
+use crate::cancel::Cancel;
+use crate::entity::{Entity, Position};
+use crate::event::private::KeyNumber;
+use crate::store::disk::Disk;
+use crate::store::disk::simulated::{Fate, SimulatedDisk};
+use crate::store::snapshot::FoldBound;
+use crate::store::tables::keys::KeyState;
+use crate::{Aggregate, Db, Event, Result};
+
+const CONTACT: &str = "DEFINE PRIVATE contact ON 'User.*' OF target FIELDS data.name, data.was";
+
+/// The files of a disk that have some bytes.
+fn with(disk: &SimulatedDisk, wanted: &[u8]) -> Vec<PathBuf> {
+    let holds = |name: &PathBuf| {
+        let file = disk.open(name).unwrap();
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read_at(0, &mut bytes).unwrap();
+        bytes.windows(wanted.len()).any(|window| window == wanted)
+    };
+    disk.names().into_iter().filter(holds).collect()
+}
+
+fn secret(user: u64) -> String {
+    format!("secret name {user}!")
+}
+
+fn named(db: &Db, user: u64) {
+    run(db, &format!("EMIT User.named {user} {{name: '{}', age: {user}}}", secret(user)));
+}
+
+/// What a program folds of its own.
+#[derive(Default, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Names(Vec<String>);
+
+impl Aggregate for Names {
+    const KIND: &'static str = "User";
+
+    fn apply(&mut self, event: &Event) -> Result<()> {
+        self.0.push(event.data.to_string());
+        Ok(())
+    }
+
+    fn snapshots() -> Option<SnapshotPolicy<Names>> {
+        Some(SnapshotPolicy::named("names").every(1))
+    }
+}
+
+#[test]
+fn what_programs_and_verbs_keep_in_memory_is_forgotten_too() {
+    let disk = SimulatedDisk::new();
+    let db = on(&disk).create(PATH).unwrap();
+    run(&db, CONTACT);
+    run(&db, "DEFINE ENTITY User SNAPSHOT EVERY 1 ON named SET name = data.name");
+    run(&db, "DEFINE VERB Greet ON User EMIT greeted {was: state.name}");
+    (1..4).for_each(|user| named(&db, user));
+    for _ in 0..2 {
+        assert!(db.aggregate::<Names>(2).unwrap().0[0].contains(&secret(2)));
+        run(&db, "PERFORM Greet User 2");
+    }
+    run(&db, "CHECKPOINT");
+    assert!(db.aggregate::<Names>(2).unwrap().0.len() == 3);
+    run(&db, "FORGET User 2");
+    for _ in 0..2 {
+        let names = db.aggregate::<Names>(2).unwrap().0.clone();
+        assert!(names.iter().all(|data| !data.contains("secret")), "{names:?}");
+    }
+    run(&db, "PERFORM Greet User 2");
+    let greeted = events(&db, "User.greeted");
+    assert_eq!(greeted.last().unwrap().data.to_string(), r#"{"was":null}"#);
+    run(&db, "CHECKPOINT");
+    assert_eq!(with(&disk, secret(2).as_bytes()), Vec::<PathBuf>::new());
+    assert!(db.aggregate::<Names>(3).unwrap().0[0].contains(&secret(3)));
+}
+
+#[test]
+fn a_reader_from_before_leaves_nothing_behind() {
+    let disk = SimulatedDisk::new();
+    let db = on(&disk).create(PATH).unwrap();
+    run(&db, CONTACT);
+    run(&db, "DEFINE ENTITY User SNAPSHOT EVERY 1 ON named SET name = data.name");
+    (1..4).for_each(|user| named(&db, user));
+    run(&db, "CHECKPOINT");
+    let (user, all) = (Entity::from(("User", 2)), FoldBound { through: Position::MAX, by: None });
+    let before = db.store().snapshot();
+    assert!(before.fold(&user, all).unwrap().state.to_string().contains(&secret(2)));
+    before.keep_snapshot("other", &user, before.head(), secret(2).into_bytes()).unwrap();
+    run(&db, "FORGET User 2");
+    // What was read before is told before, whoever asks for it now.
+    before.fold(&user, all).ok();
+    before.keep_snapshot("names", &user, before.head(), secret(2).into_bytes()).unwrap();
+    let now = db.store().snapshot();
+    assert_eq!(now.fold(&user, all).unwrap().state.to_string(), r#"{"name":null}"#);
+    drop(before);
+    for _ in 0..3 {
+        named(&db, 3);
+        run(&db, "CHECKPOINT");
+    }
+    db.store().shared().settle().unwrap();
+    run(&db, "CHECKPOINT");
+    assert_eq!(with(&disk, secret(2).as_bytes()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn several_forget_at_once_while_others_append_and_back_up() {
+    let disk = SimulatedDisk::new();
+    let db = on(&disk).create(PATH).unwrap();
+    run(&db, CONTACT);
+    run(&db, "DEFINE INDEX name ON 'User.*' AS data.name");
+    run(&db, "DEFINE ENTITY User ON named SET name = data.name");
+    run(&db, "DEFINE VERB Erase ON User FORGET target");
+    (1..20).for_each(|user| named(&db, user));
+    std::thread::scope(|scope| {
+        for users in [1..4, 4..7] {
+            let db = &db;
+            scope.spawn(move || {
+                users.for_each(|user| {
+                    let how = if user % 2 == 0 { "FORGET" } else { "PERFORM Erase" };
+                    run(db, &format!("{how} User {user}"));
+                });
+            });
+        }
+        scope.spawn(|| (20..60).for_each(|user| named(&db, user)));
+        scope.spawn(|| (0..3).for_each(|n| drop(run(&db, &format!("BACKUP TO '/copy-{n}.bygone'")))));
+    });
+    let check = |db: &Db, file: &str| {
+        let said = events(db, "$subject.forgotten");
+        let gone: Vec<u64> =
+            said.iter().map(|event| event.target.as_ref().unwrap().id()[5..].parse().unwrap()).collect();
+        for event in events(db, "User.named") {
+            let user: u64 = event.target.as_ref().unwrap().id().parse().unwrap();
+            let text = event.data.to_string();
+            assert_eq!(!text.contains(&secret(user)), gone.contains(&user), "{file}: {text}, {gone:?}");
+            let files = with(&disk, secret(user).as_bytes());
+            assert!(!gone.contains(&user) || !files.contains(&PathBuf::from(file)), "{file} has {user}");
+        }
+        assert_eq!(db.verify().unwrap().faults, Vec::<String>::new(), "{file}");
+        gone.len()
+    };
+    assert_eq!(check(&db, PATH), 6);
+    for n in 0..3 {
+        let file = format!("/copy-{n}.bygone");
+        check(&on(&disk).open(&file).unwrap(), &file);
+    }
+}
+
+#[test]
+fn a_full_disk_keeps_nobody_out_and_what_is_left_is_done_later() {
+    let disk = SimulatedDisk::new();
+    let on = |disk: &SimulatedDisk| on(disk).journal_steps(64 << 10, 128 << 10);
+    let db = on(&disk).create(PATH).unwrap();
+    run(&db, CONTACT);
+    run(&db, "DEFINE ENTITY User ON named SET name = data.name");
+    (1..4).for_each(|user| named(&db, user));
+    let large = "x".repeat(4000);
+    for n in 0..500 {
+        run(&db, &format!("EMIT Order.noted {n} {{text: '{large}'}}"));
+    }
+    run(&db, "CHECKPOINT");
+    db.store().shared().settle().unwrap();
+    // There is room for the journals, and not for the file once more.
+    let most = |disk: &SimulatedDisk| {
+        let long = disk.open(Path::new(PATH)).unwrap().len().unwrap();
+        assert!(long > 2 << 20, "{long}");
+        long + (800 << 10)
+    };
+    disk.faults().full_at(most(&disk));
+    let error = db.query("FORGET User 2").map(drop).unwrap_err().to_string();
+    assert!(error.contains("User 2 is forgotten from") && error.contains("say FORGET once more"), "{error}");
+    let gone = |db: &Db| {
+        let named = events(db, "User.named");
+        assert_eq!(named[1].data.to_string(), r#"{"name":null,"age":2}"#);
+        assert!(named[0].data.to_string().contains(&secret(1)));
+    };
+    gone(&db);
+    let crashed = disk.crash(Fate::ALL[0], 1);
+    drop(db);
+    crashed.faults().full_at(most(&crashed));
+    for _ in 0..2 {
+        let db = on(&crashed).open(PATH).unwrap();
+        let told = db.recovery().notices.join("; ");
+        assert!(told.contains("copies of its values may still be in the file"), "{told}");
+        gone(&db);
+        run(&db, "EMIT User.named 2 {name: 'somebody new', age: 3}");
+        assert!(db.query("BACKUP TO '/copy.bygone'").is_err());
+        db.close().unwrap();
+    }
+    crashed.faults().not_full();
+    let db = on(&crashed).open(PATH).unwrap();
+    assert!(db.recovery().notices.is_empty(), "{:?}", db.recovery().notices);
+    gone(&db);
+    assert_eq!(with(&crashed, secret(2).as_bytes()), Vec::<PathBuf>::new());
+    run(&db, "BACKUP TO '/copy.bygone'");
+    assert!(db.verify().unwrap().faults.is_empty());
+}
+
+#[test]
+fn whose_key_a_rescue_does_not_find_is_told_and_can_be_appended_to() {
+    let disk = SimulatedDisk::new();
+    let db = on(&disk).create(PATH).unwrap();
+    run(&db, CONTACT);
+    (1..4).for_each(|user| named(&db, user));
+    run(&db, "CHECKPOINT");
+    let shared = db.store().shared();
+    let look = |number: KeyNumber| shared.tables.read().unwrap().key(number).unwrap();
+    let KeyState::There(key) = look(KeyNumber(2)) else { panic!("no key") };
+    let key = key.0;
+    db.close().unwrap();
+    // Whatever page has it is no page any more.
+    let file = disk.open(Path::new(PATH)).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_at(0, &mut bytes).unwrap();
+    let places = bytes.windows(key.len()).enumerate().filter(|(_, window)| *window == key);
+    let pages: Vec<usize> = places.map(|(at, _)| at / 4096).collect();
+    assert!(!pages.is_empty());
+    for page in pages {
+        file.write_at(page as u64 * 4096, &[0; 4096]).unwrap();
+    }
+    drop(file);
+    let rescue = on(&disk).rescue(PATH, "/out.bygone", &Cancel::new(), &mut |_: &_| {}).unwrap();
+    let doubts = rescue.doubts.join("; ");
+    assert!(doubts.contains("keys of private values are lost"), "{rescue:?}");
+    let db = on(&disk).open("/out.bygone").unwrap();
+    let before = events(&db, "User.named");
+    assert_eq!(before.len(), 3);
+    assert_eq!(before[1].data.to_string(), r#"{"name":null,"age":2}"#);
+    assert_eq!(before[1].forgotten.as_ref().unwrap().names().collect::<Vec<_>>(), ["data.name"]);
+    named(&db, 2);
+    named(&db, 9);
+    run(&db, "CHECKPOINT");
+    for _ in 0..2 {
+        let after = events(&db, "User.named");
+        assert!(
+            after[3].data.to_string().contains(&secret(2)) && after[4].data.to_string().contains(&secret(9))
+        );
+        assert!(with(&disk, secret(9).as_bytes()).is_empty(), "it is stored encrypted");
+        db.query("COMPACT").unwrap();
+    }
+    run(&db, "FORGET User 2");
+    let after = events(&db, "User.named");
+    assert_eq!(after[3].data.to_string(), r#"{"name":null,"age":2}"#);
+    assert!(db.verify().unwrap().faults.is_empty());
+}
