@@ -166,11 +166,13 @@ impl Store {
     /// Opens an existing database, recovering what a crash left in its journal.
     pub fn open(path: &Path, options: Options) -> Result<Store> {
         options.check()?;
+        let options = options.of_one();
         let disk = options.disk_to_use();
         let path = disk.canonical(path).map_err(|e| Error::unopenable(path, e, "check the path"))?;
         options.check_key(&path)?;
         let (lock, tables) = name::open_locked(&disk, &path, options.read_only, options.cache)?;
         let Recovered { meta, catalog, recovery, lost } = recover::recover(&disk, &path, &tables, &options)?;
+        options.settle_key(&path)?;
         if !options.read_only {
             // What a copy left behind that was interrupted: nobody else has the lock to make one.
             let left = TemporaryFile::name(&path, meta.id.0);
@@ -369,8 +371,8 @@ impl Store {
     /// Gives the database another key: its file and its journals.
     ///
     /// # Errors
-    /// [`Error::Stopped`] where it is only read; [`Error::Unopenable`] where it is not encrypted; [`Error::Io`] of the disk: it opens with the
-    /// key it had, and may open with the new one too.
+    /// [`Error::Stopped`] where it is only read; [`Error::Unopenable`] where it is not encrypted, or another file has its name; [`Error::Io`] of the
+    /// disk, which says which of both keys opens it for sure.
     #[cfg(feature = "encryption")]
     pub fn rekey(&self, new: &EncryptionKey) -> Result<()> {
         self.check_open()?;
@@ -382,12 +384,13 @@ impl Store {
             let advice = "BACKUP TO 'file' KEY 'env:NAME' makes an encrypted copy of it";
             return Err(Error::unopenable(&kernel.path, "it is not encrypted", advice));
         };
-        // Nobody makes or removes a journal meanwhile, nor puts another file in the place of this one.
+        // Nobody makes a backup meanwhile, makes or removes a journal, or puts another file in the place of this one.
+        let _alone = self.forgetting();
         let _committer = locked(&commits.committer);
-        let paths =
-            [kernel.path.clone()].into_iter().chain(journal::Side::BOTH.map(|side| side.path(&kernel.path)));
-        let changing = |e| Error::io(format!("changing the key of {}", kernel.path.display()), e);
-        encryption::disk::rekey(&*disk, &paths.collect::<Vec<_>>(), key, new).map_err(changing)
+        kernel.name.check()?;
+        let journals = journal::Side::BOTH.map(|side| side.path(&kernel.path));
+        let file = (kernel.path.as_path(), kernel.tables.identity());
+        encryption::disk::rekey(&*disk, file, &journals, key, new)
     }
 
     /// Refuses where the database is closed, or a verb decides that would wait for itself.

@@ -221,8 +221,9 @@ impl Db {
         self.store.compact(&self.cancel())
     }
 
-    /// Gives an encrypted database another key, at once: what is encrypted with its key is the key of its bytes. Whoever had the old one, and the
-    /// file as it was then, still reads that.
+    /// Gives an encrypted database another key, at once: what is encrypted with it is the file's own key, which stays. Whoever has the old key and a
+    /// copy of the file from before has that, and so reads this file too, until it is written anew: after a leak, [`compact`](Self::compact) it, and open
+    /// it again, so that its journals are new as well.
     ///
     /// ```
     /// use bygone::Options;
@@ -239,8 +240,8 @@ impl Db {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Stopped`] where it is only read; [`Error::Unopenable`] where it is not encrypted; [`Error::Io`] of the disk: it opens with the
-    /// key it had, and may open with the new one too.
+    /// [`Error::Stopped`] where it is only read; [`Error::Unopenable`] where it is not encrypted, or another file has its name; [`Error::Io`] of the
+    /// disk, which says which of both keys opens it for sure: keep both until it is said again, and done.
     #[cfg(feature = "encryption")]
     pub fn rekey(&self, new: &EncryptionKey) -> Result<()> {
         self.store.rekey(new)

@@ -236,7 +236,12 @@ impl<'a> EncryptedPart<'a> {
         let (RawKind::Array(count), listed) = Raw(rest).form()? else { return None };
         let mut rest = listed;
         for _ in 0..count {
-            rest = Raw(rest).text()?.1;
+            let (field, behind) = Raw(rest).text()?;
+            // Each name is a step into an object.
+            if field.iter().filter(|&&byte| byte == 0).count() > MAX_NAMES {
+                return None;
+            }
+            rest = behind;
         }
         let (known, rest) = all.split_at_checked(all.len() - rest.len())?;
         let (nonce, rest) = rest.split_first_chunk::<NONCE>()?;

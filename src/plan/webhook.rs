@@ -86,6 +86,9 @@ impl fmt::Display for Url {
     }
 }
 
+/// What is as long as a key may be one.
+const KEY_DIGITS: usize = 64;
+
 /// Where a secret is, and never what it is: that is read when it is needed, and is kept nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Secret {
@@ -97,6 +100,7 @@ impl Secret {
     pub fn new(what: &str, example: &str, text: &str) -> Result<Secret> {
         let is_name = |name: &str| {
             !name.is_empty()
+                && name.len() < KEY_DIGITS
                 && !name.starts_with(|c: char| c.is_ascii_digit())
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
         };

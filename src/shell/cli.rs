@@ -243,7 +243,7 @@ pub struct BackupArgs {
 
     /// The key that the backup is encrypted with, where that is not the database's: env:NAME, or file:PATH
     #[arg(long, value_name = "KEY", value_parser = key)]
-    pub new_key: Option<KeyOption>,
+    pub backup_key: Option<KeyOption>,
 }
 
 #[derive(Debug, Args)]
@@ -572,7 +572,9 @@ pub type KeyOption = Result<EncryptionKey, String>;
 fn key(text: &str) -> Result<KeyOption, String> {
     let said =
         match text.split_once(':') {
-            Some(("env", name)) => std::env::var(name).map_err(|_| format!("there is no variable {name}")),
+            Some(("env", name)) if name.len() < 64 => {
+                std::env::var(name).map_err(|_| format!("there is no variable {name}"))
+            }
             Some(("file", path)) => std::fs::read_to_string(path).map_err(|e| format!("reading {path}: {e}")),
             _ => Err("env:NAME or file:PATH says where the key is; anybody may see one that is said here"
                 .to_owned()),

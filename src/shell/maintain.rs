@@ -32,7 +32,7 @@ pub fn backup_file(
         (false, false) => BackupMode::New,
     };
     let mut options = BackupOptions::from(mode).without_keys(arguments.without_keys);
-    if let Some(key) = given("--new-key", arguments.new_key.as_ref())? {
+    if let Some(key) = given("--backup-key", arguments.backup_key.as_ref())? {
         options = options.key(key.clone());
     }
     let mut meter = Meter::new("backed up", speech);

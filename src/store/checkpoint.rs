@@ -89,8 +89,9 @@ impl Checkpointer {
     fn release(&self, frozen: &Arc<Memtable>, forgotten: &[KeyNumber]) {
         // The log first: whoever finds no frozen memtable may have it go on there at once.
         self.kernel.log.release(frozen.last());
-        self.kernel.applied.drop_frozen();
+        // Whoever waits for the memtable to be gone goes on as if nobody had these keys.
         self.kernel.keyring.release(frozen.last(), forgotten);
+        self.kernel.applied.drop_frozen();
         if !forgotten.is_empty() {
             self.kernel.state_caches.clear();
         }

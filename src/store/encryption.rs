@@ -90,6 +90,11 @@ pub(super) fn check(disk: &dyn Disk, path: &Path, key: Option<&SharedKey>) -> Re
         begins => begins.map_err(failed)?,
     };
     let refused = |reason: &str, advice: &str| Err(Error::unopenable(path, reason, advice));
+    // What it begins with may be damaged, and its key not.
+    let begins = match (begins, key) {
+        (Begin::Plain, Some(key)) if opens(disk, path, key).map_err(failed)? => Begin::Encrypted,
+        (begins, _) => begins,
+    };
     match (begins, key) {
         (Begin::Encrypted, Some(key)) => match opens(disk, path, key).map_err(failed)? {
             true => Ok(()),

@@ -7,7 +7,7 @@
 //! is not in the tables yet. Its locks are taken for a moment, and nothing else while one is held.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -30,9 +30,6 @@ use crate::event::{Event, FORGOTTEN};
 /// How many keys are made in one write.
 const MADE: usize = 256;
 
-/// How many nonces are made at once.
-const NONCES: usize = 256;
-
 /// How many keys are remembered; made ready, one takes some 700 bytes.
 const REMEMBERED: usize = 1 << 13;
 
@@ -43,7 +40,7 @@ pub(crate) type PrivateValues = Vec<(Entity, Vec<PrivateField>)>;
 #[derive(Debug, Default)]
 pub(crate) struct Keyring {
     state: Mutex<KeyringState>,
-    known: RwLock<HashMap<KeyNumber, KnownKey>>,
+    known: RwLock<KnownKeys>,
     /// How many subjects were forgotten since this was opened.
     forgotten: AtomicUsize,
 }
@@ -56,17 +53,15 @@ struct KeyringState {
     /// The next key to give, and the last that is made.
     next: u64,
     last: u64,
-    /// Random bytes that no nonce has had: the system is asked for many at once.
-    random: Vec<u8>,
 }
 
-/// What is known of a key, so that nobody looks in the tables.
-#[derive(Debug)]
-enum KnownKey {
-    /// It was asked for lately.
-    There(Arc<SubjectCipher>),
-    /// Its subject was forgotten since this was opened: nobody who still sees older tables brings it back.
-    Forgotten,
+/// What is known of keys, so that nobody looks in the tables.
+#[derive(Debug, Default)]
+struct KnownKeys {
+    /// Those that were asked for lately.
+    there: HashMap<KeyNumber, Arc<SubjectCipher>>,
+    /// Those of subjects that were forgotten since this was opened: nobody who still sees older tables brings them back.
+    forgotten: HashSet<KeyNumber>,
 }
 
 /// The key that a subject gets with an event, where it has none yet.
@@ -108,17 +103,6 @@ impl Keyring {
         Ok(taken)
     }
 
-    /// A nonce for one event.
-    fn nonce(&self) -> Result<[u8; NONCE]> {
-        let mut keys = locked(&self.state);
-        if keys.random.len() < NONCE {
-            keys.random = random::<{ NONCES * NONCE }>()?.to_vec();
-        }
-        let rest = keys.random.len() - NONCE; // just seen to
-        let nonce = keys.random.split_off(rest);
-        nonce.try_into().map_err(|_| Error::stopped("there is no nonce"))
-    }
-
     /// Makes the first keys, if there are none yet.
     pub fn prepare(&self, tables: &Tables) -> Result<()> {
         let none = locked(&self.state).last == 0;
@@ -157,7 +141,10 @@ impl Keyring {
         keys.given.retain(|_, (key, told)| *told > through || key.is_some() && !full);
         drop(keys);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.extend(forgotten.iter().map(|key| (*key, KnownKey::Forgotten)));
+        for key in forgotten {
+            known.there.remove(key);
+            known.forgotten.insert(*key);
+        }
         drop(known);
         self.forgotten.fetch_add(forgotten.len(), Ordering::AcqRel);
     }
@@ -174,24 +161,26 @@ impl Keyring {
         look: impl FnOnce() -> Result<KeyState>,
     ) -> Result<KeyState<Arc<SubjectCipher>>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        match known.get(&number) {
-            Some(KnownKey::There(key)) => return Ok(KeyState::There(key.clone())),
-            Some(KnownKey::Forgotten) => return Ok(KeyState::Forgotten),
-            None => drop(known),
+        if let Some(key) = known.there.get(&number) {
+            return Ok(KeyState::There(key.clone()));
         }
+        if known.forgotten.contains(&number) {
+            return Ok(KeyState::Forgotten);
+        }
+        drop(known);
         let found = match look()? {
             KeyState::There(key) => Arc::new(SubjectCipher::new(&key)),
             KeyState::Forgotten => return Ok(KeyState::Forgotten),
             KeyState::Missing => return Ok(KeyState::Missing),
         };
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= REMEMBERED {
-            known.retain(|_, key| matches!(key, KnownKey::Forgotten));
+        if known.forgotten.contains(&number) {
+            return Ok(KeyState::Forgotten);
         }
-        match known.entry(number).or_insert_with(|| KnownKey::There(found.clone())) {
-            KnownKey::There(_) => {}
-            KnownKey::Forgotten => return Ok(KeyState::Forgotten),
+        if known.there.len() >= REMEMBERED {
+            known.there.clear();
         }
+        known.there.insert(number, found.clone());
         Ok(KeyState::There(found))
     }
 }
@@ -250,14 +239,14 @@ pub(crate) fn encrypt(
     position: Position,
     plain: &[u8],
     private: &PrivateValues,
-    keyring: &Keyring,
     mut key: impl FnMut(&Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
 ) -> Result<Vec<u8>> {
     let record = Record::open(position, plain)?;
     let (mut trailer, mut values, mut bound) = (Vec::new(), Vec::new(), Vec::new());
     for (subject, fields) in private {
         let (number, cipher) = key(subject)?;
-        let nonce = keyring.nonce()?;
+        // Of the system, each by itself: a copy of a machine that runs on makes others.
+        let nonce: [u8; NONCE] = random()?;
         values.clear();
         for field in fields {
             let value = field.value(&record).ok_or_else(|| unreadable(position))?.0;

@@ -22,6 +22,8 @@ use super::log::local::LocalLogOptions;
 #[cfg(test)]
 use super::log::shared::SharedLog;
 use super::log::{Log, LogPlace};
+#[cfg(feature = "encryption")]
+use super::mutex::locked;
 use super::report::{Listener, Report};
 use crate::allowance::LARGEST;
 use crate::error::{Error, Result};
@@ -469,6 +471,26 @@ impl Options {
             return Some(EncryptionKey::new([7; 32]).shared());
         }
         self.key.clone()
+    }
+
+    /// Ends a change of the key that was interrupted: the key that opened the file is its only one.
+    pub(super) fn settle_key(&self, path: &Path) -> Result<()> {
+        #[cfg(feature = "encryption")]
+        if let Some(key) = self.file_key().filter(|_| !self.read_only) {
+            let settling = |e| Error::io(format!("taking away another key of {}", path.display()), e);
+            encryption::disk::settle(&*self.disk_under(), path, &locked(&key)).map_err(settling)?;
+        }
+        let _ = path;
+        Ok(())
+    }
+
+    /// These options for one database: another one that is opened with them has a key of its own.
+    pub(super) fn of_one(self) -> Options {
+        #[cfg(feature = "encryption")]
+        let key = self.file_key().map(|key| locked(&key).clone().shared());
+        #[cfg(not(feature = "encryption"))]
+        let key = None;
+        Options { key, ..self }
     }
 
     /// Refuses a file that does not open with the key that there is.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{PATH, all_events, run};
 use crate::error::ErrorClass;
-use crate::maintain::{BackupMode, BackupOptions, EncryptionKey};
+use crate::maintain::{BackupMode, BackupOptions, EncryptionKey, ListedSubject};
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::{Db, Error, Options};
@@ -134,6 +134,76 @@ fn another_key_is_given_while_it_is_written_and_a_crash_changes_nothing() {
 }
 
 #[test]
+fn another_key_is_given_to_the_file_that_is_open_and_to_no_other() {
+    let disk = SimulatedDisk::new();
+    // Of options that are used twice.
+    let both = keyed(&disk, 1);
+    let (one, other) = (both.clone().create(PATH).unwrap(), both.clone().create("/other.bygone").unwrap());
+    one.rekey(&key(2)).unwrap();
+    run(&other, "EMIT User.named 1 {name: 'Ann'}");
+    run(&other, "COMPACT");
+    let image = disk.crash(Fate::LoseAll, 0);
+    let again = keyed(&image, 1).open("/other.bygone").unwrap();
+    assert_eq!(all_events(&again).unwrap().len(), 1);
+    other.close().unwrap();
+
+    // Where its name is gone, or another file's, nothing changes.
+    let away = Path::new("/away.bygone");
+    disk.rename(Path::new(PATH), away).unwrap();
+    assert!(one.rekey(&key(3)).is_err());
+    disk.rename(Path::new("/other.bygone"), Path::new(PATH)).unwrap();
+    assert!(one.rekey(&key(3)).is_err());
+    drop(one);
+    keyed(&disk, 1).open(PATH).unwrap().close().unwrap();
+    disk.rename(away, Path::new(PATH)).unwrap();
+    keyed(&disk, 2).open(PATH).unwrap().close().unwrap();
+}
+
+/// A journal whose first bytes are damaged is told as one that is damaged in plain is.
+#[test]
+fn a_journal_that_cannot_be_read_is_told_and_may_be_done_without() {
+    let disk = SimulatedDisk::new();
+    let db = keyed(&disk, 1).create(PATH).unwrap();
+    work(&db);
+    run(&db, "CHECKPOINT");
+    let kept = all_events(&db).unwrap();
+    run(&db, "EMIT User.named 41 {name: 'Ann', town: 'Rome'}");
+    let image = disk.crash(Fate::KeepAll, 0);
+    for end in ["a", "b"] {
+        let journal = image.open(Path::new(&format!("{PATH}-journal-{end}"))).unwrap();
+        journal.write_at(0, &[0xff; 4096]).unwrap();
+        journal.sync().unwrap();
+    }
+    let told = refusal(keyed(&image, 1));
+    assert!(told.contains("journal"), "{told}");
+    let rescued = keyed(&image, 1).rescue(PATH, "/out.bygone", &crate::Cancel::new(), &mut |_| {}).unwrap();
+    assert!(rescued.doubts.iter().any(|doubt| doubt.contains("was not searched")), "{rescued:?}");
+    let out = keyed(&image, 1).open("/out.bygone").unwrap();
+    assert_eq!(all_events(&out).unwrap()[..kept.len()], kept);
+}
+
+/// Who is named twice is forgotten once, and what an earlier try left is done.
+#[test]
+fn an_older_backup_forgets_whom_lists_name() {
+    let disk = SimulatedDisk::new();
+    let db = options(&disk).create(PATH).unwrap();
+    work(&db);
+    run(&db, "BACKUP TO '/copy.bygone'");
+    run(&db, "FORGET User 3");
+    run(&db, "FORGET User 4");
+    let text = |row: &crate::Row| serde_json::to_string(row).unwrap();
+    let listed: Vec<ListedSubject> =
+        run(&db, "EVENTS '$subject.forgotten'").iter().map(|row| text(row).parse().unwrap()).collect();
+    let twice = || listed.clone().into_iter().chain(listed.clone());
+    let copy = options(&disk).open("/copy.bygone").unwrap();
+    assert_eq!((copy.forget_listed(twice()).unwrap(), copy.forget_listed(twice()).unwrap()), (2, 0));
+
+    let named = |db: &Db| run(db, "EVENTS 'User.named'").iter().map(text).collect::<Vec<_>>();
+    assert_eq!(named(&copy), named(&db));
+    copy.close().unwrap();
+}
+
+#[test]
 fn a_backup_has_the_key_that_is_said() {
     let disk = SimulatedDisk::new();
     let db = options(&disk).create(PATH).unwrap();
@@ -179,8 +249,10 @@ fn a_backup_without_keys_has_nothing_private() {
     assert_eq!(answer("EVENTS BY names = 'Guinevere-41'").len(), 0);
     assert_eq!(answer("READ towns"), run(&db, "READ towns"));
     assert_eq!(copy.verify().unwrap().faults, [] as [String; 0]);
-    // It goes on as a database of its own, with keys of its own.
+    // It goes on as a database of its own, with keys of its own, and with backups that grow.
     run(&copy, "EMIT User.named 41 {name: 'Gwen', town: 'Camelot'}");
+    run(&copy, "BACKUP TO '/next.bygone'");
+    run(&copy, "BACKUP TO '/next.bygone' INCREMENT");
     copy.close().unwrap();
     let copy = options(&disk).open("/copy.bygone").unwrap();
     assert_eq!(run(&copy, "EVENTS BY names = 'Gwen'").len(), 1);

@@ -38,7 +38,7 @@ impl Admission<'_> {
             )));
         }
         let mut given = Vec::new();
-        let stored = keyring::encrypt(position, plain, &private, &self.kernel.keyring, |subject| {
+        let stored = keyring::encrypt(position, plain, &private, |subject| {
             let (number, cipher) = self.key_of(batch, subject, staging)?;
             given.push(GivenKey { subject: subject.clone(), key: Some(number) });
             Ok((number, cipher))

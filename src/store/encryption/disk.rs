@@ -8,7 +8,9 @@
 //! |---|---|---|
 //! | 0 | 16 | `bygone encrypted` |
 //! | 16 | 4 | the version of this layout, big-endian: 1 |
-//! | 512 and 1024 | 92 | a slot: a nonce of 12 bytes, the file's key by AES-256-GCM (64), its tag (16); zeros are none |
+//! | 32 and 512 | 92 | a slot: a nonce of 12 bytes, the file's key by AES-256-GCM (64), its tag (16); zeros are none |
+//!
+//! The first slot lies in the sector that tells what the file is, so that a crash leaves both or neither of a file that is being made.
 //!
 //! A crash leaves of such a file what it leaves of any other: each 16 bytes are encrypted by themselves, whole sectors reach the disk, and what
 //! was never written are zeros, and read as such. A length is a multiple of 16. XTS tells nobody that bytes were changed, or are older ones: the
@@ -17,7 +19,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::inout::InOutBuf;
@@ -25,6 +27,7 @@ use aes_gcm::aead::{AeadInOut, KeyInit};
 
 use super::xts::{BLOCK, FileCipher, SECRET};
 use super::{EncryptionKey, MAGIC, SharedKey};
+use crate::error::{Error, Result};
 use crate::store::disk::{Disk, File, Identity, Lock, LockError, LockMode};
 use crate::store::mutex::locked;
 
@@ -33,8 +36,8 @@ const PREAMBLE: usize = 4096;
 
 const VERSION: u32 = 1;
 
-/// Where slots are, each in a sector of its own.
-const SLOTS: [usize; 2] = [512, 1024];
+/// Where slots are, each in another sector.
+const SLOTS: [usize; 2] = [32, 512];
 const NONCE: usize = 12;
 const TAG: usize = 16;
 const SLOT: usize = NONCE + SECRET + TAG;
@@ -49,9 +52,8 @@ pub(crate) struct EncryptedDisk {
 /// An encrypted file.
 struct EncryptedFile {
     under: Arc<dyn File>,
-    key: SharedKey,
-    /// None while it has no preamble: nothing of it was ever synced.
-    cipher: OnceLock<FileCipher>,
+    /// None without a preamble: nothing of it was ever synced.
+    cipher: Option<FileCipher>,
     /// Held while a block is written of which a part stays.
     parts: Mutex<()>,
 }
@@ -88,23 +90,32 @@ impl Preamble {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
             Err(error) => return Err(error),
         }
-        if bytes[..MAGIC.len()] != MAGIC {
-            // A crash may leave of one that was never synced as much as nothing.
-            return match bytes.iter().all(|&byte| byte == 0) {
-                true => Ok(None),
-                false => Err(refused("it is not encrypted, and a key was given")),
-            };
+        let is_said = bytes[..MAGIC.len()] == MAGIC;
+        // A crash may leave of one that was never synced as much as nothing.
+        let nothing = |from: usize, to: usize| bytes[from..to].iter().all(|&byte| byte == 0);
+        if !is_said && nothing(0, SLOTS[1]) && nothing(SLOTS[1], SLOTS[1] + SLOT) {
+            return Ok(None);
         }
-        match bytes[MAGIC.len()..].first_chunk().map(|version| u32::from_be_bytes(*version)) {
-            Some(VERSION) => Ok(Some(Preamble(bytes))),
-            _ => Err(refused("it is encrypted in a form that this program does not know")),
+        let version = bytes[MAGIC.len()..].first_chunk().map(|version| u32::from_be_bytes(*version));
+        if is_said && version != Some(VERSION) {
+            return Err(refused("it is encrypted in a form that this program does not know"));
         }
+        Ok(Some(Preamble(bytes)))
     }
 
     /// The secret of the file, and in which slot it was found.
     fn open(&self, key: &EncryptionKey) -> io::Result<(usize, [u8; SECRET])> {
         let found = (0..).zip(SLOTS).find_map(|(number, at)| Some((number, opened(key, self.0.get(at..)?)?)));
-        found.ok_or_else(|| refused("the key that was given is not its key"))
+        // A slot that opens tells more than what stands before it, which may be damaged.
+        found.ok_or_else(|| match self.0[..MAGIC.len()] == MAGIC {
+            true => refused("the key that was given is not its key"),
+            false => refused("it is not encrypted, and a key was given"),
+        })
+    }
+
+    /// Whether there is something in a slot.
+    fn has(&self, slot: usize) -> bool {
+        self.0[SLOTS[slot]..SLOTS[slot] + SLOT].iter().any(|&byte| byte != 0)
     }
 }
 
@@ -135,38 +146,75 @@ fn opened(key: &EncryptionKey, slot: &[u8]) -> Option<[u8; SECRET]> {
     decrypted.is_ok().then_some(secret)
 }
 
-/// Gives files another key: each has both for a moment, so that a crash leaves one that opens it. Those that are not there are passed over.
+/// Gives a database another key: its file, which must be the one that is open, and those of its journals that are there.
+///
+/// First each has both keys, the database last; then the database has the new one alone, and then its journals: whichever key opens it at any
+/// moment opens all of it.
 ///
 /// # Errors
-/// Of the disk; and where a file has another key. Some may have the new one then beside the old one.
+/// [`Error::Unopenable`] where another file has the name; [`Error::Io`] of the disk, which says which of both keys opens it.
 pub(crate) fn rekey(
     disk: &dyn Disk,
-    paths: &[PathBuf],
+    (path, identity): (&Path, Identity),
+    journals: &[PathBuf],
     key: &SharedKey,
     new: &EncryptionKey,
-) -> io::Result<()> {
+) -> Result<()> {
     let old = locked(key).clone();
+    let failed = |which: &str| {
+        let doing = format!("changing the key of {}, {which}", path.display());
+        move |error| Error::io(doing.clone(), error)
+    };
+    let before = failed("which the old one opens for sure: keep both until REKEY succeeds");
+    let after = failed("which the new one opens for sure: keep both until REKEY succeeds");
     let mut given = Vec::new();
-    for path in paths {
-        let file = match disk.open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        let Some(preamble) = Preamble::read(&*file)? else { continue };
-        let (number, secret) = preamble.open(&old)?;
-        let other = SLOTS[1 - number];
-        file.write_at(other as u64, &slot(new, &secret)?)?;
-        file.sync()?;
-        given.push((file, SLOTS[number]));
+    for journal in journals {
+        match disk.open(journal) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            file => given.extend(add_key(file.map_err(&before)?, &old, new).map_err(&before)?),
+        }
     }
+    let file = disk.open(path).map_err(&before)?;
+    if file.identity().map_err(&before)? != identity {
+        let advice = "close it, and open the one that is to be used";
+        return Err(Error::unopenable(path, "another file has its name by now", advice));
+    }
+    given.extend(add_key(file, &old, new).map_err(&before)?);
     // From here on whatever is made is made with the new one, and all that is there opens with it.
     *locked(key) = new.clone();
-    for (file, before) in given {
-        file.write_at(before as u64, &[0; SLOT])?;
-        file.sync()?;
+    for (file, before) in given.iter().rev() {
+        clear(&**file, *before).map_err(&after)?;
     }
     Ok(())
+}
+
+/// Gives a file a key beside the one it has, in the other slot. Gives the slot of that one; none where it has no preamble.
+fn add_key(
+    file: Arc<dyn File>,
+    old: &EncryptionKey,
+    new: &EncryptionKey,
+) -> io::Result<Option<(Arc<dyn File>, usize)>> {
+    let Some(preamble) = Preamble::read(&*file)? else { return Ok(None) };
+    let (number, secret) = preamble.open(old)?;
+    file.write_at(SLOTS[1 - number] as u64, &slot(new, &secret)?)?;
+    file.sync()?;
+    Ok(Some((file, number)))
+}
+
+fn clear(file: &dyn File, slot: usize) -> io::Result<()> {
+    file.write_at(SLOTS[slot] as u64, &[0; SLOT])?;
+    file.sync()
+}
+
+/// Leaves a file the key that opens it alone: a change of the key may have been interrupted.
+///
+/// # Errors
+/// Of the disk.
+pub(crate) fn settle(disk: &dyn Disk, path: &Path, key: &EncryptionKey) -> io::Result<()> {
+    let file = disk.open(path)?;
+    let Some(preamble) = Preamble::read(&*file)? else { return Ok(()) };
+    let (number, _) = preamble.open(key)?;
+    if preamble.has(1 - number) { clear(&*file, 1 - number) } else { Ok(()) }
 }
 
 impl EncryptedDisk {
@@ -174,34 +222,35 @@ impl EncryptedDisk {
         EncryptedDisk { under, key }
     }
 
-    fn file(&self, under: Arc<dyn File>) -> EncryptedFile {
-        EncryptedFile { under, key: self.key.clone(), cipher: OnceLock::new(), parts: Mutex::default() }
-    }
-
     fn made(&self, path: &Path, under: Arc<dyn File>) -> io::Result<Arc<dyn File>> {
-        let file = self.file(under);
-        if let Err(error) = file.begin() {
-            // Nobody has it yet; what has its name by now is not to go.
-            if let (Ok(named), Ok(own)) = (self.under.identity(path), file.under.identity())
-                && named == own
-            {
-                let _ = self.under.remove(path);
+        let begin = || {
+            let mut secret = [0; SECRET];
+            getrandom::fill(&mut secret).map_err(|e| io::Error::other(e.to_string()))?;
+            under.write_at(0, &Preamble::new(&locked(&self.key), &secret)?.0[..])?;
+            Ok(FileCipher::new(&secret))
+        };
+        match begin() {
+            Ok(cipher) => Ok(Arc::new(EncryptedFile::new(under, Some(cipher)))),
+            Err(error) => {
+                // Nobody has it yet; what has its name by now is not to go.
+                if let (Ok(named), Ok(own)) = (self.under.identity(path), under.identity())
+                    && named == own
+                {
+                    let _ = self.under.remove(path);
+                }
+                Err(error)
             }
-            return Err(error);
         }
-        Ok(Arc::new(file))
     }
 }
 
 impl Disk for EncryptedDisk {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = self.file(self.under.open(path)?);
-        if let Some(preamble) = Preamble::read(&*file.under)? {
-            let (_, secret) = preamble.open(&locked(&self.key))?;
-            // It was just made.
-            let _ = file.cipher.set(FileCipher::new(&secret));
-        }
-        Ok(Arc::new(file))
+        let under = self.under.open(path)?;
+        let preamble = Preamble::read(&*under)?;
+        let opened = preamble.map(|preamble| preamble.open(&locked(&self.key))).transpose()?;
+        let cipher = opened.map(|(_, secret)| FileCipher::new(&secret));
+        Ok(Arc::new(EncryptedFile::new(under, cipher)))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -250,21 +299,22 @@ impl Disk for EncryptedDisk {
 }
 
 impl EncryptedFile {
-    /// Its cipher; where it has no preamble yet, that is written.
-    fn begin(&self) -> io::Result<&FileCipher> {
-        if let Some(cipher) = self.cipher.get() {
-            return Ok(cipher);
-        }
-        let mut secret = [0; SECRET];
-        getrandom::fill(&mut secret).map_err(|e| io::Error::other(e.to_string()))?;
-        self.under.write_at(0, &Preamble::new(&locked(&self.key), &secret)?.0[..])?;
-        Ok(self.cipher.get_or_init(|| FileCipher::new(&secret)))
+    fn new(under: Arc<dyn File>, cipher: Option<FileCipher>) -> EncryptedFile {
+        EncryptedFile { under, cipher, parts: Mutex::default() }
+    }
+
+    /// Its cipher, to write.
+    ///
+    /// # Errors
+    /// Where it has none: it was never made whole.
+    fn cipher(&self) -> io::Result<&FileCipher> {
+        self.cipher.as_ref().ok_or_else(|| refused("it is to be encrypted, and it was never made whole"))
     }
 
     /// Reads whole blocks.
     fn read_blocks(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         self.under.read_at(offset.saturating_add(PREAMBLE as u64), out)?;
-        match self.cipher.get() {
+        match &self.cipher {
             Some(cipher) => cipher.decrypt(offset / BLOCK as u64, out),
             // Nothing of it was synced: whatever is there was not.
             None => out.fill(0),
@@ -274,7 +324,7 @@ impl EncryptedFile {
 
     /// Writes whole blocks.
     fn write_blocks(&self, offset: u64, mut data: Vec<u8>) -> io::Result<()> {
-        self.begin()?.encrypt(offset / BLOCK as u64, &mut data);
+        self.cipher()?.encrypt(offset / BLOCK as u64, &mut data);
         self.under.write_at(offset.saturating_add(PREAMBLE as u64), &data)
     }
 }
@@ -289,7 +339,9 @@ fn blocks(offset: u64, length: usize) -> io::Result<(u64, usize)> {
 
 impl File for EncryptedFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.under.len()?.saturating_sub(PREAMBLE as u64))
+        // What was cut off within a block cannot be read.
+        let length = self.under.len()?.saturating_sub(PREAMBLE as u64);
+        Ok(length - length % BLOCK as u64)
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -337,7 +389,7 @@ impl File for EncryptedFile {
         if !len.is_multiple_of(BLOCK as u64) {
             return Err(io::Error::new(ErrorKind::InvalidInput, "a length that is no multiple of 16"));
         }
-        self.begin()?;
+        self.cipher()?;
         self.under.set_len(len.saturating_add(PREAMBLE as u64))
     }
 
@@ -407,43 +459,96 @@ mod tests {
         assert_eq!(content(&disk, Path::new("/x"))[40..], *b"12345678");
     }
 
-    /// Every try to change the key may be cut off by a crash: one of both opens it then, and after it was done the new one alone.
+    /// Every try to change the key may fail, and be cut off by a crash: then one key opens all of it, which the error says; and once the database is
+    /// opened, that key alone.
     #[test]
-    fn a_crash_while_the_key_is_changed_leaves_one_that_opens_it() {
-        let paths = [PathBuf::from("/a"), PathBuf::from("/gone"), PathBuf::from("/b")];
+    fn a_change_of_the_key_that_is_cut_off_leaves_one_that_opens_it() {
+        let (path, journals) = (Path::new("/a"), [PathBuf::from("/gone"), PathBuf::from("/b")]);
+        let (old, new) = (EncryptionKey::new([1; 32]), EncryptionKey::new([2; 32]));
+        let mut told = [0, 0];
         for stop in 1.. {
             let disk = SimulatedDisk::new();
             let key = key(1);
             let under: Arc<dyn Disk> = Arc::new(disk.clone());
             let files = EncryptedDisk::new(under.clone(), key.clone());
-            for path in [&paths[0], &paths[2]] {
+            for path in [path, &journals[1]] {
                 let file = files.create(path).unwrap();
                 file.write_at(0, &[7; 4096]).unwrap();
                 file.sync().unwrap();
             }
             files.sync_folder(Path::new("/")).unwrap();
             disk.faults().fail_after(stop, Failure::any());
-            let new = EncryptionKey::new([2; 32]);
-            let done = rekey(&*under, &paths, &key, &new).is_ok();
-            let now = locked(&key).clone();
+            let identity = disk.identity(path).unwrap();
+            let done = rekey(&*under, (path, identity), &journals, &key, &new);
+            let sure = match &done {
+                Ok(()) => &new,
+                Err(error) if error.to_string().contains("which the old one opens for sure") => {
+                    told[0] += 1;
+                    &old
+                }
+                Err(error) => {
+                    assert!(error.to_string().contains("which the new one opens for sure"), "{error}");
+                    told[1] += 1;
+                    &new
+                }
+            };
+            assert_eq!(*locked(&key), *sure);
             for (fate, seed) in Fate::ALL.into_iter().flat_map(|fate| (0..8).map(move |seed| (fate, seed))) {
                 let image = disk.crash(fate, seed);
-                let opens = |key: &EncryptionKey| {
-                    [&paths[0], &paths[2]].iter().all(|path| super::opens(&image, path, key).unwrap())
-                };
-                let old = EncryptionKey::new([1; 32]);
-                assert!(opens(&now) && (opens(&old) || opens(&new)), "{stop} {fate:?}");
-                if done {
-                    assert!(opens(&new) && !opens(&old), "{stop} {fate:?}");
+                let opens = |path, key| super::opens(&image, path, key).unwrap();
+                assert!(opens(path, sure), "{stop} {fate:?}");
+                // Whichever opens the database opens its journal.
+                for one in [&old, &new] {
+                    assert!(!opens(path, one) || opens(&journals[1], one), "{stop} {fate:?}");
                 }
-                let files = encrypted(image, &self::key(if now == new { 2 } else { 1 }));
-                assert_eq!(content(&files, &paths[2]), [7; 4096]);
+                let other = if *sure == new { &old } else { &new };
+                assert!(done.is_err() || !opens(path, other), "{stop} {fate:?}");
+                let shared = Arc::new(Mutex::new(sure.clone()));
+                assert_eq!(content(&encrypted(image.clone(), &shared), path), [7; 4096]);
+                settle(&image, path, sure).unwrap();
+                assert!(opens(path, sure) && !opens(path, other), "{stop} {fate:?}");
             }
-            if done {
-                assert!(stop > 6, "{stop}");
+            if done.is_ok() {
                 break;
             }
         }
+        assert!(told.iter().all(|&told| told > 1), "{told:?}");
+    }
+
+    /// Of a file that was being made a crash leaves its preamble or none: never one that says that another key is wanted.
+    #[test]
+    fn a_file_that_was_being_made_is_whole_or_nothing() {
+        let key = key(1);
+        for seed in 0..200 {
+            let disk = SimulatedDisk::new();
+            let files = encrypted(disk.clone(), &key);
+            let path = Path::new("/x");
+            files.create(path).unwrap().write_at(0, &[7; 8192]).unwrap();
+            files.sync_folder(Path::new("/")).unwrap();
+            for fate in Fate::ALL {
+                let image = encrypted(disk.crash(fate, seed), &key);
+                let file = image.open(path).unwrap();
+                let mut out = vec![0; file.len().unwrap() as usize];
+                file.read_at(0, &mut out).unwrap();
+                assert!(out.iter().all(|&byte| byte == 0 || byte == 7), "{fate:?} {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_before_the_key_is_opened_all_the_same() {
+        let (memory, key) = (MemoryDisk::new(), key(1));
+        let disk = encrypted(memory.clone(), &key);
+        let path = Path::new("/x");
+        disk.create(path).unwrap().write_at(0, &[7; 32]).unwrap();
+        let under = memory.open(path).unwrap();
+        under.write_at(0, &[0xff; 16]).unwrap();
+        assert_eq!(content(&disk, path), [7; 32]);
+        // What was cut off within a block is gone, and the rest is read.
+        under.set_len((PREAMBLE + 20) as u64).unwrap();
+        assert_eq!(content(&disk, path), [7; 16]);
+        under.write_at(SLOTS[0] as u64, &[0xff; SLOT]).unwrap();
+        assert_eq!(disk.open(path).unwrap_err().kind(), ErrorKind::InvalidData);
     }
 
     proptest! {

@@ -269,8 +269,18 @@ pub fn find(disk: &dyn Disk, database: &Path) -> Result<Vec<SegmentFile>> {
     for side in Side::BOTH {
         let path = side.path(database);
         if disk.exists(&path).map_err(|e| Error::io(format!("looking for {}", path.display()), e))? {
-            let file = open(disk, &path)?;
             let reading = |e| Error::io(format!("reading {}", path.display()), e);
+            let file = match disk.open(&path) {
+                // It is encrypted, and its key is not to be had.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    // A disk that cannot tell which it is has it neither removed nor renamed.
+                    let identity = disk.identity(&path).unwrap_or(Identity { device: 0, inode: 0 });
+                    let remnant = Remnant::Foreign(error.to_string());
+                    found.push(SegmentFile { side, path, remnant, identity, len: 0 });
+                    continue;
+                }
+                file => file.map_err(|e| Error::io(format!("opening {}", path.display()), e))?,
+            };
             let remnant = inspect(&*file, side).map_err(reading)?;
             let (identity, len) = (file.identity().map_err(reading)?, file.len().map_err(reading)?);
             found.push(SegmentFile { side, path, remnant, identity, len });

@@ -1,5 +1,6 @@
 //! The damaged file and its journals, as bytes.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -44,7 +45,12 @@ impl DamagedFiles {
                 }
                 id = Some(header.id);
             }
-            files.push(disk.open(&segment.path).map_err(reading(&segment.path))?);
+            match disk.open(&segment.path) {
+                Err(error) if error.kind() == ErrorKind::InvalidData => {
+                    found.doubt(format!("{} was not searched: {error}", segment.path.display()));
+                }
+                file => files.push(file.map_err(reading(&segment.path))?),
+            }
         }
         for side in Side::BOTH {
             let mut aside = side.path(path).into_os_string();

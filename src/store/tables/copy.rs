@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use redb::{TableDefinition, TableHandle};
 
 use super::block::BlockEvents;
+use super::keys::WITHOUT_KEYS;
 use super::table::{Entry, ReadTable};
 use super::{
     Bytes, FOLLOWERS, FORGOTTEN, FOUND, INDEXES, KEYS, LOG, POSTINGS, SNAPSHOTS, STATES, SUBJECTS,
@@ -133,7 +134,9 @@ impl TablesRead<'_> {
             CopiedRows::All | CopiedRows::OfBackup => BTreeSet::new(),
         };
         to.write("copying the tables", |to| {
-            let is_copied = |name: &str| which == CopiedRows::All || !OF_SESSION.contains(&name);
+            // A backup of a copy without keys has what that has.
+            let is_copied =
+                |name: &str| which == CopiedRows::All || !OF_SESSION.contains(&name) && name != WITHOUT_KEYS;
             for (name, value) in rows.iter().filter(|(name, _)| is_copied(name)) {
                 to.meta
                     .insert(name.as_str(), value.as_slice())

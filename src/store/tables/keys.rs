@@ -29,6 +29,9 @@ pub(crate) const KEY: usize = 32;
 /// A row: the mark, the number, the key, and a checksum.
 const ROW: usize = MARK + 8 + KEY + 4;
 
+/// Of meta: a copy that has no keys says so.
+pub(super) const WITHOUT_KEYS: &str = "keyless";
+
 const WHAT: &str = "the keys of subjects";
 
 /// The bytes of a key. They print as nothing of themselves.
@@ -129,7 +132,7 @@ impl TablesRead<'_> {
 
     /// Whether this is a copy that has no keys.
     pub fn is_without_keys(&self) -> Result<bool> {
-        Ok(self.meta_number("keyless")?.is_some())
+        Ok(self.meta_number(WITHOUT_KEYS)?.is_some())
     }
 
     /// Copies all keys into other tables, and what is known of them, beside what those have.
@@ -254,7 +257,7 @@ impl WriteTables<'_> {
 
     /// Says that this is a copy that has no keys.
     pub fn set_without_keys(&mut self) -> Result<()> {
-        self.set_meta("keyless", &0u64.to_be_bytes())
+        self.set_meta(WITHOUT_KEYS, &0u64.to_be_bytes())
     }
 
     /// Says of keys that are lost that nobody has them any more.
