@@ -79,10 +79,11 @@ impl Db {
     /// use bygone::{Db, Options};
     /// use bygone::maintain::ListedSubject;
     /// let db = Db::in_memory()?;
-    /// db.query("DEFINE PRIVATE contact ON 'User.*' OF target FIELDS data.name; EMIT User.named 7 {name: 'Ann'}")?;
+    /// db.query("DEFINE PRIVATE contact ON 'User.*' OF target FIELDS data.name")?;
+    /// db.query("EMIT User.named 7 {name: 'Ann'}")?;
     /// db.backup(&path)?;
     /// let mut list: Vec<ListedSubject> = Vec::new();
-    /// for row in db.query("FORGET User 7; EVENTS '$subject.forgotten'")?.rows {
+    /// for row in db.query("FORGET User 7")?.rows {
     ///     list.push(serde_json::to_string(&row?)?.parse()?);
     /// }
     /// let older = Options::new().open(&path)?;
