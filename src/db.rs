@@ -1,5 +1,6 @@
 //! The embedded API: a database, opened as a library.
 
+pub(crate) mod forget;
 mod maintain;
 mod read;
 mod schema;

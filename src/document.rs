@@ -5,6 +5,7 @@
 //! integers, 64-bit floats, text, arrays, and maps with text keys.
 
 pub(crate) mod raw;
+pub(crate) mod read;
 pub(crate) mod write;
 
 use std::fmt;
@@ -107,7 +108,10 @@ impl Document {
 
     /// All of it as any serde type, by the rules of JSON.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
-        self.to_value()?.parse()
+        match read::typed(self.as_bytes()) {
+            Ok(data) => Ok(data),
+            Err(_) => self.to_value()?.parse_json(),
+        }
     }
 }
 

@@ -26,6 +26,7 @@ pub use private::ForgottenFields;
 pub use vector::VectorClock;
 
 use crate::document::Document;
+use crate::document::read::{self, Unread};
 use crate::entity::{Entity, EventType, Position, Version};
 use crate::error::{Error, Result, Witness, shorten};
 use crate::time::Timestamp;
@@ -185,21 +186,48 @@ impl Event {
     /// # Ok::<(), bygone::Error>(())
     /// ```
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
-        let data = self.data.to_value()?;
-        let variant = |name: &str, data: Option<&Value>| -> Result<T> {
-            let data = data.map(|data| ("data".to_owned(), data.clone()));
-            let form = std::iter::once(("type".to_owned(), Value::from(name))).chain(data);
-            Value::Object(form.collect()).parse()
+        let (name, whole) = (self.kind.name(), self.kind.as_str());
+        // A variant without content is written without `data`, and is read without it.
+        let empty = self.data.is_empty();
+        let ways = [(name, true), (whole, true), (name, false), (whole, false)];
+        for (name, with_data) in ways.into_iter().filter(|(_, with_data)| *with_data || empty) {
+            match read::typed(&self.envelope(name, with_data)?) {
+                Ok(event) => return Ok(event),
+                Err(Unread::Unfit) => {}
+                Err(Unread::LongWay) => {
+                    if let Ok(event) = self.parse_json(name, with_data) {
+                        return Ok(event);
+                    }
+                }
+            }
+        }
+        // That of the first is what is told; if there is none, what was read straight would not fit as JSON.
+        self.parse_json(name, true)
+    }
+
+    /// `{"type": "paid", "data": …}`, as a document is stored.
+    fn envelope(&self, name: &str, with_data: bool) -> Result<Vec<u8>> {
+        let data = if with_data { self.data.as_bytes() } else { &[] };
+        let mut envelope = Vec::with_capacity(data.len() + name.len() + 16);
+        envelope.push(if with_data { 0x82 } else { 0x81 });
+        let mut put = |text: &str| {
+            let written = rmp_serde::encode::write(&mut envelope, text);
+            written.map_err(|e| Error::invalid("a typed event", "a name", e.to_string()))
         };
-        let short = match variant(self.kind.name(), Some(&data)) {
-            Ok(event) => return Ok(event),
-            Err(error) => error,
-        };
-        variant(self.kind.as_str(), Some(&data))
-            // A variant without content is written without `data`, and is read without it.
-            .or_else(|e| if self.data.is_empty() { variant(self.kind.name(), None) } else { Err(e) })
-            .or_else(|e| if self.data.is_empty() { variant(self.kind.as_str(), None) } else { Err(e) })
-            .map_err(|_| short)
+        put("type")?;
+        put(name)?;
+        if with_data {
+            put("data")?;
+            envelope.extend_from_slice(data);
+        }
+        Ok(envelope)
+    }
+
+    fn parse_json<T: DeserializeOwned>(&self, name: &str, with_data: bool) -> Result<T> {
+        let data = with_data.then(|| self.data.to_value()).transpose()?;
+        let data = data.map(|data| ("data".to_owned(), data));
+        Value::Object(std::iter::once(("type".to_owned(), Value::from(name))).chain(data).collect())
+            .parse_json()
     }
 }
 

@@ -54,6 +54,7 @@ pub(crate) use explain::explain;
 pub use fold::ReplayStep;
 pub(crate) use fold::state;
 pub use path::StatePath;
+pub(crate) use private::forgotten_event;
 pub use result::{EntityState, QueryResult, Row, Rows};
 pub(crate) use scan::EventScan;
 pub(crate) use show::log_of;

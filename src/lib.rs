@@ -185,6 +185,7 @@ pub mod project {
 
 /// Running a database: how it is opened, recovered, verified and measured; import and export.
 pub mod maintain {
+    pub use crate::db::forget::ListedSubject;
     pub use crate::event::EventFormat;
     pub use crate::exec::schema_check::SchemaCheck;
     #[cfg(feature = "signing")]

@@ -11,6 +11,7 @@ mod commands;
 mod escape;
 mod exit;
 mod failure;
+mod forget;
 mod input;
 mod maintain;
 mod metrics;
@@ -104,6 +105,7 @@ fn run(cli: Cli, terminal: Terminal, speech: Reporter, signals: &Signals) -> Res
         Some(CliCommand::Rescue(rescue)) => {
             maintain::rescue_file(&rescue, &cli.opening, format, speech, signals)
         }
+        Some(CliCommand::Forget(listed)) => forget::forget_listed(&listed, &cli.opening, speech, signals),
         Some(CliCommand::Compact(compact)) => {
             statements(compact.run(), &cli.opening, format, terminal, speech, signals)
         }

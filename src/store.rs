@@ -387,7 +387,7 @@ impl Store {
         let paths =
             [kernel.path.clone()].into_iter().chain(journal::Side::BOTH.map(|side| side.path(&kernel.path)));
         let changing = |e| Error::io(format!("changing the key of {}", kernel.path.display()), e);
-        disk::encrypted::rekey(&*disk, &paths.collect::<Vec<_>>(), key, new).map_err(changing)
+        encryption::disk::rekey(&*disk, &paths.collect::<Vec<_>>(), key, new).map_err(changing)
     }
 
     /// Refuses where the database is closed, or a verb decides that would wait for itself.

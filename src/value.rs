@@ -9,8 +9,8 @@ use indexmap::IndexMap;
 use serde::de::{DeserializeOwned, DeserializeSeed as _, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::document::Raw;
 use crate::document::write::{self, Unusual};
+use crate::document::{Raw, read};
 use crate::error::{Error, Result, shorten};
 
 /// How deep values nest at most: enough for any record, little enough for any stack.
@@ -71,6 +71,12 @@ impl Value {
 
     /// The value as any serde type, by the rules of JSON.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        let straight = rmp_serde::to_vec(self).ok().and_then(|bytes| read::typed(&bytes).ok());
+        straight.map_or_else(|| self.parse_json(), Ok)
+    }
+
+    /// The same, by way of its JSON.
+    pub(crate) fn parse_json<T: DeserializeOwned>(&self) -> Result<T> {
         let text = serde_json::to_vec(self).map_err(|e| unfit("data", &e))?;
         serde_json::from_slice(&text).map_err(|e| unfit("data", &e))
     }

@@ -13,6 +13,7 @@ usage: bygone-bench [write|read|query|import|states|follow|views|parse|all] [opt
   --events <n>      instead of a time: how many events each contestant writes in each round
   --preload <n>     how many events are in each store before (100,000)
   --only <names>    only contestants (for `parse`: shapes) whose names contain one of these, divided by commas
+  --part <letters>  only these of the questions of `read` (abcde)
   --scenario <n>    only this one of the three of `write`, its conditions (10), of those of `states` (7, 8, 9), of `follow` (11, 12)
   --size <n>        how many events or entities `states` has (1,000,000)
   --dir <folder>    where to put the files (the system's folder for temporary files)
@@ -32,6 +33,7 @@ pub struct Arguments {
     pub preload: usize,
     pub rounds: usize,
     only: Vec<String>,
+    part: Option<String>,
     scenario: Option<usize>,
     pub size: u64,
     pub dir: PathBuf,
@@ -46,6 +48,7 @@ impl Arguments {
             preload: 100_000,
             rounds: 5,
             only: Vec::new(),
+            part: None,
             scenario: None,
             size: 1_000_000,
             dir: std::env::temp_dir(),
@@ -64,6 +67,7 @@ impl Arguments {
                 "--preload" => arguments.preload = value()?.parse()?,
                 "--rounds" => arguments.rounds = value()?.parse::<usize>()?.max(1),
                 "--only" => arguments.only = value()?.split(',').map(str::to_lowercase).collect(),
+                "--part" => arguments.part = Some(value()?),
                 "--scenario" => arguments.scenario = Some(value()?.parse()?),
                 "--size" => arguments.size = value()?.parse::<u64>()?.max(1),
                 "--dir" => arguments.dir = value()?.into(),
@@ -81,6 +85,10 @@ impl Arguments {
     pub fn wants_contestant(&self, name: &str) -> bool {
         let name = name.to_lowercase();
         self.only.is_empty() || self.only.iter().any(|part| name.contains(part))
+    }
+
+    pub fn wants_part(&self, letter: &str) -> bool {
+        self.part.as_ref().is_none_or(|wanted| wanted.contains(letter))
     }
 
     pub fn wants_scenario(&self, number: usize) -> bool {

@@ -6,7 +6,7 @@ mod fjall;
 mod grouped;
 mod redb;
 pub mod sqlite;
-mod tephra;
+pub mod tephra;
 
 use std::path::Path;
 

@@ -10,8 +10,11 @@ use serde_json::{Map, Value};
 
 use crate::Result;
 use crate::arguments::{Arguments, Slice};
-use crate::contestant::{BYGONE, Contestant, SQLITE, bygone as bygone_store, sqlite};
-use crate::event::{Random, Sample, TYPES};
+use crate::contestant::{
+    BYGONE, Open, SQLITE, bygone as bygone_store, sqlite,
+    tephra::{self as tephra_store, Tephra},
+};
+use crate::event::{Data, Random, Sample, TYPES};
 use crate::table::{Measured, Table, quantile};
 use crate::write::{BATCH, settle_disk};
 
@@ -25,6 +28,12 @@ trait Reader {
     fn newest(&mut self, kind: &str) -> Result<u64>;
     fn state(&mut self, entity: u64) -> Result<u64>;
     fn scan(&mut self) -> Result<u64>;
+    /// The digests of all data, decoded into a struct, summed up.
+    fn typed(&mut self) -> Result<u64>;
+
+    fn answers(&self, _: Question) -> bool {
+        true
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -33,33 +42,43 @@ enum Question {
     Newest,
     State,
     Scan,
+    Typed,
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("bygone-bench-").tempdir_in(&arguments.dir)?;
     eprintln!("4. Reading: writing {} events", ENTITIES * HISTORY);
-    fill(&Contestant { name: BYGONE, open: bygone_store::open }, folder.path())?;
-    fill(&Contestant { name: SQLITE, open: sqlite::open }, folder.path())?;
+    fill(bygone_store::open, folder.path())?;
+    fill(sqlite::open, folder.path())?;
+    let digest = fill(tephra_store::open, folder.path())?;
 
     let questions = [
         ("4a. Load an entity of 100 events", Question::History),
         ("4b. The newest 10 events of a type", Question::Newest),
         ("4c. The state of an entity of 100 events", Question::State),
         ("4d. Scan the whole log (200,000 events)", Question::Scan),
+        ("4e. Scan the whole log, data decoded into a struct", Question::Typed),
     ];
-    let mut readers: [(&str, Box<dyn Reader>); 2] = [
+    let mut readers: Vec<(&str, Box<dyn Reader>)> = vec![
         (BYGONE, Box::new(Db::open(bygone_store::file(folder.path()))?)),
         (SQLITE, Box::new(sqlite::connect(&sqlite::file(folder.path()))?)),
+        ("tephra", Box::new(tephra_store::start(folder.path())?)),
     ];
+    readers.retain(|(name, _)| arguments.wants_contestant(name));
     for (title, question) in questions {
-        let mut table = Table::new(title, readers.iter().map(|(name, _)| *name));
+        if !arguments.wants_part(&title[1..2]) {
+            continue;
+        }
+        let answering: Vec<usize> =
+            (0..readers.len()).filter(|&at| readers[at].1.answers(question)).collect();
+        let mut table = Table::new(title, answering.iter().map(|&at| readers[at].0));
         for round in 0..arguments.rounds {
-            for turn in 0..readers.len() {
-                let at = (round + turn) % readers.len();
-                let (name, reader) = &mut readers[at];
+            for turn in 0..answering.len() {
+                let at = (round + turn) % answering.len();
+                let (name, reader) = &mut readers[answering[at]];
                 eprint!("\r{title} — round {} of {}: {name:<30}", round + 1, arguments.rounds);
                 settle_disk();
-                table.add(at, slice(&mut **reader, question, arguments.slice, round as u64)?);
+                table.add(at, slice(&mut **reader, question, arguments.slice, round as u64, digest)?);
             }
         }
         eprintln!();
@@ -68,25 +87,34 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn fill(contestant: &Contestant, folder: &Path) -> Result<()> {
+/// Writes the events; tells what the digests of their data are in all.
+fn fill(open: Open, folder: &Path) -> Result<u64> {
     let mut random = Random(7);
     let mut entities: Vec<u64> = (0..ENTITIES * HISTORY).map(|n| n % ENTITIES).collect();
     for at in (1..entities.len()).rev() {
         entities.swap(at, random.below(at as u64 + 1) as usize);
     }
-    let store = (contestant.open)(folder)?;
+    let (store, mut digest) = (open(folder)?, 0u64);
     {
         let mut writer = store.writer()?;
         for entities in entities.chunks(BATCH) {
             let events: Vec<_> = entities.iter().map(|&entity| Sample::of(entity, &mut random)).collect();
+            digest = events.iter().fold(digest, |sum, event| sum.wrapping_add(event.data.digest()));
             writer.append(&events)?;
         }
     }
-    store.close()
+    store.close()?;
+    Ok(digest)
 }
 
 /// Asks again and again; how often a second.
-fn slice(reader: &mut dyn Reader, question: Question, length: Slice, round: u64) -> Result<Measured> {
+fn slice(
+    reader: &mut dyn Reader,
+    question: Question,
+    length: Slice,
+    round: u64,
+    digest: u64,
+) -> Result<Measured> {
     let mut random = Random(round);
     let mut latencies = Vec::new();
     let begin = Instant::now();
@@ -101,6 +129,7 @@ fn slice(reader: &mut dyn Reader, question: Question, length: Slice, round: u64)
             Question::Newest => (reader.newest(kind)?, 10),
             Question::State => (reader.state(entity)?, 8),
             Question::Scan => (reader.scan()?, ENTITIES * HISTORY),
+            Question::Typed => (reader.typed()?, digest),
         };
         latencies.push(before.elapsed());
         if found != expected {
@@ -151,6 +180,15 @@ impl Reader for Db {
         }
         Ok(count)
     }
+
+    fn typed(&mut self) -> Result<u64> {
+        let all: Pattern = "*".parse()?;
+        let mut sum = 0u64;
+        for event in self.events(&all)? {
+            sum = sum.wrapping_add(event?.data.parse::<Data>()?.digest());
+        }
+        Ok(sum)
+    }
 }
 
 impl Reader for Connection {
@@ -187,6 +225,55 @@ impl Reader for Connection {
             "SELECT position, type, target_type, target_id, actor, data FROM events ORDER BY position",
         )?;
         count(statement.query([])?)
+    }
+
+    fn typed(&mut self) -> Result<u64> {
+        let mut statement = self.prepare_cached(
+            "SELECT position, type, target_type, target_id, actor, data FROM events ORDER BY position",
+        )?;
+        let (mut rows, mut sum) = (statement.query([])?, 0u64);
+        while let Some(row) = rows.next()? {
+            let _position: i64 = row.get(0)?;
+            let _names: [String; 4] = [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?];
+            sum = sum.wrapping_add(serde_json::from_str::<Data>(row.get_ref(5)?.as_str()?)?.digest());
+        }
+        Ok(sum)
+    }
+}
+
+impl Reader for Tephra {
+    fn history(&mut self, _: u64) -> Result<u64> {
+        Err("not asked".into())
+    }
+
+    fn newest(&mut self, _: &str) -> Result<u64> {
+        Err("not asked".into())
+    }
+
+    fn state(&mut self, _: u64) -> Result<u64> {
+        Err("not asked".into())
+    }
+
+    fn scan(&mut self) -> Result<u64> {
+        let mut count = 0;
+        self.each(|data| {
+            count += u64::from(!data.to_vec().is_empty());
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    fn typed(&mut self) -> Result<u64> {
+        let mut sum = 0u64;
+        self.each(|data| {
+            sum = sum.wrapping_add(serde_json::from_slice::<Data>(data)?.digest());
+            Ok(())
+        })?;
+        Ok(sum)
+    }
+
+    fn answers(&self, question: Question) -> bool {
+        matches!(question, Question::Scan | Question::Typed)
     }
 }
 

@@ -45,16 +45,27 @@ pub(super) fn keys<'a>(
     node: &'a BoundExpr,
     scope: &Scope<'a>,
     found: &mut Vec<IndexKey>,
-) -> Result<(), Unmade> {
-    match scope.datum(node) {
-        Datum::Null | Datum::Span(_) | Datum::Entity { .. } => {}
-        Datum::Time(time) => found.push(IndexKey::Time(time)),
+) -> Result<bool, Unmade> {
+    let is_in_order = match scope.datum(node) {
+        Datum::Null => true,
+        Datum::Span(_) | Datum::Entity { .. } => false,
+        Datum::Time(time) => {
+            found.push(IndexKey::Time(time));
+            true
+        }
         datum => match datum.taken(&scope.allowance) {
-            Value::Array(items) => found.extend(items.into_iter().map(IndexKey::Value)),
-            value => found.push(IndexKey::Value(value)),
+            Value::Array(items) => {
+                found.extend(items.into_iter().map(IndexKey::Value));
+                false
+            }
+            value => {
+                let is_object = matches!(value, Value::Object(_));
+                found.push(IndexKey::Value(value));
+                !is_object
+            }
         },
-    }
-    scope.allowance.made()
+    };
+    scope.allowance.made().map(|()| is_in_order)
 }
 
 /// An entity that is found, with what is known of it.

@@ -17,10 +17,10 @@ use super::sort::{Sorting, TopK};
 use crate::allowance::Limits;
 use crate::entity::{Entity, EntityStr, Version};
 use crate::error::{Error, Result};
-use crate::plan::access_path::find::{Candidates, FindPlan};
+use crate::plan::access_path::find::{Candidates, FindPlan, FirstByIndex};
 use crate::plan::find::FindQuery;
-use crate::plan::shape::{OutputColumn, Shape};
-use crate::store::snapshot::{Snapshot, StateAccess, States};
+use crate::plan::shape::{OutputColumn, Shape, SortKey};
+use crate::store::snapshot::{Snapshot, StateAccess, States, WalkedIds};
 use crate::store::state::stored_state::StoredState;
 use crate::value::{Object, Value};
 
@@ -36,14 +36,11 @@ pub(super) fn answer(snapshot: &Snapshot, find: &FindPlan) -> Result<QueryResult
         }
         Some(Shape::Sort { order, limit, columns }) => {
             let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-            let mut best = TopK::default();
-            if most > 0 {
-                let sorting = Sorting::new(snapshot, order, most);
-                let limits = snapshot.query_limits();
-                each(snapshot, find, |id, found| {
-                    sorting.offer(&mut best, &Scope::found(found, &limits), id.len(), || id.to_owned())
-                })?;
-            }
+            let best = match first(snapshot, find, order, most)? {
+                Some(best) => best,
+                None if most == 0 => TopK::default(),
+                None => best(snapshot, find, order, most, None)?.0,
+            };
             let ids: VecDeque<String> = best.chosen();
             let states = Some(open(snapshot, find, Some(ids))?);
             QueryResult::rows(EntityRows {
@@ -59,10 +56,54 @@ pub(super) fn answer(snapshot: &Snapshot, find: &FindPlan) -> Result<QueryResult
     })
 }
 
+/// The best of all entities that are wanted, or of these; and how many are wanted of some that are settled.
+fn best(
+    snapshot: &Snapshot,
+    find: &FindPlan,
+    order: &[SortKey],
+    most: usize,
+    walked: Option<WalkedIds>,
+) -> Result<(TopK<String>, usize)> {
+    let (sorting, limits) = (Sorting::new(snapshot, order, most), snapshot.query_limits());
+    let (mut best, mut settled) = (TopK::default(), 0);
+    let (ids, of) = walked.map(|walked| (walked.ids.into_iter().collect(), walked.settled)).unzip();
+    each(snapshot, find, ids, |id, found| {
+        settled += usize::from(of.as_ref().is_some_and(|of| of.contains(id)));
+        sorting.offer(&mut best, &Scope::found(found, &limits), id.len(), || id.to_owned())
+    })?;
+    Ok((best, settled))
+}
+
+/// The best by the order of an index, where that tells: as many entries are looked at as it takes to have enough before which nothing
+/// comes that was left out.
+fn first(
+    snapshot: &Snapshot,
+    find: &FindPlan,
+    order: &[SortKey],
+    most: usize,
+) -> Result<Option<TopK<String>>> {
+    let Some(FirstByIndex { walk, bounded, .. }) = &find.first else { return Ok(None) };
+    // Where there is nothing else to pass, all of them are wanted.
+    let exactly = cfg!(test) || find.query.predicate.is_none();
+    let mut least = if exactly { most } else { most.max(64) };
+    while let Some(walked) = snapshot.walk_found(walk, least)? {
+        let all = walked.all;
+        let (best, settled) = best(snapshot, find, order, most, Some(walked))?;
+        if settled >= most || all && *bounded {
+            return Ok(Some(best));
+        }
+        if all {
+            break;
+        }
+        least = least.saturating_mul(8);
+    }
+    Ok(None)
+}
+
 /// The groups of the entities that are wanted.
 pub(super) fn groups(snapshot: &Snapshot, find: &FindPlan, grouping: &Grouping) -> Result<GroupTable> {
     let (mut groups, limits) = (grouping.start(), snapshot.query_limits());
-    each(snapshot, find, |_, found| grouping.add(&mut groups, &Scope::found(found, &limits)))?;
+    each(snapshot, find, None, |_, found| grouping.add(&mut groups, &Scope::found(found, &limits)))?;
     Ok(groups)
 }
 
@@ -73,7 +114,7 @@ pub(super) fn each_row(
     mut take: impl FnMut(&str, Row, Object) -> Result<()>,
 ) -> Result<()> {
     let limits = snapshot.query_limits();
-    each(snapshot, find, |id, found| {
+    each(snapshot, find, None, |id, found| {
         let target = Value::of(&Entity::new(&find.query.kind, id)?)?;
         let known = Object::from_iter([("target".to_owned(), target)]);
         let made = match &find.query.shape {
@@ -97,26 +138,27 @@ fn open(snapshot: &Snapshot, find: &FindPlan, ids: Option<VecDeque<String>>) -> 
         (Some(ids), _) => Some(ids),
         (None, Candidates::All) => None,
         (None, Candidates::Ids(ids)) => Some(ids.iter().cloned().collect()),
-        (None, Candidates::Index { finder, ranges, .. }) => {
+        (None, Candidates::Index { finder, ranges, found, .. }) => {
             let budget = Budget::new(snapshot, "what an index leads to");
             // Where it does not serve any more, all are looked at.
-            let found = snapshot.found_ids(finder, ranges, |bytes| budget.take(bytes))?;
+            let found = snapshot.found_ids(finder, ranges, found.as_deref(), |bytes| budget.take(bytes))?;
             found.map(|ids| ids.into_iter().collect())
         }
     };
     match find.way {
         StateAccess::Past => snapshot.past_states(&find.query.kind, find.query.window.until(), ids),
-        _ => snapshot.states(&find.query.kind, ids),
+        _ => snapshot.states_by(&find.way, &find.query.kind, ids),
     }
 }
 
-/// Hands over each entity that is wanted; an error if one of them has no state.
+/// Hands over each entity that is wanted, or each of these; an error if one of them has no state.
 fn each(
     snapshot: &Snapshot,
     find: &FindPlan,
+    ids: Option<VecDeque<String>>,
     mut take: impl FnMut(&str, &CandidateEntity) -> Result<()>,
 ) -> Result<()> {
-    let mut states = open(snapshot, find, None)?;
+    let mut states = open(snapshot, find, ids)?;
     let (mut faults, limits, of_states) =
         (StateErrors::default(), snapshot.query_limits(), snapshot.limits());
     states.lend(|id, kept| {

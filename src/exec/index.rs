@@ -1,5 +1,6 @@
 //! Indexes: what works out their expressions, and what there is to tell of them.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use super::eval::{self, Scope};
@@ -30,7 +31,15 @@ pub(super) fn compile(text: &str) -> Result<Arc<dyn Derive>> {
 
 impl Derive for Expression {
     fn keys(&self, event: &Record, limits: &Limits, found: &mut Vec<IndexKey>) -> Result<(), Unmade> {
-        if self.of_states { Ok(()) } else { eval::keys(&self.node, &Scope::of(event, limits), found) }
+        if self.of_states {
+            Ok(())
+        } else {
+            eval::keys(&self.node, &Scope::of(event, limits), found).map(drop)
+        }
+    }
+
+    fn expression(&self) -> Option<&(dyn Any + Send + Sync)> {
+        Some(&self.node)
     }
 
     fn is_of_states(&self) -> bool {
@@ -43,7 +52,7 @@ impl Derive for Expression {
         kept: &StoredState,
         limits: &Limits,
         found: &mut Vec<IndexKey>,
-    ) -> Result<(), Unmade> {
+    ) -> Result<bool, Unmade> {
         eval::keys(&self.node, &Scope::state(kept.state, limits), found)
     }
 }

@@ -137,7 +137,7 @@ pub(super) fn forget(store: &Store, forget: &Forget, cancel: &Cancel) -> Result<
     store.check_forgettable()?;
     let _alone = store.forgetting();
     let Forget { subject, because, actor } = forget;
-    let mut event = said(subject, because.as_deref())?;
+    let mut event = forgotten_event(subject, because.as_deref())?;
     if let Some(actor) = actor {
         event = event.by(actor);
     }
@@ -147,7 +147,7 @@ pub(super) fn forget(store: &Store, forget: &Forget, cancel: &Cancel) -> Result<
 }
 
 /// The event that says that a subject is forgotten.
-pub(super) fn said(subject: &Entity, because: Option<&str>) -> Result<NewEvent> {
+pub(crate) fn forgotten_event(subject: &Entity, because: Option<&str>) -> Result<NewEvent> {
     let target = Entity::new(SUBJECT, &subject.to_string())?;
     let said = [("type", subject.kind().into()), ("id", subject.id().into())];
     let said = Object::from_iter(said.map(|(name, value): (&str, Value)| (name.to_owned(), value)));

@@ -257,7 +257,7 @@ impl<'v> Decision<'_, 'v> {
             },
             None => None,
         };
-        private::said(&subject, because.as_deref())
+        private::forgotten_event(&subject, because.as_deref())
     }
 
     /// Whose history it joins.

@@ -137,7 +137,7 @@ impl Derive for Entities {
         kept: &StoredState,
         limits: &Limits,
         found: &mut Vec<IndexKey>,
-    ) -> Result<(), Unmade> {
+    ) -> Result<bool, Unmade> {
         let entity = CandidateEntity { target: EntityStr { kind: &self.kind, id }, kept };
         let wanted = match &self.predicate {
             _ if kept.state.is_null() => false,
@@ -152,6 +152,6 @@ impl Derive for Entities {
         if wanted {
             found.push(plan::row_key());
         }
-        Ok(())
+        Ok(true)
     }
 }

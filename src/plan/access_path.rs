@@ -13,14 +13,13 @@ mod source;
 mod times;
 pub(crate) mod view;
 
-use super::bind;
-use super::by::{By, Derived, Tagged};
+use super::by::{By, Tagged};
 use super::logical::{AccessQuery, EventsRead, LogicalPlan, LogicalRead};
 use super::window::RowLimit;
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::pattern::Pattern;
-use crate::store::snapshot::{Estimate, Snapshot};
+use crate::store::snapshot::{Estimate, ScanDirection, Snapshot};
 pub(crate) use bitmap::{Bitmap, Gathered};
 use conditions::{Conditions, Indexed};
 pub(crate) use physical::{EventsPlan, Explain, Plan, ReadKind, ReadPlan, Shaped};
@@ -68,6 +67,18 @@ const IN_CHUNK: f64 = 256.0;
 
 /// How much a condition that no index knows lets through, as long as nothing better is known.
 const UNKNOWN: f64 = 0.3;
+
+impl RowLimit {
+    /// From where the log is read for so few that it is not asked how many there are.
+    fn few_from(self) -> Option<ScanDirection> {
+        const FEW: u64 = 1000;
+        match self {
+            RowLimit::First(n) if n <= FEW => Some(ScanDirection::Ascending),
+            RowLimit::Last(n) | RowLimit::Newest(n) if n <= FEW => Some(ScanDirection::Descending),
+            _ => None,
+        }
+    }
+}
 
 /// Fewer positions than this are not worth a thought.
 const FEW: u64 = 16;
@@ -124,13 +135,9 @@ fn events(snapshot: &Snapshot, asked: EventsRead) -> Result<ReadKind> {
 }
 
 /// The indexes that are complete, with what they are of. One that cannot be read is of no use here, and no harm.
-fn indexed(snapshot: &Snapshot) -> Vec<Indexed> {
+fn indexed(snapshot: &Snapshot) -> Vec<Indexed<'_>> {
     let usable = snapshot.indexes().iter().filter(|index| snapshot.indexes().serves(index));
-    let indexed = usable.filter_map(|index| {
-        let (node, _) = bind::index_expression(index.text()).ok()?;
-        Some(Indexed { node, index: Derived(index.clone()) })
-    });
-    indexed.collect()
+    usable.filter_map(|index| Some(Indexed { node: index.expression()?.downcast_ref()?, index })).collect()
 }
 
 /// Answers a question with the events of a plan.
@@ -142,7 +149,10 @@ pub(crate) fn choose(snapshot: &Snapshot, question: AccessQuery) -> Result<Event
         conditions.read(&predicate.node, &mut window, &indexed);
     }
     conditions.times.narrow(&window);
-    let reader = source::ListReader { snapshot, first: window.after.next().0, last: window.through.0 };
+    let typed = pattern.as_ref().is_some_and(|pattern| !pattern.is_all()) || !conditions.kinds.is_empty();
+    let sources = by.len() + conditions.by.len() + usize::from(typed);
+    let few = take.few_from().filter(|_| sources == 1);
+    let reader = source::ListReader { snapshot, first: window.after.next().0, last: window.through.0, few };
     let (mut candidates, mut checks) = (Vec::new(), Vec::new());
     for by in by {
         if !reader.has_lists(&by) {

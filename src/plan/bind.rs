@@ -146,10 +146,7 @@ pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<L
         Stmt::Admin(Admin::Backup { to, mode, without_keys, key }) => {
             binder.backup(to, *mode, *without_keys, key.as_ref()).map(LogicalPlan::Write)
         }
-        Stmt::Admin(Admin::Rekey { key }) => {
-            let key = binder.secret(key, "REKEY", "env:BYGONE_KEY")?;
-            Ok(LogicalPlan::Write(WritePlan::Rekey(key)))
-        }
+        Stmt::Admin(Admin::Rekey { key }) => binder.rekey(key).map(LogicalPlan::Write),
         Stmt::Admin(Admin::Checkpoint) => Ok(LogicalPlan::Write(WritePlan::Checkpoint)),
         Stmt::Admin(Admin::Compact) => Ok(LogicalPlan::Write(WritePlan::Compact)),
     }

@@ -149,18 +149,25 @@ impl Test {
         }
     }
 
+    /// What passes both, where it is ranges of one sort: another range.
+    pub fn and(&self, other: &Test) -> Option<Test> {
+        let (Test::Between(low, high), Test::Between(other_low, other_high)) = (self, other) else {
+            return None;
+        };
+        let low = tighter(low, other_low, Ordering::Greater)?;
+        let high = tighter(high, other_high, Ordering::Less)?;
+        if let (Some(low), Some(high)) = (key_of(&low), key_of(&high)) {
+            order_within(low, high)?;
+        }
+        Some(Test::Between(low, high))
+    }
+
     /// What is compared with.
     pub fn keys(&self) -> Vec<&IndexKey> {
         match self {
             Test::Is(key) | Test::Not(key) => vec![key],
             Test::In(keys) => keys.iter().collect(),
-            Test::Between(low, high) => {
-                let key = |bound| match bound {
-                    Bound::Included(key) | Bound::Excluded(key) => Some(key),
-                    Bound::Unbounded => None,
-                };
-                [low.as_ref(), high.as_ref()].into_iter().filter_map(key).collect()
-            }
+            Test::Between(low, high) => [low, high].into_iter().filter_map(key_of).collect(),
         }
     }
 
@@ -247,6 +254,28 @@ fn said_instant(key: &IndexKey) -> Option<IndexKey> {
         IndexKey::Value(Value::Text(text)) => instant_of(text).map(IndexKey::Time),
         _ => None,
     }
+}
+
+fn key_of(bound: &Bound<IndexKey>) -> Option<&IndexKey> {
+    match bound {
+        Bound::Included(key) | Bound::Excluded(key) => Some(key),
+        Bound::Unbounded => None,
+    }
+}
+
+/// Of two bounds on one side, the one that lets less through: the one whose key is on that side of the other's. None of two sorts.
+fn tighter(a: &Bound<IndexKey>, b: &Bound<IndexKey>, side: Ordering) -> Option<Bound<IndexKey>> {
+    let (Some(key), Some(other)) = (key_of(a), key_of(b)) else {
+        return Some(if key_of(a).is_some() { a.clone() } else { b.clone() });
+    };
+    let order = order_within(key, other)?;
+    let first = order == side || order == Ordering::Equal && matches!(a, Bound::Excluded(_));
+    Some(if first { a.clone() } else { b.clone() })
+}
+
+/// How two keys of one sort stand to each other. A time and a text are two.
+fn order_within(a: &IndexKey, b: &IndexKey) -> Option<Ordering> {
+    order(a, b).filter(|_| matches!(a, IndexKey::Time(_)) == matches!(b, IndexKey::Time(_)))
 }
 
 /// The bound of what its key becomes, if it becomes something.
@@ -370,6 +399,9 @@ impl Display for Test {
                     Bound::Included(low) => write!(f, ">= {}", KeyLiteral(low))?,
                     Bound::Excluded(low) => write!(f, "> {}", KeyLiteral(low))?,
                     Bound::Unbounded => {}
+                }
+                if key_of(low).is_some() && key_of(high).is_some() {
+                    f.write_str(" and ")?;
                 }
                 match high {
                     Bound::Included(high) => write!(f, "<= {}", KeyLiteral(high)),

@@ -216,6 +216,8 @@ pub enum CliCommand {
     Check(CheckArgs),
     /// Put every event that can still be read from a damaged file, and from its journals, into a new one
     Rescue(RescueArgs),
+    /// Forget whoever a list names, in a backup from before they were forgotten
+    Forget(ForgetArgs),
 }
 
 #[derive(Debug, Args)]
@@ -289,6 +291,16 @@ pub struct RescueArgs {
 
     /// The new database; its name must be free
     pub to: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub struct ForgetArgs {
+    /// The backup, or a database that was restored from one
+    pub file: PathBuf,
+
+    /// Who was forgotten elsewhere: what `bygone export FILE '$subject.*'` writes there; `-` is standard input
+    pub list: PathBuf,
 }
 
 #[derive(Debug, Args)]

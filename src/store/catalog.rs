@@ -30,6 +30,7 @@ mod tree;
 pub(crate) mod verb;
 pub(crate) mod view;
 
+use std::any::Any;
 use std::sync::Arc;
 
 use super::event_schema::EventSchema;
@@ -115,20 +116,25 @@ pub(crate) trait Derive: Send + Sync {
     /// Adds what an event has. The same event has the same, whenever it is asked.
     fn keys(&self, event: &Record, limits: &Limits, found: &mut Vec<IndexKey>) -> Result<(), Unmade>;
 
+    /// What it works out, as whoever compares questions with it knows it; none where nobody does. It is opaque down here.
+    fn expression(&self) -> Option<&(dyn Any + Send + Sync)> {
+        None
+    }
+
     /// Whether it is of the states of entities, and events have nothing of it.
     fn is_of_states(&self) -> bool {
         false
     }
 
-    /// Adds what the state of an entity has.
+    /// Adds what the state of an entity has. Tells whether it is in order where that is, or nowhere: arrays are not, whose items are found.
     fn keys_of_state(
         &self,
         _id: &str,
         _kept: &StoredState,
         _limits: &Limits,
         _found: &mut Vec<IndexKey>,
-    ) -> Result<(), Unmade> {
-        Ok(())
+    ) -> Result<bool, Unmade> {
+        Ok(true)
     }
 }
 

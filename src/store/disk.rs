@@ -2,7 +2,7 @@
 //!
 //! A [`Disk`] is a tree of names, a [`File`] is bytes. The real one ([`real`]) is the operating
 //! system's; [`memory`] keeps everything in memory; [`overlay`] reads another disk and keeps every change to
-//! itself; `encrypted` is one whose files nobody reads without their key; [`simulated`] remembers what was synced and what was not, so that a test can lose, reorder and tear
+//! itself; [`simulated`] remembers what was synced and what was not, so that a test can lose, reorder and tear
 //! the rest.
 //!
 //! What the rest of the store relies on, and what the simulated disk therefore breaks:
@@ -17,17 +17,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[cfg(test)]
-mod contract;
-#[cfg(feature = "encryption")]
-pub(crate) mod encrypted;
+pub(crate) mod contract;
 mod lock;
 pub mod memory;
 pub mod overlay;
 mod pages;
 pub mod real;
 pub mod simulated;
-#[cfg(feature = "encryption")]
-mod xts;
 
 /// A tree of names.
 pub trait Disk: Debug + Send + Sync + 'static {

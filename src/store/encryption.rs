@@ -1,5 +1,10 @@
 //! The key that a database is encrypted with, and whether the one that was given fits.
 
+#[cfg(feature = "encryption")]
+pub(super) mod disk;
+#[cfg(feature = "encryption")]
+mod xts;
+
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -12,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::hex::from_hex;
 
 /// What an encrypted file begins with.
-pub(super) const MAGIC: [u8; 16] = *b"bygone encrypted";
+const MAGIC: [u8; 16] = *b"bygone encrypted";
 
 /// The key that files are made and opened with, as it is now.
 pub(crate) type SharedKey = Arc<Mutex<EncryptionKey>>;
@@ -80,8 +85,8 @@ pub(crate) fn without() -> Error {
 pub(super) fn check(disk: &dyn Disk, path: &Path, key: Option<&SharedKey>) -> Result<()> {
     let failed = |e| Error::unopenable(path, e, "check the path and its permissions");
     let begins = match begin(disk, path) {
-        // Whoever opens it tells.
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        // Whoever opens it tells, or does without what cannot be read.
+        Err(error) if error.kind() == ErrorKind::NotFound || key.is_none() => return Ok(()),
         begins => begins.map_err(failed)?,
     };
     let refused = |reason: &str, advice: &str| Err(Error::unopenable(path, reason, advice));
@@ -127,7 +132,7 @@ fn begin(disk: &dyn Disk, path: &Path) -> io::Result<Begin> {
 
 #[cfg(feature = "encryption")]
 fn opens(disk: &dyn Disk, path: &Path, key: &SharedKey) -> io::Result<bool> {
-    super::disk::encrypted::opens(disk, path, &locked(key))
+    self::disk::opens(disk, path, &locked(key))
 }
 
 #[cfg(not(feature = "encryption"))]

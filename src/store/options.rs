@@ -107,7 +107,7 @@ pub(crate) struct Retries {
 fn encrypting(disk: Arc<dyn Disk>, key: Option<&SharedKey>) -> Arc<dyn Disk> {
     #[cfg(feature = "encryption")]
     if let Some(key) = key {
-        return Arc::new(super::disk::encrypted::EncryptedDisk::new(disk, key.clone()));
+        return Arc::new(encryption::disk::EncryptedDisk::new(disk, key.clone()));
     }
     // Without the feature nobody can give one.
     debug_assert!(cfg!(feature = "encryption") || key.is_none());

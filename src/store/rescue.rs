@@ -138,12 +138,8 @@ pub(crate) fn rescue(request: RescueRequest, options: &Options) -> Result<Rescue
         }
     }
     if last == Position::START || original.is_none() && fragments.last() == Position::START {
-        let reason = "there is no event in it";
-        return Err(Error::unopenable(
-            from,
-            reason,
-            "see whether it is a Bygone database, or put a copy back",
-        ));
+        let advice = "see whether it is a Bygone database, or put a copy back";
+        return Err(Error::unopenable(from, "there is no event in it", advice));
     }
     if original.is_none() && fragments.missing(last) > MOST_MISSING {
         let reason = format!("it says that it goes up to {last}, and almost nothing of that is there");

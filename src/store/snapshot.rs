@@ -6,6 +6,7 @@
 mod cached_state;
 mod entity;
 mod estimate;
+mod found;
 mod list;
 mod overlay;
 mod range_scan;
@@ -37,6 +38,7 @@ use crate::telemetry::metrics::Metrics;
 pub(crate) use super::read_txn::{ReadTxn, ScanDirection};
 pub(crate) use entity::FoldBound;
 pub(crate) use estimate::Estimate;
+pub(crate) use found::{FoundIds, IndexWalk, WalkedIds};
 pub(crate) use list::PostingList;
 pub(crate) use overlay::MemtableOverlay;
 pub(crate) use read_stats::ReadStats;

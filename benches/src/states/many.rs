@@ -210,7 +210,7 @@ struct Question {
 }
 
 /// `{}` is a balance that some account may have, `{+}` a little more.
-const QUESTIONS: [Question; 5] = [
+const QUESTIONS: [Question; 6] = [
     Question {
         title: "9a. By index, a range of about 20 of all",
         bygone: "FIND Account WHERE state.balance BETWEEN {} AND {+}",
@@ -235,6 +235,11 @@ const QUESTIONS: [Question; 5] = [
         title: "9e. A sum over all",
         bygone: "FIND Account SELECT sum(state.balance)",
         sqlite: "SELECT sum(balance) FROM states",
+    },
+    Question {
+        title: "9g. By index, a range by two bounds",
+        bygone: "FIND Account WHERE state.balance >= {} AND state.balance < {+}",
+        sqlite: "SELECT * FROM states WHERE balance >= {} AND balance < {+}",
     },
 ];
 

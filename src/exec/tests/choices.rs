@@ -75,6 +75,27 @@ fn lists_of_entities_are_counted_and_others_are_estimated() {
             assert!(estimate.exact >= is_exact, "{} from {range}", term.name());
             let near = real / 2..=real * 2;
             assert!(near.contains(&estimate.entries), "{}: {estimate} of {real}", term.name());
+            // From one end: as if it were as dense everywhere.
+            for direction in [ScanDirection::Ascending, ScanDirection::Descending] {
+                let ends = snapshot.estimate_from(&term, range, direction).unwrap();
+                let part = (range.len() / 10).max(1000).min(range.len());
+                let end = match direction {
+                    ScanDirection::Ascending => PositionRange::new(range.first, range.first.plus(part)),
+                    ScanDirection::Descending => PositionRange::new(range.last.minus(part), range.last),
+                };
+                let there = snapshot.list(term.clone(), end, direction).map(Result::unwrap).count() as u64;
+                if ends.exact {
+                    assert_eq!(ends.entries, real, "{} from {range}", term.name());
+                } else {
+                    let dense = there * range.len() / (part + 1);
+                    let near = dense / 3..=dense * 3;
+                    assert!(
+                        near.contains(&ends.entries),
+                        "{}: {ends} of {dense} {direction:?} {range}",
+                        term.name()
+                    );
+                }
+            }
         }
     }
 }

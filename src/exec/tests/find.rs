@@ -177,3 +177,72 @@ fn names_that_nothing_bears_are_told() {
         assert_eq!(hints(text), [""; 0], "{text}");
     }
 }
+
+#[test]
+fn the_first_in_an_order_are_read_along_an_index() {
+    let store = store(64);
+    let session = Session::new(&store);
+    session.rows("DEFINE ENTITY Bill ON paid SET v = coalesce(data.v, NULL), w = data.w ON closed DELETE");
+    session.rows("DEFINE INDEX kept ON 'Bill' AS state.v");
+    let values =
+        ["1", "7", "7", "-2.5", "'a'", "'b'", "true", "null", "[3, 9]", "{x: 1}", "7.0", "'2024-01-01'"];
+    let pay = |id: usize, value: &str| {
+        session.rows(&format!("EMIT Bill.paid {id} {{v: {value}, w: {}}}", id % 3));
+    };
+    // Most are numbers; of some values there are many, and some have none.
+    (0..60).for_each(|id| {
+        pay(id, if id % 2 == 0 { values[id / 2 % values.len()] } else { ["4", "5", "6"][id % 3] })
+    });
+    session.rows("EMIT Bill.paid 60 {w: 1}");
+    store.checkpoint().unwrap();
+    ready(&store);
+    let check = || {
+        for limit in [1, 2, 3, 5, 9, 30, 70] {
+            for (wanted, order) in [
+                ("", "X DESC"),
+                ("", "X"),
+                ("WHERE state.w = 1", "X DESC"),
+                ("WHERE X > 0", "X"),
+                ("WHERE X > 0", "X DESC"),
+                ("WHERE X >= 4 AND X < 7 AND state.w != 2", "X"),
+                ("WHERE X >= 4 AND X < 7 AND state.w != 2", "X DESC"),
+                ("WHERE X < 'b'", "X DESC"),
+                ("WHERE X > '2023-01-01'", "X DESC"),
+                ("WHERE X > 100", "X DESC"),
+            ] {
+                let text = format!("FIND Bill {wanted} ORDER BY {order} LIMIT {limit}");
+                // No index is of that.
+                let plainly = session.lines(&text.replace('X', "coalesce(state.v)"));
+                assert_eq!(session.lines(&text.replace('X', "state.v")), plainly, "{text}");
+            }
+        }
+    };
+    check();
+    let explained = |text: &str| session.lines(&format!("EXPLAIN FIND Bill {text}")).concat();
+    for (text, along) in [
+        ("ORDER BY state.v DESC LIMIT 5", "from the index kept, the last in its order"),
+        ("WHERE state.v < 100 ORDER BY state.v LIMIT 1", "from the index kept, the first in its order"),
+        ("ORDER BY state.v LIMIT 5", "from all of them"),
+        ("ORDER BY state.v DESC", "from all of them"),
+        ("ORDER BY state.v DESC, state.w LIMIT 5", "from all of them"),
+        ("ORDER BY state.v DESC LIMIT 5 AT #3", "from all of them"),
+    ] {
+        assert!(explained(text).contains(along), "{text}: {}", explained(text));
+    }
+    // Fresh states come in their places, and what is no more so is passed over.
+    for (id, value) in [(3, "99"), (5, "'z'"), (7, "null"), (9, "[]"), (11, "0.5"), (2, "6"), (18, "8")] {
+        pay(id, value);
+    }
+    session.rows("EMIT Bill.closed 4");
+    check();
+    store.checkpoint().unwrap();
+    ready(&store);
+    check();
+    // One that has no state is told of, wherever it would be.
+    session.rows("DEFINE ENTITY Bill ON paid SET v = data.v + 0 ON closed DELETE");
+    ready(&store);
+    for limit in [1, 3] {
+        let error = session.error(&format!("FIND Bill ORDER BY state.v DESC LIMIT {limit}"));
+        assert!(error.contains("more) has no state"), "{error}");
+    }
+}

@@ -230,6 +230,88 @@ fn a_subscription_loses_nothing_when_its_index_is_dropped_or_replaced() {
     }
 }
 
+/// In the way of `BETWEEN`: read by one range, and found as without any index.
+#[test]
+fn two_bounds_are_one_range() {
+    let store = store(16);
+    let session = Session::new(&store);
+    session.rows("DEFINE ENTITY Bill ON paid SET v = data.v");
+    session.rows("DEFINE INDEX value ON 'Bill.*' AS data.v");
+    session.rows("DEFINE INDEX kept ON 'Bill' AS state.v");
+    let values = [
+        "1",
+        "5",
+        "5.5",
+        "9",
+        "'5'",
+        "'2024-01-05'",
+        "'2024-01-05T00:00:00Z'",
+        "'x'",
+        "true",
+        "null",
+        "[1, 9]",
+    ];
+    for (n, value) in values.iter().cycle().take(44).enumerate() {
+        session.rows(&format!("EMIT Bill.paid {n} {{v: {value}}} AT '2024-01-{:02}'", n % 9 + 1));
+    }
+    store.checkpoint().unwrap();
+    ready(&store);
+    let bounds = [
+        ">= 5",
+        "> 5",
+        ">= 1.5",
+        "< 9",
+        "<= 9",
+        "< 5.5",
+        "< '6'",
+        ">= '2024-01-04'",
+        "<= '2024-01-05'",
+        "> 'a'",
+        ">= true",
+        "BETWEEN 1 AND 6",
+        "BETWEEN '2' AND 'y'",
+    ];
+    let found = |text: &str, force| {
+        FORCED.set(force);
+        let rows = session.lines(text);
+        FORCED.set(None);
+        rows
+    };
+    for first in bounds {
+        for second in bounds {
+            for third in ["", "AND 3 <= {}", "AND {} < 99"] {
+                let third = third.replace("{}", "X");
+                let condition = format!("X {first} AND X {second} {third}");
+                let text = format!("EVENTS 'Bill.*' WHERE {}", condition.replace('X', "data.v"));
+                let expected = found(&text, Some(Forced::Log));
+                assert_eq!(found(&text, Some(Forced::Lists)), expected, "{text}");
+                assert_eq!(found(&text, Some(Forced::Every)), expected, "{text}");
+                let find = |of: &str| format!("FIND Bill WHERE {}", condition.replace('X', of));
+                // No index is of that.
+                assert_eq!(
+                    session.lines(&find("state.v")),
+                    session.lines(&find("coalesce(state.v)")),
+                    "{condition}"
+                );
+            }
+        }
+    }
+    let explained = |text: &str| session.lines(&format!("EXPLAIN {text}")).concat();
+    for (bounds, range) in [
+        (">= 5 AND X < 9", ">= 5 and < 9"),
+        ("> 1 AND 9 >= X AND X < 9 AND X > 0", "> 1 and < 9"),
+        (">= 5 AND X <= 9", "BETWEEN 5 AND 9"),
+        ("BETWEEN 1 AND 7 AND X > 5", "> 5 and <= 7"),
+    ] {
+        FORCED.set(Some(Forced::Lists));
+        let events = explained(&format!("EVENTS 'Bill.*' WHERE data.v {}", bounds.replace('X', "data.v")));
+        FORCED.set(None);
+        assert!(events.contains(&format!("value {range}")), "{events}");
+        let states = explained(&format!("FIND Bill WHERE state.v {}", bounds.replace('X', "state.v")));
+        assert!(states.contains(&format!("from the index kept {range}")), "{states}");
+    }
+}
+
 #[test]
 fn no_advice_names_a_definition_that_would_be_replaced_or_refused() {
     let store = store(4);

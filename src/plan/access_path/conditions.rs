@@ -4,6 +4,7 @@
 //! the same, so what is found here has to hold all that is wanted, and may hold more.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use super::Times;
 use crate::entity::{EventType, Position};
@@ -14,6 +15,7 @@ use crate::plan::by::{By, Derived, Tagged, Test, order};
 use crate::plan::expr::{BoundExpr, Constant, Like, Number};
 use crate::plan::field::{Caused, EntityPart, Field, FieldStep};
 use crate::plan::window::LogWindow;
+use crate::store::catalog::Index;
 use crate::store::index::term::IndexKey;
 use crate::value::Value;
 
@@ -27,10 +29,10 @@ pub(super) struct Conditions {
 }
 
 /// What an index is of, so that `WHERE` may find it there.
-#[derive(Debug, Clone)]
-pub(super) struct Indexed {
-    pub node: BoundExpr,
-    pub index: Derived,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Indexed<'s> {
+    pub node: &'s BoundExpr,
+    pub index: &'s Arc<Index>,
 }
 
 /// Which types are meant.
@@ -118,11 +120,10 @@ impl Conditions {
         window: &mut LogWindow,
         indexed: &[Indexed],
     ) {
-        if let Some(Indexed { index, .. }) = indexed.iter().find(|indexed| indexed.node == *subject)
+        if let Some(Indexed { index, .. }) = indexed.iter().find(|indexed| indexed.node == subject)
             && let Some(test) = against.test()
         {
-            let (name, index) = (index.0.name().to_owned(), Some(index.clone()));
-            self.by.push(By::Tag(Tagged { name, test, index, own: false }));
+            self.indexed(index, test);
         }
         let BoundExpr::Field(field) = subject else { return };
         match field {
@@ -163,6 +164,21 @@ impl Conditions {
             }
             _ => {}
         }
+    }
+
+    /// Two bounds on what one index is of are one range: of its values, only a single one compares.
+    fn indexed(&mut self, index: &Arc<Index>, test: Test) {
+        let derived = Some(Derived(index.clone()));
+        for by in &mut self.by {
+            if let By::Tag(tagged) = by
+                && (tagged.own, &tagged.index) == (false, &derived)
+                && let Some(both) = tagged.test.and(&test)
+            {
+                tagged.test = both;
+                return;
+            }
+        }
+        self.by.push(By::Tag(Tagged { name: index.name().to_owned(), test, index: derived, own: false }));
     }
 
     fn any(&mut self, some: Option<Vec<By>>) {

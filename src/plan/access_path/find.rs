@@ -6,14 +6,14 @@ use std::sync::Arc;
 use super::conditions::{comparison, conjuncts};
 use crate::entity::{Entity, NameText};
 use crate::error::Result;
-use crate::plan::bind;
 use crate::plan::by::Test;
 use crate::plan::expr::{BoundExpr, Constant, Predicate};
 use crate::plan::field::{EntityPart, Field};
 use crate::plan::find::FindQuery;
+use crate::plan::shape::Shape;
 use crate::store::catalog::Finder;
 use crate::store::index::term::{TermRange, derived_prefix};
-use crate::store::snapshot::{Snapshot, StateAccess};
+use crate::store::snapshot::{FoundIds, IndexWalk, Snapshot, StateAccess};
 use crate::value::Value;
 
 /// `FIND`.
@@ -23,6 +23,18 @@ pub(crate) struct FindPlan {
     pub source: Candidates,
     /// How their states are come by.
     pub way: StateAccess,
+    /// The first of them in their order stand in an index.
+    pub first: Option<FirstByIndex>,
+}
+
+/// An index whose order is the one that is asked for, of which the first are wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct FirstByIndex {
+    pub walk: IndexWalk,
+    /// Only what is in its range is wanted; else what is null comes last.
+    pub bounded: bool,
+    /// To look at so many is no more than to go along it.
+    few: u64,
 }
 
 /// Which entities are looked at: all that are wanted are among them.
@@ -38,17 +50,25 @@ pub(crate) enum Candidates {
         name: String,
         /// How many there are, as far as they were counted.
         estimate: u64,
+        /// What was counted.
+        found: Option<Arc<FoundIds>>,
     },
 }
 
 /// So many entries of an index are counted, to choose among indexes.
-const COUNTED: u64 = 10_000;
+pub(super) const COUNTED: u64 = 10_000;
 
 /// An index that leads to more than one of so many states is not worth its way.
 const WORTH: u64 = 4;
 
 /// Chooses among all entities, those that are named, and those that an index leads to.
-fn candidates(snapshot: &Snapshot, kind: &str, predicate: Option<&Predicate>) -> Result<Candidates> {
+fn candidates(
+    snapshot: &Snapshot,
+    kind: &str,
+    predicate: Option<&Predicate>,
+    tests: Tests,
+    most: u64,
+) -> Result<Candidates> {
     let mut best = Candidates::All;
     let Some(predicate) = predicate else { return Ok(best) };
     let mut terms = Vec::new();
@@ -75,28 +95,18 @@ fn candidates(snapshot: &Snapshot, kind: &str, predicate: Option<&Predicate>) ->
             ids.retain(|id| Entity::new(kind, id).is_ok());
             return Ok(Candidates::Ids(ids));
         }
-        for finder in snapshot.indexes().finders_of(kind) {
-            let Ok((node, true)) = bind::index_expression(&finder.text) else { continue };
-            let Some(test) = against.test().filter(|_| node == *subject) else { continue };
-            let mut ranges = key_ranges(finder, &test);
-            let mut count = 0;
-            for range in &ranges {
-                match snapshot.count_found(finder, range, COUNTED)? {
-                    Some(found) => count += found,
-                    // It does not serve now.
-                    None => count = u64::MAX,
-                }
-                if count >= least {
-                    break;
-                }
-            }
-            if count < least {
-                least = count;
-                // Those of which there is no state are to be told of.
-                ranges.push(finder.faulty());
-                let name = format!("{} {test}", NameText(&finder.name));
-                best = Candidates::Index { finder: finder.clone(), ranges, name, estimate: count };
-            }
+    }
+    for (finder, test) in tests {
+        let mut ranges = key_ranges(finder, &test);
+        // One that does not serve now is none.
+        let found = snapshot.count_found(finder, &ranges, most)?;
+        if let Some(found) = found.filter(|found| found.entries < least) {
+            least = found.entries;
+            // Those of which there is no state are to be told of.
+            ranges.push(finder.faulty());
+            let name = format!("{} {test}", NameText(&finder.name));
+            let (finder, estimate) = (finder.clone(), found.entries);
+            best = Candidates::Index { finder, ranges, name, estimate, found: found.ids };
         }
     }
     // Where it leads to a large part of all, reading all is less.
@@ -107,6 +117,75 @@ fn candidates(snapshot: &Snapshot, kind: &str, predicate: Option<&Predicate>) ->
         return Ok(Candidates::All);
     }
     Ok(best)
+}
+
+/// What is asked of indexes.
+type Tests<'s> = Vec<(&'s Arc<Finder>, Test)>;
+
+/// The indexes of what an expression says.
+fn indexes_of<'s>(
+    snapshot: &'s Snapshot,
+    kind: &'s str,
+    node: &BoundExpr,
+) -> impl Iterator<Item = &'s Arc<Finder>> {
+    snapshot.indexes().finders_of(kind).filter(move |finder| {
+        let expression = finder.expression().and_then(|expression| expression.downcast_ref::<BoundExpr>());
+        expression == Some(node)
+    })
+}
+
+fn tests<'s>(snapshot: &'s Snapshot, kind: &'s str, predicate: Option<&Predicate>) -> Tests<'s> {
+    let (mut terms, mut tests) = (Vec::new(), Vec::new());
+    predicate.iter().for_each(|predicate| conjuncts(&predicate.node, &mut terms));
+    for (subject, against) in terms.iter().filter_map(|term| comparison(term)) {
+        if let Some(test) = against.test() {
+            indexes_of(snapshot, kind, subject).for_each(|finder| add(&mut tests, finder, test.clone()));
+        }
+    }
+    tests
+}
+
+/// More than so many of the first are sorted from all.
+const FIRST: u64 = 1000;
+
+/// The index in whose order the first are wanted, if there is one. What is null is in none, and comes last in descending order; in ascending
+/// order a range has to leave it out.
+fn first_by_index(snapshot: &Snapshot, query: &FindQuery, tests: &Tests) -> Result<Option<FirstByIndex>> {
+    let Some(Shape::Sort { order, limit: Some(limit @ 1..=FIRST), .. }) = &query.shape else {
+        return Ok(None);
+    };
+    let [key] = order.as_slice() else { return Ok(None) };
+    for finder in indexes_of(snapshot, &query.kind, &key.node) {
+        let own = tests.iter().find(|(other, _)| other.position == finder.position);
+        let range = match own.map(|(_, test)| key_ranges(finder, test)).as_deref() {
+            // Several sorts of values.
+            Some([range]) => Some(range.clone()),
+            _ => None,
+        };
+        let (bounded, backwards) = (range.is_some(), key.descending);
+        if (bounded || backwards) && snapshot.is_built(finder)? {
+            let range = range.unwrap_or_else(|| finder.ordered());
+            let walk = IndexWalk { finder: finder.clone(), range, backwards };
+            return Ok(Some(FirstByIndex {
+                walk,
+                bounded,
+                few: if cfg!(test) { *limit } else { 4 * limit + 64 },
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// Adds what is asked of an index. Two bounds are one range: of what it is of, only a single value compares.
+fn add<'s>(tests: &mut Tests<'s>, finder: &'s Arc<Finder>, test: Test) {
+    let own = tests.iter_mut().filter(|(other, _)| other.position == finder.position);
+    for (_, other) in own {
+        if let Some(both) = other.and(&test) {
+            *other = both;
+            return;
+        }
+    }
+    tests.push((finder, test));
 }
 
 fn ids_of(kind: &str, entities: Vec<Entity>) -> Vec<String> {
@@ -122,12 +201,24 @@ pub(super) fn key_ranges(finder: &Finder, test: &Test) -> Vec<TermRange> {
 pub(super) fn plan(snapshot: &Snapshot, query: FindQuery) -> Result<FindPlan> {
     let past = query.at.is_some() || query.as_of.is_some();
     let way = if past { StateAccess::Past } else { snapshot.way_to_states(&query.kind)? };
-    let source = match candidates(snapshot, &query.kind, query.predicate.as_ref())? {
-        // They lead to what states are now.
-        Candidates::Index { .. } if past => Candidates::All,
-        source => source,
+    let (kind, predicate) = (&query.kind, query.predicate.as_ref());
+    // Indexes lead to what states are now.
+    let tests = if past { Vec::new() } else { tests(snapshot, kind, predicate) };
+    let first = match way {
+        StateAccess::Kept => first_by_index(snapshot, &query, &tests)?,
+        _ => None,
     };
-    Ok(FindPlan { query, source, way })
+    // What leads to few is better than an order.
+    let most = first.as_ref().map_or(COUNTED, |first| first.few);
+    let source = candidates(snapshot, kind, predicate, tests, most)?;
+    let (source, first) = match (source, first) {
+        (Candidates::Index { estimate, .. }, Some(first)) if estimate >= most => {
+            (Candidates::All, Some(first))
+        }
+        (Candidates::All, first) => (Candidates::All, first),
+        (source, _) => (source, None),
+    };
+    Ok(FindPlan { query, source, way, first })
 }
 
 impl Display for FindPlan {
@@ -144,7 +235,15 @@ impl Display for FindPlan {
         }
         write!(f, "\n  {}", query.window)?;
         match &self.source {
-            Candidates::All => f.write_str("\n  from all of them")?,
+            Candidates::All => match &self.first {
+                Some(FirstByIndex { walk, .. }) => write!(
+                    f,
+                    "\n  from the index {}, {} in its order",
+                    NameText(&walk.finder.name),
+                    if walk.backwards { "the last" } else { "the first" }
+                )?,
+                None => f.write_str("\n  from all of them")?,
+            },
             Candidates::Ids(ids) if ids.len() == 1 => f.write_str("\n  from the one that is named")?,
             Candidates::Ids(ids) => write!(f, "\n  from the {} that are named", ids.len())?,
             Candidates::Index { name, estimate, .. } if *estimate >= COUNTED => {

@@ -11,7 +11,7 @@ use crate::pattern::Pattern;
 use crate::plan::by::{By, KeyLiteral, Tagged, Test};
 use crate::store::catalog::Index;
 use crate::store::index::term::{self, IndexKey, Term, TermRange};
-use crate::store::snapshot::{Estimate, Snapshot};
+use crate::store::snapshot::{Estimate, ScanDirection, Snapshot};
 
 /// A union of more lists than this takes more memory than it saves.
 const MOST_LISTS: usize = 1000;
@@ -103,6 +103,8 @@ pub(super) struct ListReader<'s> {
     /// The window.
     pub first: u64,
     pub last: u64,
+    /// From where few are read, of one source at most.
+    pub few: Option<ScanDirection>,
 }
 
 impl ListReader<'_> {
@@ -138,8 +140,15 @@ impl ListReader<'_> {
         }
     }
 
+    fn estimate(&self, term: &Term) -> Result<Estimate> {
+        match self.few {
+            Some(direction) => self.snapshot.estimate_from(term, self.window(), direction),
+            None => self.snapshot.estimate(term, self.window()),
+        }
+    }
+
     fn lookup(&self, term: Term, name: String) -> Result<Lookup> {
-        let estimate = self.snapshot.estimate(&term, self.window())?;
+        let estimate = self.estimate(&term)?;
         Ok(Lookup { term, name, estimate })
     }
 
@@ -150,7 +159,7 @@ impl ListReader<'_> {
         let mut estimate = Estimate::NONE;
         for (at, (term, name)) in terms.into_iter().enumerate() {
             if at % step == 0 {
-                estimate = self.snapshot.estimate(&term, self.window())?;
+                estimate = self.estimate(&term)?;
             }
             let estimate = Estimate { exact: estimate.exact && step == 1, ..estimate };
             lists.push(Lookup { term, name, estimate });

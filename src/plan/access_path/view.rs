@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
-use super::find::{self, Candidates, FindPlan, key_ranges};
+use super::find::{self, COUNTED, Candidates, FindPlan, key_ranges};
 use super::physical::ReadKind;
 use crate::entity::{NameText, Position};
 use crate::error::Result;
@@ -96,18 +96,18 @@ fn entities(snapshot: &Snapshot, view: &DefinedView, narrows: bool, query: FindQ
         return Ok(find);
     }
     let ranges = key_ranges(own, &Test::Is(row_key()));
-    let source = match (snapshot.count_found_all(own, &ranges)?, find.source) {
-        (Some(count), Candidates::Index { finder, ranges, name, estimate }) if estimate <= count => {
-            Candidates::Index { finder, ranges, name, estimate }
-        }
-        (Some(estimate), _) => {
+    let source = match (snapshot.count_found(own, &ranges, COUNTED)?, find.source) {
+        (Some(counted), source @ Candidates::Index { estimate, .. }) if estimate <= counted.entries => source,
+        (Some(counted), _) => {
             let name = format!("of the view {}", NameText(&view.name));
             let ranges = ranges.into_iter().chain([own.faulty()]).collect();
-            Candidates::Index { finder: own.clone(), ranges, name, estimate }
+            let (finder, estimate) = (own.clone(), counted.entries);
+            Candidates::Index { finder, ranges, name, estimate, found: counted.ids }
         }
         (None, source) => source,
     };
-    Ok(FindPlan { source, ..find })
+    let first = find.first.filter(|_| matches!(source, Candidates::All));
+    Ok(FindPlan { source, first, ..find })
 }
 
 impl Display for ReadView {

@@ -195,6 +195,11 @@ impl Binder<'_> {
         Ok(WritePlan::Backup(BackupPlan { to: path.into(), mode, without_keys, key }))
     }
 
+    /// The key that the file is given.
+    pub(super) fn rekey(&self, key: &TextExpr) -> Result<WritePlan> {
+        self.secret(key, "REKEY", "env:BYGONE_KEY").map(WritePlan::Rekey)
+    }
+
     /// The hash that the log is compared with.
     pub(super) fn verify_against(&self, hash: &TextExpr, at: Option<Position>) -> Result<DirectRead> {
         let text = self.text(hash, "a chain hash")?;

@@ -1,5 +1,6 @@
 //! Indexes: what leads from a value to the events that have it, from a definition on.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -50,6 +51,11 @@ impl Index {
     /// What of them, in the canonical text of the expression.
     pub fn text(&self) -> &str {
         &self.definition.text
+    }
+
+    /// The same, compiled: see [`Derive`](super::Derive).
+    pub fn expression(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.definition.derive.as_ref().ok()?.expression()
     }
 
     /// Whether it holds every event that it is to hold. Only then it answers anything.

@@ -1,6 +1,8 @@
 //! Models: what is defined of the entities of a kind; and finders, the indexes of their states.
 
+use std::any::Any;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::definition_set::DefinitionEntry;
@@ -109,6 +111,11 @@ impl Finder {
         self.derive.is_ok()
     }
 
+    /// What of their states, compiled; none of what is no index of states, whatever it was defined on.
+    pub fn expression(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.derive.as_ref().ok().filter(|derive| derive.is_of_states())?.expression()
+    }
+
     /// Where those are of which there is no state, because an event could not be folded in.
     pub fn faulty(&self) -> TermRange {
         let prefix = derived_prefix(self.position);
@@ -120,18 +127,33 @@ impl Finder {
         Term::from_bytes(&self.faulty().from)
     }
 
+    /// Where those are whose place in the order of the index is another than that of their terms, or that have none: arrays and
+    /// objects, which sort behind all else. What has nothing there at all is null.
+    pub fn unordered(&self) -> TermRange {
+        let prefix = derived_prefix(self.position);
+        TermRange { from: [prefix.as_slice(), &[1]].concat(), until: [prefix.as_slice(), &[2]].concat() }
+    }
+
+    /// Where all others are that are not null.
+    pub fn ordered(&self) -> TermRange {
+        TermRange::between(&derived_prefix(self.position), Bound::Unbounded, Bound::Unbounded)
+    }
+
     /// The terms that a state is found by, each once, in order.
     pub fn terms(&self, id: &str, kept: &StoredState, limits: &Limits) -> Result<Vec<Term>> {
-        let mut keys = Vec::new();
+        let (mut keys, mut is_in_order) = (Vec::new(), true);
         if let Ok(derive) = &self.derive {
             match derive.keys_of_state(id, kept, limits, &mut keys) {
-                Ok(()) => {}
+                Ok(in_order) => is_in_order = in_order,
                 // Whoever looks there evaluates it anew, and is told why it cannot be.
                 Err(Unmade::Ended(error)) => return Err(error),
                 Err(_) => return Ok(vec![self.faulty_term()]),
             }
         }
         let mut terms: Vec<Term> = keys.iter().filter_map(|key| Term::derived(self.position, key)).collect();
+        if !is_in_order {
+            terms.push(Term::from_bytes(&self.unordered().from));
+        }
         terms.sort_unstable();
         terms.dedup();
         Ok(terms)

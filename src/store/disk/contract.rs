@@ -7,12 +7,12 @@ use std::path::Path;
 use super::{Disk, Identity, LockError, LockMode};
 
 /// Goes through the contract in an empty, existing folder.
-pub(super) fn holds(disk: &dyn Disk, folder: &Path) {
+pub(crate) fn holds(disk: &dyn Disk, folder: &Path) {
     holds_in_units(disk, folder, 1);
 }
 
 /// The same of a disk whose files have a length that is a multiple of something.
-pub(super) fn holds_in_units(disk: &dyn Disk, folder: &Path, unit: u64) {
+pub(crate) fn holds_in_units(disk: &dyn Disk, folder: &Path, unit: u64) {
     names(disk, folder, unit);
     identities(disk, folder);
     bytes(disk, folder, unit);
@@ -165,7 +165,7 @@ fn locks(disk: &dyn Disk, folder: &Path, unit: u64) {
 }
 
 /// Beside the rest of the contract, for every disk but an overlay, which takes every lock as shared.
-pub(super) fn locks_exclude(disk: &dyn Disk, folder: &Path) {
+pub(crate) fn locks_exclude(disk: &dyn Disk, folder: &Path) {
     let path = folder.join("excluded");
     disk.create(&path).unwrap();
     let refused = |mode| match disk.lock(&path, mode) {
@@ -184,7 +184,7 @@ pub(super) fn locks_exclude(disk: &dyn Disk, folder: &Path) {
 }
 
 /// And a writer holds the name as well, whatever file comes to it.
-pub(super) fn locks_hold_the_name(disk: &dyn Disk, folder: &Path) {
+pub(crate) fn locks_hold_the_name(disk: &dyn Disk, folder: &Path) {
     let (path, away) = (folder.join("named"), folder.join("away"));
     let held = |path: &Path, mode| match disk.lock(path, mode) {
         Err(LockError::Held { .. }) => Some("file"),

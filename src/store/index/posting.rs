@@ -63,31 +63,54 @@ pub(crate) fn encode(key: &[u8], chunk: &PostingChunk, out: &mut Vec<u8>) {
 }
 
 pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<PostingChunk> {
-    let (_, first) = split_key(key)?;
-    let damaged = |found: &str| Error::corrupt(format!("the posting list that begins at {first}"), found);
-    let (mut body, stored) = value.split_last_chunk::<4>().ok_or_else(|| damaged("no checksum"))?;
-    if checksum(key, body) != u32::from_be_bytes(*stored) {
-        return Err(damaged("its checksum does not fit its bytes"));
-    }
-    let mut next = || take(&mut body);
-    let cut = || damaged("its entries do not fit its length");
-    let before = if is_counted(key) { next().ok_or_else(cut)? } else { 0 };
-    let count = next().ok_or_else(cut)?;
-    if count == 0 || count > value.len() as u64 {
-        return Err(cut());
-    }
-    let mut positions = Vec::with_capacity(count as usize);
-    positions.push(first);
-    let mut last = first;
-    for _ in 1..count {
-        let delta = next().filter(|delta| *delta > 0);
+    let (head, mut deltas) = open(key, value)?;
+    let cut = || damaged(head.first, "its entries do not fit its length");
+    let mut positions = Vec::with_capacity(head.entries as usize);
+    positions.push(head.first);
+    let mut last = head.first;
+    for _ in 1..head.entries {
+        let delta = take(&mut deltas).filter(|delta| *delta > 0);
         last = delta.and_then(|delta| last.0.checked_add(delta)).map(Position).ok_or_else(cut)?;
         positions.push(last);
     }
-    if !body.is_empty() {
+    if !deltas.is_empty() {
         return Err(cut());
     }
-    Ok(PostingChunk { before, positions })
+    Ok(PostingChunk { before: head.before, positions })
+}
+
+/// What a chunk says of its entries, without them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ChunkHead {
+    pub first: Position,
+    /// As of a [`PostingChunk`].
+    pub before: u64,
+    /// How many it has, one at least.
+    pub entries: u64,
+}
+
+pub(crate) fn head(key: &[u8], value: &[u8]) -> Result<ChunkHead> {
+    open(key, value).map(|(head, _)| head)
+}
+
+/// A chunk whose checksum is right: its head, and its deltas.
+fn open<'v>(key: &[u8], value: &'v [u8]) -> Result<(ChunkHead, &'v [u8])> {
+    let (_, first) = split_key(key)?;
+    let (mut body, stored) = value.split_last_chunk::<4>().ok_or_else(|| damaged(first, "no checksum"))?;
+    if checksum(key, body) != u32::from_be_bytes(*stored) {
+        return Err(damaged(first, "its checksum does not fit its bytes"));
+    }
+    let cut = || damaged(first, "its entries do not fit its length");
+    let before = if is_counted(key) { take(&mut body).ok_or_else(cut)? } else { 0 };
+    let entries = take(&mut body).ok_or_else(cut)?;
+    if entries == 0 || entries > value.len() as u64 {
+        return Err(cut());
+    }
+    Ok((ChunkHead { first, before, entries }, body))
+}
+
+fn damaged(first: Position, found: &str) -> Error {
+    Error::corrupt(format!("the posting list that begins at {first}"), found)
 }
 
 /// CRC-32 over the key and the value of a row.
@@ -137,6 +160,8 @@ mod tests {
             let key = key(if counted { &[1, 9] } else { &[2, 9] }, first);
             let mut out = Vec::new();
             encode(&key, &chunk, &mut out);
+            let entries = chunk.positions.len() as u64;
+            prop_assert_eq!(head(&key, &out).unwrap(), ChunkHead { first, before: chunk.before, entries });
             prop_assert_eq!(decode(&key, &out).unwrap(), chunk);
             prop_assert_eq!(split_key(&key).unwrap().1, first);
         }

@@ -73,9 +73,9 @@ impl Derive for OfState {
         kept: &StoredState,
         _: &Limits,
         found: &mut Vec<IndexKey>,
-    ) -> Result<(), Unmade> {
+    ) -> Result<bool, Unmade> {
         found.extend(kept.state.member(&self.0).and_then(|raw| raw.to_value().ok()).map(IndexKey::Value));
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -317,7 +317,7 @@ pub(in crate::store) fn states_hold(
             for n in 0..6i64 {
                 let key = IndexKey::Value(n.into());
                 let range = TermRange::between(&prefix, Bound::Included(&key), Bound::Included(&key));
-                let Some(ids) = snapshot.found_ids(finder, &[range], |_| Ok(())).map_err(fault)? else {
+                let Some(ids) = snapshot.found_ids(finder, &[range], None, |_| Ok(())).map_err(fault)? else {
                     continue;
                 };
                 for (id, folded) in &all {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::iter::Sum;
 
-use super::{ReadTxn, Snapshot};
+use super::{ReadTxn, ScanDirection, Snapshot};
 use crate::entity::{Position, PositionRange};
 use crate::error::Result;
 use crate::store::index::posting::PostingChunk;
@@ -14,6 +14,9 @@ const WALK: usize = 4;
 
 /// So many places of a long list are looked at.
 const SAMPLES: u64 = 8;
+
+/// So many entries of a list say how dense it is there.
+const DENSE_ENOUGH: u64 = 64;
 
 /// How many there are, or about how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +63,17 @@ impl fmt::Display for Estimate {
 impl Snapshot {
     /// How many entries the list of a term has within a range.
     pub fn estimate(&self, term: &Term, range: PositionRange) -> Result<Estimate> {
-        self.read(|view| view.estimate(term, range))
+        self.read(|view| view.estimate(term, range, |range| view.sampled(term, range)))
+    }
+
+    /// The same for who reads a few of them from one end: of a long list, how dense it is at that end says what it costs.
+    pub fn estimate_from(
+        &self,
+        term: &Term,
+        range: PositionRange,
+        direction: ScanDirection,
+    ) -> Result<Estimate> {
+        self.read(|view| view.estimate(term, range, |range| view.as_dense_as_from(term, range, direction)))
     }
 
     /// The terms of a range, in order, unless there are more than so many.
@@ -70,7 +83,12 @@ impl Snapshot {
 }
 
 impl ReadTxn<'_> {
-    fn estimate(&self, term: &Term, range: PositionRange) -> Result<Estimate> {
+    fn estimate(
+        &self,
+        term: &Term,
+        range: PositionRange,
+        long: impl FnOnce(PositionRange) -> Result<Estimate>,
+    ) -> Result<Estimate> {
         let range = range.and(PositionRange::through(self.head()));
         let checkpoint = self.tables_through(term);
         let in_memtables = range.and(PositionRange::after(checkpoint));
@@ -82,7 +100,7 @@ impl ReadTxn<'_> {
                 let below = self.rank(term, in_tables.first.previous())?;
                 Estimate::exactly(self.rank(term, in_tables.last)?.saturating_sub(below))
             }
-            (false, false) => self.sampled(term, in_tables)?,
+            (false, false) => long(in_tables)?,
         };
         Ok([tables, Estimate::exactly(newest)].into_iter().sum())
     }
@@ -124,19 +142,51 @@ impl ReadTxn<'_> {
         let mut density = 0.0;
         for sample in 0..SAMPLES {
             let place = gap.plus(length / (2 * SAMPLES) * (2 * sample + 1));
-            let around = (
-                self.postings()?.chunk_before(term, place)?,
-                self.postings()?.chunk_after(term, place.next())?,
-            );
             // Before the first chunk of the gap there is nothing.
-            if let (Some(chunk), Some(next)) = around
-                && start(&chunk) >= gap
+            if let [Some(chunk), Some(next)] = self.postings()?.heads(term, place)?
+                && chunk.first >= gap
             {
-                density += chunk.positions.len() as f64 / start(&next).since(start(&chunk)).max(1) as f64;
+                density += chunk.entries as f64 / next.first.since(chunk.first).max(1) as f64;
             }
         }
         let between = (density / SAMPLES as f64 * length as f64) as u64;
         Ok(Estimate::about(entries + between.min(length)))
+    }
+
+    /// How many entries a list has in the tables, were it all along as dense as at the end that is read first.
+    fn as_dense_as_from(
+        &self,
+        term: &Term,
+        range: PositionRange,
+        direction: ScanDirection,
+    ) -> Result<Estimate> {
+        let term = term.as_bytes();
+        let (mut entries, mut seen) = (0, 0);
+        let mut rest = range;
+        for _ in 0..WALK {
+            let chunk = match direction {
+                ScanDirection::Descending => self.postings()?.chunk_before(term, rest.last)?,
+                ScanDirection::Ascending => match self.postings()?.chunk_before(term, rest.first)? {
+                    Some(chunk) if through(&chunk) >= rest.first => Some(chunk),
+                    _ => self.postings()?.chunk_after(term, rest.first)?,
+                },
+            };
+            let Some(chunk) = chunk else { return Ok(Estimate::exactly(entries)) };
+            entries += within(&chunk, rest);
+            match direction {
+                ScanDirection::Descending => rest.last = start(&chunk).previous(),
+                ScanDirection::Ascending => rest.first = through(&chunk).next(),
+            }
+            if rest.is_empty() {
+                return Ok(Estimate::exactly(entries));
+            }
+            seen = range.len() - rest.len();
+            if entries >= DENSE_ENOUGH {
+                break;
+            }
+        }
+        let all = u128::from(entries) * u128::from(range.len()) / u128::from(seen.max(1));
+        Ok(Estimate::about(u64::try_from(all).unwrap_or(u64::MAX)))
     }
 
     fn terms_in(&self, range: &TermRange, most: usize) -> Result<Option<Vec<Term>>> {

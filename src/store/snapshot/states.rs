@@ -10,7 +10,7 @@ use super::{FoldBound, MemtableOverlay, ReadTxn, Snapshot};
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::store::catalog::{CatalogModel, Finder};
-use crate::store::index::term::{self, Term, TermRange};
+use crate::store::index::term::{self, Term};
 use crate::store::mutex::locked;
 use crate::store::state::stored_state::StoredState;
 use crate::store::tables::states::Built;
@@ -18,9 +18,6 @@ use crate::store::tables::states::Built;
 /// How many states are read at a time, and how many bytes of them about. Tests are to come to the next soon.
 const PAGE: usize = if cfg!(test) { 3 } else { 256 };
 const BYTES: usize = 4 << 20;
-
-/// So many entries of an index are counted, for people.
-const COUNTED: u64 = 10_000;
 
 /// How states are come by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,32 +102,6 @@ impl Snapshot {
         })
     }
 
-    /// How many states a range of an index has, counted up to so many; none where the index does not serve now.
-    pub fn count_found(&self, finder: &Finder, range: &TermRange, most: u64) -> Result<Option<u64>> {
-        let Some(model) = self.catalog.model(&finder.kind).cloned() else { return Ok(None) };
-        self.read(|view| {
-            if !self.index_serves(view, &model, finder)? {
-                return Ok(None);
-            }
-            let mut count = 0;
-            let counted = view.read.found(model.position, range, |_| {
-                count += 1;
-                Ok(count < most)
-            });
-            Ok(unless_damaged(counted)?.map(|()| count))
-        })
-    }
-
-    /// How many states some ranges of an index have, counted up to so many; none where the index does not serve now.
-    pub fn count_found_all(&self, finder: &Finder, ranges: &[TermRange]) -> Result<Option<u64>> {
-        let mut all = 0;
-        for range in ranges {
-            let Some(count) = self.count_found(finder, range, COUNTED)? else { return Ok(None) };
-            all += count;
-        }
-        Ok(Some(all))
-    }
-
     /// The ids of a model's entities of which there is no state, because an event could not be folded in, as far as states are kept; so many
     /// at most.
     pub fn unfolded(&self, model: &CatalogModel, most: usize) -> Result<Vec<String>> {
@@ -147,52 +118,21 @@ impl Snapshot {
         })
     }
 
-    fn index_serves(&self, view: &ReadTxn, model: &CatalogModel, finder: &Finder) -> Result<bool> {
+    pub(super) fn index_serves(&self, view: &ReadTxn, model: &CatalogModel, finder: &Finder) -> Result<bool> {
         Ok(view.checkpoint <= self.head
             && view.read.followed(model.position)? == Some(view.checkpoint)
             && view.read.built(model.position, finder.position)? == Some(Built::Whole))
     }
 
-    /// The ids of all states that ranges of an index may lead to as of the head, in order: some may not be meant. None where the
-    /// index does not serve now, or is damaged. `held` is told how many bytes each takes.
-    pub fn found_ids(
-        &self,
-        finder: &Arc<Finder>,
-        ranges: &[TermRange],
-        held: impl Fn(usize) -> Result<()>,
-    ) -> Result<Option<BTreeSet<String>>> {
-        let Some(model) = self.catalog.model(&finder.kind).cloned() else { return Ok(None) };
-        self.read(|view| {
-            if !self.index_serves(view, &model, finder)? {
-                return Ok(None);
-            }
-            let mut ids = BTreeSet::new();
-            for range in ranges {
-                let found = view.read.found(model.position, range, |id| {
-                    held(id.len() + 64)?;
-                    ids.insert(id.to_owned());
-                    Ok(true)
-                });
-                if unless_damaged(found)?.is_none() {
-                    return Ok(None);
-                }
-                view.go_on()?;
-            }
-            let overlay = self.overlay(view, &model, Some(finder))?;
-            let found = ranges.iter().flat_map(|range| overlay.found(finder, range));
-            for id in found.chain(overlay.unread.iter().map(String::as_str)) {
-                held(id.len() + 64)?;
-                ids.insert(id.to_owned());
-            }
-            Ok(Some(ids))
-        })
-    }
-
     /// The states of a kind as of the head; or of these ids alone, in this order.
     pub fn states(&self, kind: &str, ids: Option<VecDeque<String>>) -> Result<States> {
+        self.states_by(&self.way_to_states(kind)?, kind, ids)
+    }
+
+    /// The same, where it was asked already how they are come by: if that is no more so, it is noticed.
+    pub fn states_by(&self, way: &StateAccess, kind: &str, ids: Option<VecDeque<String>>) -> Result<States> {
         let now = FoldBound { through: self.head, by: None };
-        let kept = self.way_to_states(kind)? == StateAccess::Kept;
-        let source = match (kept, ids) {
+        let source = match (*way == StateAccess::Kept, ids) {
             (true, None) => StateSource::Kept(None),
             (true, Some(ids)) => StateSource::KeptIds(ids),
             (false, None) => StateSource::Each(self.ids(kind, None)?),
@@ -277,7 +217,7 @@ impl Snapshot {
     }
 
     /// What the memtables make of the states that are kept as of a view's C; with an index of that, if it is wanted.
-    fn overlay(
+    pub(super) fn overlay(
         &self,
         view: &ReadTxn,
         model: &CatalogModel,
@@ -444,7 +384,7 @@ impl Iterator for EntityIds {
 }
 
 /// What was read; none where it is damaged.
-fn unless_damaged<T>(read: Result<T>) -> Result<Option<T>> {
+pub(super) fn unless_damaged<T>(read: Result<T>) -> Result<Option<T>> {
     match read {
         Err(Error::Corrupt { .. }) => Ok(None),
         read => read.map(Some),

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, RwLockReadGuard};
 
 use redb::{AccessGuard, ReadTransaction, ReadableTable, TableDefinition, TableError};
 
-use super::super::index::posting::{self, PostingChunk};
+use super::super::index::posting::{self, ChunkHead, PostingChunk};
 use super::super::journal::{DatabaseId, Salt};
 use super::super::tables::block::{self, BlockEvents};
 use super::handle::TablesState;
@@ -32,7 +32,14 @@ pub(super) struct Committed {
     checkpoint: OnceLock<Position>,
     log: OnceLock<LogTable>,
     postings: OnceLock<Postings>,
+    pub(super) states: OpenedTable,
+    pub(super) found: OpenedTable,
+    pub(super) snapshots: OpenedTable,
+    pub(super) followers: OpenedTable,
 }
+
+/// A table that is opened by the first who asks; none where the file has no such table.
+pub(super) type OpenedTable = OnceLock<Option<ReadTable>>;
 
 impl Committed {
     pub fn new(transaction: ReadTransaction, poisoned: Arc<AtomicBool>) -> Committed {
@@ -42,6 +49,10 @@ impl Committed {
             checkpoint: OnceLock::new(),
             log: OnceLock::new(),
             postings: OnceLock::new(),
+            states: OnceLock::new(),
+            found: OnceLock::new(),
+            snapshots: OnceLock::new(),
+            followers: OnceLock::new(),
         }
     }
 }
@@ -50,6 +61,7 @@ impl Drop for Committed {
     fn drop(&mut self) {
         guard::quietly(|| {
             drop((self.log.take(), self.postings.take()));
+            drop((self.states.take(), self.found.take(), self.snapshots.take(), self.followers.take()));
             drop(self.transaction.take());
         });
     }
@@ -95,6 +107,16 @@ impl TablesRead<'_> {
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
             Err(error) => Err(failed(what, redb::Error::from(error))),
         })
+    }
+
+    /// The same of one that is asked again and again, opened once for a commit.
+    pub(super) fn opened(
+        &self,
+        cell: fn(&Committed) -> &OpenedTable,
+        definition: TableDefinition<Bytes, Bytes>,
+        what: &'static str,
+    ) -> Result<Option<&ReadTable>> {
+        once(cell(&self.committed), || self.table_if_any(definition, what)).map(Option::as_ref)
     }
 
     pub(super) fn meta_value<const N: usize>(&self, name: &str) -> Result<Option<[u8; N]>> {
@@ -437,6 +459,11 @@ impl LogBlock<'_> {
 /// The table `postings`.
 pub(crate) struct Postings(ReadTable);
 
+/// Whether a row is a chunk of a term.
+fn is_chunk_of(term: &[u8], row: &Entry) -> bool {
+    row.key().strip_prefix(term).is_some_and(|first| first.len() == size_of::<u64>())
+}
+
 impl Postings {
     /// The last chunk of a term that begins at or before a position.
     pub fn chunk_before(&self, term: &[u8], position: Position) -> Result<Option<PostingChunk>> {
@@ -452,6 +479,16 @@ impl Postings {
         self.chunk_of(term, after, before)
     }
 
+    /// What the last chunk of a term says that begins at or before a position, and the first one after that.
+    pub fn heads(&self, term: &[u8], position: Position) -> Result<[Option<ChunkHead>; 2]> {
+        let (before, after) = self.0.around(&posting::key(term, position), true)?;
+        let head = |row: Option<Entry>| match row {
+            Some(row) if is_chunk_of(term, &row) => posting::head(row.key(), row.value()).map(Some),
+            row => self.0.check(row.as_ref()).map(|()| None),
+        };
+        Ok([head(before)?, head(after)?])
+    }
+
     /// The chunk of a row, if it is one of a term. The row on the other side was compared with, too.
     fn chunk_of(
         &self,
@@ -461,11 +498,7 @@ impl Postings {
     ) -> Result<Option<PostingChunk>> {
         self.0.check(beside.as_ref())?;
         match row {
-            Some(row)
-                if row.key().strip_prefix(term).is_some_and(|first| first.len() == size_of::<u64>()) =>
-            {
-                posting::decode(row.key(), row.value()).map(Some)
-            }
+            Some(row) if is_chunk_of(term, &row) => posting::decode(row.key(), row.value()).map(Some),
             // There is none: so says this row.
             row => self.0.check(row.as_ref()).map(|()| None),
         }

@@ -20,7 +20,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Bound;
 
-use redb::{ReadableTable, TableDefinition};
+use redb::ReadableTable;
 
 use super::table::ReadTable;
 use super::{
@@ -362,13 +362,10 @@ fn followed(key: &[u8], value: &[u8]) -> Result<Position> {
     value.try_into().map(Position::from_be_bytes).map_err(|_| found())
 }
 
-/// How far an index is built that has a checksum with each entry: up to and with an id, or whole.
-const THROUGH: u8 = 2;
-const WHOLE: u8 = 3;
-
-/// The same, of an index that has none.
-const THROUGH_UNSEALED: u8 = 0;
-const WHOLE_UNSEALED: u8 = 1;
+/// How far an index is built: up to and with an id, or whole. Smaller ones are of earlier versions, whose entries had no checksum (0, 1), or
+/// which had none of what has another place in the order than its terms (2, 3).
+const THROUGH: u8 = 4;
+const WHOLE: u8 = 5;
 
 fn built(key: &[u8], value: &[u8]) -> Result<Built> {
     let place = || "how far an index of states is built".to_owned();
@@ -376,7 +373,7 @@ fn built(key: &[u8], value: &[u8]) -> Result<Built> {
         Some((&THROUGH, id)) => Ok(Built::Through(id.to_vec())),
         Some((&WHOLE, [])) => Ok(Built::Whole),
         // What it has is to be removed first, whatever that is.
-        Some((&THROUGH_UNSEALED, _) | (&WHOLE_UNSEALED, [])) => Ok(Built::DROPPING),
+        Some((0..THROUGH, _)) => Ok(Built::DROPPING),
         _ => Err(Error::corrupt(place(), "neither a part nor the whole")),
     }
 }
@@ -393,18 +390,32 @@ pub(super) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(key)
 }
 
+/// What a table has of which nothing is needed; none if that cannot be read.
+fn spared<T>(
+    table: Result<Option<&ReadTable>>,
+    read: impl FnOnce(&ReadTable) -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    match table.and_then(|table| table.map_or(Ok(None), read)) {
+        Err(Error::Corrupt { .. }) => Ok(None),
+        read => read,
+    }
+}
+
 impl TablesRead<'_> {
-    /// What a table has of which nothing is needed; none if that cannot be read.
-    fn spared<T>(
-        &self,
-        table: TableDefinition<Bytes, Bytes>,
-        what: &'static str,
-        read: impl FnOnce(&ReadTable) -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        match self.table_if_any(table, what).and_then(|table| table.as_ref().map_or(Ok(None), read)) {
-            Err(Error::Corrupt { .. }) => Ok(None),
-            read => read,
-        }
+    fn states(&self) -> Result<Option<&ReadTable>> {
+        self.opened(|committed| &committed.states, STATES, KEPT)
+    }
+
+    fn index_entries(&self) -> Result<Option<&ReadTable>> {
+        self.opened(|committed| &committed.found, FOUND, INDEX)
+    }
+
+    fn snapshots(&self) -> Result<Option<&ReadTable>> {
+        self.opened(|committed| &committed.snapshots, SNAPSHOTS, "the snapshots")
+    }
+
+    fn followers(&self) -> Result<Option<&ReadTable>> {
+        self.opened(|committed| &committed.followers, FOLLOWERS, HOW_FAR)
     }
 
     /// Lends what is kept of an entity, if it can be read.
@@ -415,7 +426,7 @@ impl TablesRead<'_> {
         with: impl FnOnce(Option<&[u8]>) -> Result<T>,
     ) -> Result<T> {
         let key = state_key(definition, id);
-        match self.spared(STATES, KEPT, |table| table.get(&key))? {
+        match spared(self.states(), |table| table.get(&key))? {
             None => with(None),
             Some(row) => with(unsealed(&key, row.value(), place).ok()),
         }
@@ -423,7 +434,7 @@ impl TablesRead<'_> {
 
     /// Whether there is something kept of an entity, whether it can be read or not.
     pub fn has_state(&self, definition: Position, id: &str) -> Result<bool> {
-        let Some(table) = self.table_if_any(STATES, KEPT)? else { return Ok(false) };
+        let Some(table) = self.states()? else { return Ok(false) };
         match table.get(&state_key(definition, id)) {
             Err(Error::Corrupt { .. }) => Ok(true),
             found => Ok(found?.is_some()),
@@ -451,7 +462,7 @@ impl TablesRead<'_> {
         most: usize,
         mut state: impl FnMut(&str, Result<&[u8]>) -> Result<bool>,
     ) -> Result<Option<String>> {
-        let Some(table) = self.table_if_any(STATES, KEPT)? else { return Ok(None) };
+        let Some(table) = self.states()? else { return Ok(None) };
         let prefix = definition.to_be_bytes();
         let from = [prefix.as_slice(), from].concat();
         let (mut last, mut count) = (None, 0);
@@ -471,7 +482,7 @@ impl TablesRead<'_> {
 
     /// From where on states can be read again, behind where they cannot.
     pub fn states_readable_after(&self, definition: Position, from: &[u8]) -> Result<Option<Vec<u8>>> {
-        let Some(table) = self.table_if_any(STATES, KEPT)? else { return Ok(None) };
+        let Some(table) = self.states()? else { return Ok(None) };
         let prefix = definition.to_be_bytes();
         let key = [prefix.as_slice(), from].concat();
         let readable = table.readable_after(&key, after_prefix(&prefix).as_deref());
@@ -489,8 +500,7 @@ impl TablesRead<'_> {
             return Ok(());
         }
         // Whoever asks has seen that the index is built.
-        let table =
-            self.table_if_any(FOUND, INDEX)?.ok_or_else(|| Error::corrupt(INDEX, "no table of it"))?;
+        let table = self.index_entries()?.ok_or_else(|| Error::corrupt(INDEX, "no table of it"))?;
         let key = |term: &[u8]| [definition.to_be_bytes().as_slice(), term].concat();
         table.within(&key(&range.from), Some(&key(&range.until)), |key, value| {
             value?;
@@ -498,9 +508,37 @@ impl TablesRead<'_> {
         })
     }
 
+    /// Hands over the entries of a range of an index in their order, or from its end on: the term of each, and its id; until it is told
+    /// to stop.
+    pub fn walk_found(
+        &self,
+        definition: Position,
+        range: &TermRange,
+        backwards: bool,
+        mut entry: impl FnMut(&[u8], &str) -> Result<bool>,
+    ) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let table = self.index_entries()?.ok_or_else(|| Error::corrupt(INDEX, "no table of it"))?;
+        let prefix = definition.to_be_bytes();
+        let key = |term: &[u8]| [prefix.as_slice(), term].concat();
+        let (from, until) = (key(&range.from), key(&range.until));
+        let mut rows = table.range(Bound::Included(&from), Bound::Excluded(&until))?;
+        while let Some(row) = if backwards { rows.next_back()? } else { rows.next()? } {
+            unsealed(row.key(), row.value(), || INDEX.to_owned())?;
+            let id = id_of_found(row.key())?;
+            let term = row.key().get(prefix.len()..row.key().len() - id.len() - 2).unwrap_or_default();
+            if !entry(term, id)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a state is found by a term.
     pub fn has_found(&self, definition: Position, term: &Term, id: &str) -> Result<bool> {
-        let Some(table) = self.table_if_any(FOUND, INDEX)? else { return Ok(false) };
+        let Some(table) = self.index_entries()? else { return Ok(false) };
         let key = found_key(definition, term, id);
         match table.get(&key)? {
             None => Ok(false),
@@ -515,7 +553,7 @@ impl TablesRead<'_> {
         index: Position,
         mut entry: impl FnMut(Result<()>) -> Result<()>,
     ) -> Result<()> {
-        let Some(table) = self.table_if_any(FOUND, INDEX)? else { return Ok(()) };
+        let Some(table) = self.index_entries()? else { return Ok(()) };
         let prefix = [definition.to_be_bytes().as_slice(), &derived_prefix(index)].concat();
         table.within(&prefix, after_prefix(&prefix).as_deref(), |key, value| {
             entry(value.and_then(|_| id_of_found(key).map(drop)))?;
@@ -536,7 +574,7 @@ impl TablesRead<'_> {
         let (first, last) =
             if after { (position.next(), Position::MAX) } else { (Position::START, position) };
         let (from, to) = (owner.key(entity, first), owner.key(entity, last));
-        let found = self.spared(SNAPSHOTS, "the snapshots", |table| {
+        let found = spared(self.snapshots(), |table| {
             let mut rows = table.range(Bound::Included(&from), Bound::Included(&to))?;
             while let Some(row) = if after { rows.next()? } else { rows.next_back()? } {
                 if unsealed(row.key(), row.value(), place).is_ok() {
@@ -553,7 +591,7 @@ impl TablesRead<'_> {
 
     /// The snapshots from a key on, at most so many: their keys and their bytes, as far as they can be read.
     pub fn snapshots_from(&self, from: &[u8], most: usize) -> Result<Vec<SnapshotRow>> {
-        let Some(table) = self.table_if_any(SNAPSHOTS, "the snapshots")? else { return Ok(Vec::new()) };
+        let Some(table) = self.snapshots()? else { return Ok(Vec::new()) };
         let mut rows = table.range(Bound::Included(from), Bound::Unbounded)?;
         let mut found = Vec::new();
         while found.len() < most
@@ -567,28 +605,28 @@ impl TablesRead<'_> {
 
     /// The key from where on snapshots can be read again, behind one from where on they cannot.
     pub fn snapshots_readable_after(&self, from: &[u8]) -> Result<Option<Vec<u8>>> {
-        let table = self.table_if_any(SNAPSHOTS, "the snapshots")?;
+        let table = self.snapshots()?;
         Ok(table.and_then(|table| table.readable_after(from, None)))
     }
 
     /// Up to where the log is in the states of a definition; none if they were not begun, or nobody can tell.
     pub fn followed(&self, definition: Position) -> Result<Option<Position>> {
         let key = definition.to_be_bytes();
-        let row = self.spared(FOLLOWERS, HOW_FAR, |table| table.get(&key))?;
+        let row = spared(self.followers(), |table| table.get(&key))?;
         Ok(row.and_then(|row| followed(&key, row.value()).ok()))
     }
 
     /// Up to where the states of a definition are in an index of them; none if that was not begun, or nobody can tell.
     pub fn built(&self, definition: Position, index: Position) -> Result<Option<Built>> {
         let key = built_key(definition, index);
-        let row = self.spared(FOLLOWERS, HOW_FAR, |table| table.get(&key))?;
+        let row = spared(self.followers(), |table| table.get(&key))?;
         Ok(row.and_then(|row| built(&key, row.value()).ok()))
     }
 
     /// What cannot be read of how far states are followed, and indexes of them built.
     pub fn damaged_followers(&self) -> Result<Vec<Error>> {
         let mut found = Vec::new();
-        let Some(table) = self.table_if_any(FOLLOWERS, HOW_FAR)? else { return Ok(found) };
+        let Some(table) = self.followers()? else { return Ok(found) };
         let mut rows = table.iter()?;
         while let Some(row) = rows.next()? {
             found.extend(match row.key().len() {
@@ -607,7 +645,7 @@ impl TablesRead<'_> {
                 found.push((definition, Vec::new()));
             }
         };
-        if let Some(table) = self.table_if_any(FOLLOWERS, HOW_FAR)? {
+        if let Some(table) = self.followers()? {
             let mut rows = table.iter()?;
             while let Some(row) = rows.next()? {
                 let (definition, index) = row.key().split_at_checked(8).unwrap_or((row.key(), &[]));

@@ -197,6 +197,10 @@ pub(in crate::exec::tests::found_naively) fn filter() -> impl Strategy<Value = F
     let leaf = prop_oneof![
         4 => (comparison(), n()).prop_map(|(comparison, n)| Filter::N(comparison, n)),
         2 => (0i64..4, 0i64..4).prop_map(|(low, high)| Filter::Between(low, high)),
+        2 => (n(), any::<[bool; 2]>(), n()).prop_map(|(low, [over, under], high)| {
+            let low = Filter::N(if over { ">" } else { ">=" }, low);
+            Filter::Both(Box::new(low), Box::new(Filter::N(if under { "<" } else { "<=" }, high)))
+        }),
         2 => prop::collection::vec(n(), 1..4).prop_map(Filter::In),
         1 => any::<bool>().prop_map(Filter::Null),
         2 => prop::sample::select(vec!["red", "set", "none"]).prop_map(Filter::Color),

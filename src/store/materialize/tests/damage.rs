@@ -50,7 +50,7 @@ fn ids_with_sum(snapshot: &Snapshot, sum: i64) -> Option<Vec<String>> {
     let key = IndexKey::Value(sum.into());
     let prefix = derived_prefix(finder.position);
     let range = TermRange::between(&prefix, Bound::Included(&key), Bound::Included(&key));
-    let found = snapshot.found_ids(finder, &[range], |_| Ok(())).unwrap();
+    let found = snapshot.found_ids(finder, &[range], None, |_| Ok(())).unwrap();
     found.map(|ids| ids.into_iter().collect())
 }
 

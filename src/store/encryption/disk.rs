@@ -24,8 +24,8 @@ use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::aead::{AeadInOut, KeyInit};
 
 use super::xts::{BLOCK, FileCipher, SECRET};
-use super::{Disk, File, Identity, Lock, LockError, LockMode};
-use crate::store::encryption::{EncryptionKey, MAGIC, SharedKey};
+use super::{EncryptionKey, MAGIC, SharedKey};
+use crate::store::disk::{Disk, File, Identity, Lock, LockError, LockMode};
 use crate::store::mutex::locked;
 
 /// What lies before the bytes of a file.
@@ -181,8 +181,12 @@ impl EncryptedDisk {
     fn made(&self, path: &Path, under: Arc<dyn File>) -> io::Result<Arc<dyn File>> {
         let file = self.file(under);
         if let Err(error) = file.begin() {
-            // Nobody has it yet.
-            let _ = self.under.remove(path);
+            // Nobody has it yet; what has its name by now is not to go.
+            if let (Ok(named), Ok(own)) = (self.under.identity(path), file.under.identity())
+                && named == own
+            {
+                let _ = self.under.remove(path);
+            }
             return Err(error);
         }
         Ok(Arc::new(file))
@@ -360,10 +364,11 @@ impl fmt::Debug for EncryptedFile {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::contract;
-    use super::super::memory::MemoryDisk;
-    use super::super::simulated::{Fate, SimulatedDisk};
     use super::*;
+    use crate::store::disk::contract;
+    use crate::store::disk::memory::MemoryDisk;
+    use crate::store::disk::real::RealDisk;
+    use crate::store::disk::simulated::{Failure, Fate, SimulatedDisk};
 
     fn key(byte: u8) -> SharedKey {
         Arc::new(Mutex::new(EncryptionKey::new([byte; 32])))
@@ -383,7 +388,7 @@ mod tests {
     #[test]
     fn the_contract_holds() {
         let folder = tempfile::tempdir().unwrap();
-        let disk = encrypted(super::super::real::RealDisk::new(), &key(1));
+        let disk = encrypted(RealDisk::new(), &key(1));
         contract::holds_in_units(&disk, folder.path(), BLOCK as u64);
         contract::locks_exclude(&disk, folder.path());
         contract::holds_in_units(&encrypted(MemoryDisk::new(), &key(1)), Path::new("/x"), BLOCK as u64);
@@ -417,7 +422,7 @@ mod tests {
                 file.sync().unwrap();
             }
             files.sync_folder(Path::new("/")).unwrap();
-            disk.faults().fail_after(stop, super::super::simulated::Failure::any());
+            disk.faults().fail_after(stop, Failure::any());
             let new = EncryptionKey::new([2; 32]);
             let done = rekey(&*under, &paths, &key, &new).is_ok();
             let now = locked(&key).clone();

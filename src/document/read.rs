@@ -1,0 +1,555 @@
+//! Reads a document as any serde type, straight from its bytes: what its JSON would be read as, without making the JSON.
+//!
+//! It gives up, and does not say why, wherever it is not sure to come to the same (damage, a key that appears twice, JSON that is
+//! not to be parsed) and wherever the type does not fit. Then [`Document::parse`](crate::Document::parse) goes the long way through
+//! JSON itself, and that says what is wrong.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, Visitor};
+
+use super::raw::{Raw, RawKind};
+use crate::value::MAX_DEPTH;
+
+/// The value that the bytes begin with.
+pub(crate) fn typed<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Unread> {
+    // A typed event has its data in an envelope.
+    T::deserialize(&mut DocumentReader { rest: bytes, depth_left: MAX_DEPTH + 1 })
+}
+
+/// Why a document is not read straight.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Unread {
+    /// The type refused what it was given, and would refuse it as JSON.
+    Unfit,
+    /// Only the long way through JSON tells what it is, or what is wrong with it.
+    LongWay,
+}
+
+use Unread::LongWay;
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not read straight")
+    }
+}
+
+impl std::error::Error for Unread {}
+
+/// Nothing is formatted: enums that try one variant after another make an error for each.
+impl de::Error for Unread {
+    fn custom<T: fmt::Display>(_: T) -> Unread {
+        Unread::Unfit
+    }
+
+    fn invalid_type(_: de::Unexpected, _: &dyn de::Expected) -> Unread {
+        Unread::Unfit
+    }
+
+    fn invalid_value(_: de::Unexpected, _: &dyn de::Expected) -> Unread {
+        Unread::Unfit
+    }
+
+    fn unknown_variant(_: &str, _: &'static [&'static str]) -> Unread {
+        Unread::Unfit
+    }
+
+    fn missing_field(_: &'static str) -> Unread {
+        Unread::Unfit
+    }
+}
+
+type ReadResult<T> = Result<T, Unread>;
+
+/// Methods of a deserializer that are all the same.
+macro_rules! numbers {
+    ($same:ident: $($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+            self.$same(visitor)
+        }
+    )*};
+}
+
+struct DocumentReader<'de> {
+    rest: &'de [u8],
+    /// How many levels more.
+    depth_left: usize,
+}
+
+fn utf8(text: &[u8]) -> ReadResult<&str> {
+    std::str::from_utf8(text).map_err(|_| LongWay)
+}
+
+/// Integers from 0 on are unsigned to those who ask, as they are in JSON.
+fn visit_int<'de, V: Visitor<'de>>(n: i64, visitor: V) -> ReadResult<V::Value> {
+    match u64::try_from(n) {
+        Ok(n) => visitor.visit_u64(n),
+        Err(_) => visitor.visit_i64(n),
+    }
+}
+
+impl<'de> DocumentReader<'de> {
+    fn next(&mut self) -> ReadResult<RawKind<'de>> {
+        let (kind, rest) = Raw(self.rest).form().ok_or(LongWay)?;
+        self.rest = rest;
+        Ok(kind)
+    }
+
+    fn text(&mut self) -> ReadResult<&'de str> {
+        let (text, rest) = Raw(self.rest).text().ok_or(LongWay)?;
+        self.rest = rest;
+        utf8(text)
+    }
+
+    fn name(&mut self) -> ReadResult<MemberName<'de>> {
+        let stored = self.rest;
+        Ok(MemberName { text: self.text()?, stored })
+    }
+
+    fn visit_number<V: Visitor<'de>>(&mut self, visitor: V) -> ReadResult<V::Value> {
+        match self.next()? {
+            RawKind::Int(n) => visit_int(n, visitor),
+            RawKind::UInt(n) => visitor.visit_u64(n),
+            RawKind::Float(n) if n.is_finite() => visitor.visit_f64(n),
+            _ => Err(LongWay),
+        }
+    }
+
+    /// An integer, however wide it is asked for.
+    fn wide(&mut self) -> ReadResult<i128> {
+        match self.next()? {
+            RawKind::Int(n) => Ok(n.into()),
+            RawKind::UInt(n) => Ok(n.into()),
+            _ => Err(LongWay),
+        }
+    }
+
+    /// What has items or members: all of them have to be asked for.
+    fn within<T>(
+        &mut self,
+        count: usize,
+        read: impl FnOnce(&mut DocumentParts<'_, 'de>) -> ReadResult<T>,
+    ) -> ReadResult<T> {
+        self.depth_left = self.depth_left.checked_sub(1).ok_or(LongWay)?;
+        let mut parts = DocumentParts { begin: self.rest, left: count, seen: Seen::new(count), reader: self };
+        let value = read(&mut parts)?;
+        if parts.left > 0 {
+            return Err(LongWay);
+        }
+        self.depth_left += 1;
+        Ok(value)
+    }
+
+    fn visit_items<V: Visitor<'de>>(&mut self, count: usize, visitor: V) -> ReadResult<V::Value> {
+        self.within(count, |items| visitor.visit_seq(items))
+    }
+
+    fn visit_members<V: Visitor<'de>>(&mut self, count: usize, visitor: V) -> ReadResult<V::Value> {
+        self.within(count, |members| visitor.visit_map(members))
+    }
+}
+
+impl<'de> Deserializer<'de> for &mut DocumentReader<'de> {
+    type Error = Unread;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        match self.next()? {
+            RawKind::Null => visitor.visit_unit(),
+            RawKind::Bool(b) => visitor.visit_bool(b),
+            RawKind::Int(n) => visit_int(n, visitor),
+            RawKind::UInt(n) => visitor.visit_u64(n),
+            RawKind::Float(n) if n.is_finite() => visitor.visit_f64(n),
+            RawKind::Float(_) => Err(LongWay),
+            RawKind::Text(text) => visitor.visit_borrowed_str(utf8(text)?),
+            RawKind::Array(count) => self.visit_items(count, visitor),
+            RawKind::Map(count) => self.visit_members(count, visitor),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        match self.next()? {
+            RawKind::Bool(b) => visitor.visit_bool(b),
+            _ => Err(LongWay),
+        }
+    }
+
+    numbers!(visit_number: deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64);
+    numbers!(visit_number: deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f64);
+
+    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        visitor.visit_i128(self.wide()?)
+    }
+
+    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        visitor.visit_u128(u128::try_from(self.wide()?).map_err(|_| LongWay)?)
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        let RawKind::Float(wide) = Raw(self.rest).form().ok_or(LongWay)?.0 else {
+            return self.visit_number(visitor);
+        };
+        self.next()?;
+        let narrow = wide as f32;
+        // Half-way between two, it is the digits of the JSON that decide.
+        let half_way = wide.to_bits() << 35 == 1 << 63;
+        let tiny = wide != 0.0 && wide.abs() < f32::MIN_POSITIVE.into();
+        if half_way || tiny || !narrow.is_finite() {
+            return Err(LongWay);
+        }
+        visitor.visit_f64(narrow.into())
+    }
+
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        visitor.visit_borrowed_str(self.text()?)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        visitor.visit_borrowed_str(self.text()?)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        visitor.visit_borrowed_str(self.text()?)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        match self.next()? {
+            RawKind::Text(text) => visitor.visit_borrowed_bytes(utf8(text)?.as_bytes()),
+            RawKind::Array(count) => self.visit_items(count, visitor),
+            _ => Err(LongWay),
+        }
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        self.deserialize_bytes(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        if Raw(self.rest).is_null() {
+            self.next()?;
+            return visitor.visit_none();
+        }
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        match self.next()? {
+            RawKind::Null => visitor.visit_unit(),
+            _ => Err(LongWay),
+        }
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> ReadResult<V::Value> {
+        self.deserialize_unit(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> ReadResult<V::Value> {
+        // serde_json hands itself JSON that is not to be parsed as a type with such a name.
+        if name.starts_with('$') {
+            return Err(LongWay);
+        }
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        match self.next()? {
+            RawKind::Array(count) => self.visit_items(count, visitor),
+            _ => Err(LongWay),
+        }
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> ReadResult<V::Value> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> ReadResult<V::Value> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        match self.next()? {
+            RawKind::Map(count) => self.visit_members(count, visitor),
+            _ => Err(LongWay),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> ReadResult<V::Value> {
+        match self.next()? {
+            _ if name.starts_with('$') => Err(LongWay),
+            RawKind::Array(count) => self.visit_items(count, visitor),
+            RawKind::Map(count) => self.visit_members(count, visitor),
+            _ => Err(LongWay),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> ReadResult<V::Value> {
+        let name = self.rest;
+        match self.next()? {
+            RawKind::Text(_) => visitor.visit_enum(DocumentVariant {
+                reader: &mut DocumentReader { rest: name, depth_left: 0 },
+                has_content: false,
+            }),
+            RawKind::Map(1) => self.within(1, |variant| {
+                variant.left = 0;
+                visitor.visit_enum(DocumentVariant { reader: &mut *variant.reader, has_content: true })
+            }),
+            _ => Err(LongWay),
+        }
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        visitor.visit_borrowed_str(self.text()?)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        self.rest = Raw(self.rest).skip().ok_or(LongWay)?;
+        visitor.visit_unit()
+    }
+}
+
+/// The items of an array, or the members of an object.
+struct DocumentParts<'r, 'de> {
+    reader: &'r mut DocumentReader<'de>,
+    /// From the first one on.
+    begin: &'de [u8],
+    left: usize,
+    seen: Seen<'de>,
+}
+
+impl DocumentParts<'_, '_> {
+    /// A count that the bytes cannot hold is damage, and nothing to make room for.
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left.min(self.reader.rest.len()))
+    }
+}
+
+impl<'de> de::SeqAccess<'de> for &mut DocumentParts<'_, 'de> {
+    type Error = Unread;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> ReadResult<Option<T::Value>> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        seed.deserialize(&mut *self.reader).map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        DocumentParts::size_hint(self)
+    }
+}
+
+impl<'de> de::MapAccess<'de> for &mut DocumentParts<'_, 'de> {
+    type Error = Unread;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> ReadResult<Option<K::Value>> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        let name = self.reader.name()?;
+        if self.seen.twice(name.text, self.begin) {
+            return Err(LongWay);
+        }
+        seed.deserialize(name).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> ReadResult<V::Value> {
+        seed.deserialize(&mut *self.reader)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        DocumentParts::size_hint(self)
+    }
+}
+
+/// The names of an object so far, to find one that appears twice.
+enum Seen<'de> {
+    /// How many there were, and a bit for each: one whose bit is free is new.
+    Few(u32, u64),
+    Many(HashSet<&'de str>),
+}
+
+impl<'de> Seen<'de> {
+    fn new(count: usize) -> Seen<'de> {
+        const FEW: usize = 24;
+        if count <= FEW { Seen::Few(0, 0) } else { Seen::Many(HashSet::new()) }
+    }
+
+    /// Whether the name is one of those before it, in the object whose members begin there.
+    fn twice(&mut self, name: &'de str, begin: &[u8]) -> bool {
+        match self {
+            Seen::Few(count, bits) => {
+                let name = name.as_bytes();
+                let ends = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or_default());
+                let hash = name.len() + 5 * ends(name.first()) + 11 * ends(name.last());
+                let bit = 1 << (hash % 64);
+                let twice = *bits & bit != 0 && names(begin).take(*count as usize).any(|other| other == name);
+                *count += 1;
+                *bits |= bit;
+                twice
+            }
+            Seen::Many(names) => !names.insert(name),
+        }
+    }
+}
+
+/// The names of members, one behind the other.
+fn names(members: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = members;
+    std::iter::from_fn(move || {
+        let (name, value) = Raw(rest).text()?;
+        rest = Raw(value).skip()?;
+        Some(name)
+    })
+}
+
+/// A variant: its name, and its content behind that if it has any.
+struct DocumentVariant<'r, 'de> {
+    reader: &'r mut DocumentReader<'de>,
+    has_content: bool,
+}
+
+impl<'de> DocumentVariant<'_, 'de> {
+    fn content(self) -> ReadResult<Self> {
+        if self.has_content { Ok(self) } else { Err(Unread::Unfit) }
+    }
+}
+
+impl<'de> de::EnumAccess<'de> for DocumentVariant<'_, 'de> {
+    type Error = Unread;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> ReadResult<(V::Value, Self)> {
+        let name = match self.has_content {
+            true => seed.deserialize(self.reader.name()?)?,
+            false => seed.deserialize(&mut *self.reader)?,
+        };
+        Ok((name, self))
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for DocumentVariant<'_, 'de> {
+    type Error = Unread;
+
+    fn unit_variant(self) -> ReadResult<()> {
+        if self.has_content { Deserialize::deserialize(self.reader) } else { Ok(()) }
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> ReadResult<T::Value> {
+        seed.deserialize(self.content()?.reader)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> ReadResult<V::Value> {
+        self.content()?.reader.deserialize_seq(visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> ReadResult<V::Value> {
+        self.content()?.reader.deserialize_struct("", fields, visitor)
+    }
+}
+
+/// The name of a member: a text, and a number or a boolean to who asks for that.
+struct MemberName<'de> {
+    text: &'de str,
+    /// As it is stored.
+    stored: &'de [u8],
+}
+
+impl<'de> MemberName<'de> {
+    fn visit_integer<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        // As JSON has them: without a plus, and with no zeros before.
+        let digits = self.text.strip_prefix('-').unwrap_or(self.text);
+        if !matches!(digits.as_bytes().first(), Some(b'1'..=b'9')) && self.text != "0" {
+            return Err(LongWay);
+        }
+        match (self.text.parse(), self.text.parse()) {
+            (Ok(n), _) => visit_int(n, visitor),
+            (_, Ok(n)) => visitor.visit_u64(n),
+            _ => Err(LongWay),
+        }
+    }
+
+    fn long_way<V: Visitor<'de>>(self, _: V) -> ReadResult<V::Value> {
+        Err(LongWay)
+    }
+}
+
+impl<'de> Deserializer<'de> for MemberName<'de> {
+    type Error = Unread;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        visitor.visit_borrowed_str(self.text)
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        visitor.visit_bool(self.text.parse().map_err(|_| LongWay)?)
+    }
+
+    numbers!(visit_integer: deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64);
+    numbers!(visit_integer: deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64);
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> ReadResult<V::Value> {
+        if name.starts_with('$') {
+            return Err(LongWay);
+        }
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> ReadResult<V::Value> {
+        visitor.visit_enum(DocumentVariant {
+            reader: &mut DocumentReader { rest: self.stored, depth_left: 0 },
+            has_content: false,
+        })
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        visitor.visit_borrowed_bytes(self.text.as_bytes())
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        visitor.visit_borrowed_bytes(self.text.as_bytes())
+    }
+
+    // Rare enough for the long way.
+    numbers!(long_way: deserialize_i128 deserialize_u128 deserialize_f32 deserialize_f64);
+
+    serde::forward_to_deserialize_any! {
+        char str string unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests;
