@@ -1,6 +1,6 @@
 //! The keyring: the keys of subjects, as appends and reads need them, and the cipher that they are for.
 //!
-//! Each subject has a key of its own, of 32 random bytes; to forget a subject is to destroy its key. The cipher ([`cipher`]) binds values
+//! Each subject has a key of its own, of 32 random bytes; to forget a subject is to destroy its key. The cipher ([`SubjectCipher`]) binds values
 //! to the position of their event, to the subject and to the fields.
 //!
 //! Keys are in the tables alone ([`keys`](super::tables::keys)). Which one a subject has follows from the log: the keyring knows it of what
