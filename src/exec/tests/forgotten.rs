@@ -435,3 +435,28 @@ fn what_adds_up_goes_on_behind_what_is_forgotten() {
     session.rows("DEFINE ENTITY Order INITIAL {total: 'x'} ON line SET total = state.total + data.user");
     assert!(session.error("AT Order 1").contains("state.total"));
 }
+
+#[test]
+fn a_reason_that_may_be_private_is_noticed() {
+    let store = store(3);
+    let session = Session::new(&store);
+    two(&session);
+    let notices = |text: &str| session.run(text).unwrap().1;
+    for because in ["state.name", "concat('it was ', state.name)", "actor.state.name"] {
+        let told = notices(&format!("DEFINE VERB Erase ON User FORGET target BECAUSE {because}"));
+        assert_eq!(told.len(), 1, "{because}: {told:?}");
+        assert!(told[0].contains("stays in the log") && told[0].contains(because), "{told:?}");
+    }
+    let told = notices(
+        "DEFINE VERB Erase ON User WHEN data.a = 1 EMIT erased FORGET target BECAUSE state.name \
+         WHEN TRUE EMIT erased FORGET actor BECAUSE state.age",
+    );
+    assert_eq!(told.len(), 2, "{told:?}");
+    for text in [
+        "DEFINE VERB Erase ON User REQUIRE state.age > 40 FORGET target BECAUSE data.reason",
+        "DEFINE VERB Erase ON User EMIT erased {age: state.age} FORGET User (state.other) BECAUSE 'state.name'",
+        "DEFINE VERB Erase ON User FORGET target",
+    ] {
+        assert_eq!(notices(text), Vec::<String>::new(), "{text}");
+    }
+}
