@@ -343,7 +343,7 @@ fn a_verb_forgets_in_some_cases_and_whom_it_says() {
 #[test]
 fn what_runs_by_itself_forgets_nobody() {
     use crate::store::append_request::AppendRequest;
-    use crate::store::verb::{ForgetPermit, PerformRequest};
+    use crate::store::verb::{ForgetPermit, ForgetWish, PerformRequest};
     let store = store(3);
     let session = Session::new(&store);
     two(&session);
@@ -355,7 +355,7 @@ fn what_runs_by_itself_forgets_nobody() {
     // As a reaction does it that was defined before the verb forgot somebody.
     let error = perform(ForgetPermit::Refused).unwrap_err();
     assert!(matches!(error, Error::Refused(_)) && error.to_string().contains("runs by itself"), "{error}");
-    let error = perform(ForgetPermit::Asked).unwrap_err().to_string();
+    let error = perform(ForgetPermit::Asked(ForgetWish::default())).unwrap_err().to_string();
     assert!(error.contains("perform it again"), "{error}");
     assert!(session.positions("EVENTS '$subject.*'").is_empty());
 }
