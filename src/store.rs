@@ -37,6 +37,7 @@ mod failures;
 pub(crate) mod fault_injection;
 pub(crate) mod forget;
 mod forgetting;
+mod forgetting_lock;
 pub(crate) mod index;
 pub(crate) mod journal;
 pub(crate) mod kernel;
@@ -111,6 +112,7 @@ use cursor::Cursors;
 use cursor_writer::CursorWriter;
 use disk::Lock;
 use failures::Failures;
+use forgetting_lock::ForgettingLock;
 use kernel::Kernel;
 use keyring::Keyring;
 use log::LogPlace;
@@ -213,7 +215,7 @@ impl Store {
             ending: Cancel::new(),
             own_limits: Limits::new(options.largest_value, &Cancel::new()),
             keyring,
-            forgetting: Mutex::default(),
+            forgetting: ForgettingLock::default(),
             applied,
             options,
             disk,
@@ -347,7 +349,7 @@ impl Store {
     /// Makes a backup.
     pub fn back_up(&self, request: BackupRequest) -> Result<Backup> {
         self.check_open()?;
-        let _alone = self.forgetting();
+        let _alone = self.forgetting_until(request.cancel)?;
         if self.shared.tables.read()?.keys_to_erase()? {
             return Err(Error::stopped(
                 "a subject was forgotten, and copies of its values are still in the file, which a backup would have too; say FORGET \

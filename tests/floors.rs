@@ -38,7 +38,7 @@ const FLOORS: &[&[&str]] = &[
 /// each other. The store itself stands above them all, with its threads.
 const ROOMS: &[&[&str]] = &[
     &["disk", "durability", "fault_injection", "index", "mutex", "progress", "report"],
-    &["background", "encryption", "failures", "journal", "log_progress", "pace", "state"],
+    &["background", "encryption", "failures", "forgetting_lock", "journal", "log_progress", "pace", "state"],
     &["committer", "event_schema", "tables", "temporary", "verb"],
     &["catalog", "chain", "cipher", "cursor_moves", "name"],
     &["keyring", "read_form"],

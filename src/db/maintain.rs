@@ -175,7 +175,7 @@ impl Db {
     }
 
     /// Makes a backup, as [`backup`](Self::backup) does, in the place of a file, or grows an earlier one by what came since. `progress` is told of
-    /// each write. It must not use the database.
+    /// each write. It must not use the database: to forget somebody, or to make another backup, within it is refused.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;

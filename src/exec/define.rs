@@ -168,8 +168,8 @@ fn told(
             }
         }
         Defined::Private => notices.extend(super::private::in_plain(snapshot, &define.text)?),
-        Defined::Event => notices.extend(define.notices.iter().cloned()),
-        Defined::Index(_) | Defined::View | Defined::Entity | Defined::Verb(_) => {}
+        Defined::Event | Defined::Verb(_) => notices.extend(define.notices.iter().cloned()),
+        Defined::Index(_) | Defined::View | Defined::Entity => {}
     }
     Ok(notices)
 }

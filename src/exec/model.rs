@@ -184,20 +184,19 @@ impl ModelFold {
     }
 }
 
-/// What assignments set. What is made of forgotten fields is null, where it cannot be made.
+/// What assignments set. What is made of forgotten fields is null, where it cannot be made; what adds to what was there before stays as it was.
 fn worked_out<'s, 'm: 's>(
     scope: &Scope<'s>,
     assigns: impl Iterator<Item = &'m Assignment>,
     forgotten: Option<&ForgottenFields>,
 ) -> Result<Vec<New>, Unmade> {
     let needs = |assign: &Assignment| forgotten.is_some_and(|lost| needs_forgotten(&assign.value, lost));
+    let instead = |assign: &Assignment| if assign.goes_on() { New::Kept } else { New::Value(Value::Null) };
     let each = assigns.map(|assign| match New::of(scope, assign) {
         Err(EvalFailure::Over(error)) if scope.allowance().over() == Some(Over::Ended) => {
             Err(Unmade::Ended(error))
         }
-        Err(EvalFailure::Missing { .. } | EvalFailure::Wrong { .. }) if needs(assign) => {
-            Ok(New::Value(Value::Null))
-        }
+        Err(EvalFailure::Missing { .. } | EvalFailure::Wrong { .. }) if needs(assign) => Ok(instead(assign)),
         other => other.map_err(|failure| Unmade::Fault(format!("{}: {failure}", assign.text))),
     });
     each.collect()
@@ -217,7 +216,7 @@ fn put_all<'m>(
     let mut done = Vec::with_capacity(values.len());
     for (assign, value) in assigns.zip(values) {
         match value.put(state, &assign.path) {
-            Ok(before) => done.push((&assign.path, before)),
+            Ok(before) => done.extend(before.map(|before| (&assign.path, before))),
             Err(why) => {
                 for (path, before) in done.into_iter().rev() {
                     take_back(state, path, before);
@@ -296,6 +295,8 @@ enum New {
     Value(Value),
     /// Behind a list that is there already, which is not copied for that.
     Items(Vec<Value>),
+    /// Nothing: it stays as it was.
+    Kept,
 }
 
 impl New {
@@ -325,18 +326,22 @@ impl New {
             FieldStep::Element(_) => ITEM,
         });
         let new = match self {
+            New::Kept => return 0,
             New::Value(value) => value.weight(),
             New::Items(items) => items.iter().map(|item| ITEM + item.weight()).sum(),
         };
         way.sum::<usize>() + new
     }
 
-    fn put(self, state: &mut Value, path: &[FieldStep]) -> Result<Before, String> {
+    /// Puts it in its place, and tells what was there before, where that is another.
+    fn put(self, state: &mut Value, path: &[FieldStep]) -> Result<Option<Before>, String> {
         match self {
-            New::Value(value) => put(state, path, value),
-            New::Items(more) => {
-                extend(state, path, more).ok_or_else(|| "there is no list any more".to_owned())
-            }
+            New::Value(value) => put(state, path, value).map(Some),
+            New::Items(more) => match extend(state, path, more) {
+                Some(before) => Ok(Some(before)),
+                None => Err("there is no list any more".to_owned()),
+            },
+            New::Kept => Ok(None),
         }
     }
 }

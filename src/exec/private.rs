@@ -135,7 +135,7 @@ pub(super) fn explain(snapshot: &Snapshot, forget: &Forget) -> Result<Vec<String
 /// `FORGET`.
 pub(super) fn forget(store: &Store, forget: &Forget, cancel: &Cancel) -> Result<QueryResult> {
     store.check_forgettable()?;
-    let _alone = store.forgetting();
+    let _alone = store.forgetting_until(cancel)?;
     let Forget { subject, because, actor } = forget;
     let mut event = forgotten_event(subject, because.as_deref())?;
     if let Some(actor) = actor {

@@ -66,6 +66,16 @@ impl Assignment {
         }
     }
 
+    /// Whether it goes on from what the state has in its place, as a sum does: `total = state.total + …`.
+    pub fn goes_on(&self) -> bool {
+        self.value.any(&mut |part| match part {
+            BoundExpr::Field(Field::State(from)) => {
+                from.starts_with(&self.path) || self.path.starts_with(from)
+            }
+            _ => false,
+        })
+    }
+
     /// What it puts behind the list that it sets: `items = append(state.items, x, …)`. It needs no other list then.
     pub fn appends(&self) -> Option<&[BoundExpr]> {
         let BoundExpr::Call { function, arguments } = &self.value else { return None };

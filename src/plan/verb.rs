@@ -5,6 +5,7 @@ use indexmap::IndexSet;
 use super::expr::BoundExpr;
 use super::field::Field;
 use crate::entity::EventType;
+use crate::error::shorten;
 use crate::event::Expect;
 
 /// What has to be so, and what then happens.
@@ -41,6 +42,20 @@ pub(crate) struct Oblivion {
     pub because: Option<BoundExpr>,
     /// As it is written.
     pub text: String,
+}
+
+impl Oblivion {
+    /// What to know of a reason that is read from a state: that may have private values.
+    pub fn notice(&self) -> Option<String> {
+        let mut of_state =
+            |part: &BoundExpr| matches!(part, BoundExpr::Field(Field::State(_) | Field::ActorState(_)));
+        self.because.as_ref().filter(|because| because.any(&mut of_state))?;
+        Some(format!(
+            "{}: what it reads of the state stays in the log in plain, private or not; a text, or data of PERFORM, says no more than it is \
+             to",
+            shorten(&self.text)
+        ))
+    }
 }
 
 /// Who is forgotten.

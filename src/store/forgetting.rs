@@ -1,10 +1,8 @@
 //! To forget somebody, of a store: one at a time, by a statement or by a verb, and what is left to do after that.
 
-use std::sync::MutexGuard;
-
 use super::append_request::{AppendOutcome, AppendRequest};
-use super::mutex::locked;
-use super::verb::{ForgetPermit, PerformRequest};
+use super::forgetting_lock::ForgettingGuard;
+use super::verb::{ForgetPermit, ForgetWish, PerformRequest};
 use super::{Shared, Store, forget};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -12,7 +10,7 @@ use crate::event::FORGOTTEN;
 use crate::event::record::Record;
 
 impl Store {
-    /// Refuses to forget where nothing is written, or others have the log, too.
+    /// Refuses to forget where nothing is written, or others have the log, too; and where this thread would wait for itself.
     pub fn check_forgettable(&self) -> Result<()> {
         self.check_open()?;
         if self.shared.options.read_only {
@@ -23,12 +21,17 @@ impl Store {
                 "a subject is not forgotten on a log that is shared: each node has a file of its own",
             ));
         }
-        Ok(())
+        self.shared.kernel.forgetting.check_not_mine()
     }
 
     /// Lets one at a time forget subjects, or make a backup.
-    pub fn forgetting(&self) -> MutexGuard<'_, ()> {
-        locked(&self.shared.kernel.forgetting)
+    pub fn forgetting(&self) -> ForgettingGuard<'_> {
+        self.shared.kernel.forgetting.hold()
+    }
+
+    /// The same, until it is cancelled.
+    pub fn forgetting_until(&self, cancel: &Cancel) -> Result<ForgettingGuard<'_>> {
+        self.shared.kernel.forgetting.hold_until(cancel)
     }
 
     /// Does what is left to do for subjects that are forgotten. Whoever asks has the lock of [`forgetting`](Store::forgetting).
@@ -41,14 +44,7 @@ impl Store {
 
     /// The same, for those that a group says are forgotten.
     pub fn forget_appended(&self, outcome: &AppendOutcome, cancel: &Cancel) -> Result<()> {
-        let mut forgotten = Vec::new();
-        for (position, bytes) in &outcome.events {
-            let record = Record::open(*position, bytes)?;
-            if record.kind() == FORGOTTEN {
-                let target = record.target().map_or("", |target| target.id);
-                forgotten.push(format!("{target} is forgotten from {position} on"));
-            }
-        }
+        let forgotten = forgotten_by(outcome)?;
         if forgotten.is_empty() {
             return Ok(());
         }
@@ -61,24 +57,53 @@ impl Store {
         })
     }
 
-    /// Appends a group in which verbs may be performed that forget somebody.
+    /// Appends a group in which verbs may be performed that forget somebody. That is known when it is decided: where it comes out so, all of it is
+    /// refused, and asked for once more by who holds the lock. So what forgets nobody waits for no backup.
     pub fn perform(&self, mut group: AppendRequest) -> Result<AppendOutcome> {
-        let cancel = group.cancel.clone();
         let catalog = self.shared.applied.catalog();
         let forgets = |perform: &PerformRequest| perform.rule(&catalog).is_ok_and(|rule| rule.forgets());
-        let forgets = group.performs.iter().any(|(_, perform)| forgets(perform));
-        let alone = if forgets {
-            self.check_forgettable()?;
-            Some(self.forgetting())
-        } else {
-            None
-        };
-        let may = if forgets { ForgetPermit::Given } else { ForgetPermit::Asked };
-        group.performs.iter_mut().for_each(|(_, perform)| perform.may_forget = may);
-        let outcome = self.append(group)?;
-        if alone.is_some() {
-            self.forget_appended(&outcome, &cancel)?;
+        let again = group.performs.iter().any(|(_, perform)| forgets(perform)).then(|| group.clone());
+        let wish = ForgetWish::default();
+        permit(&mut group, &ForgetPermit::Asked(wish.clone()));
+        match (self.append(group), again) {
+            (Err(Error::Conflict(_)), Some(again)) if wish.is_said() => self.perform_alone(again),
+            (Ok(outcome), Some(again)) if outcome.repeated => {
+                // The first time may have ended before all was done.
+                if !forgotten_by(&outcome)?.is_empty() {
+                    let _alone = self.forgetting_until(&again.cancel)?;
+                    self.forget_appended(&outcome, &again.cancel)?;
+                }
+                Ok(outcome)
+            }
+            (outcome, _) => outcome,
         }
+    }
+
+    /// The same of what forgets somebody.
+    fn perform_alone(&self, mut group: AppendRequest) -> Result<AppendOutcome> {
+        self.check_forgettable()?;
+        let cancel = group.cancel.clone();
+        let _alone = self.forgetting_until(&cancel)?;
+        permit(&mut group, &ForgetPermit::Given);
+        let outcome = self.append(group)?;
+        self.forget_appended(&outcome, &cancel)?;
         Ok(outcome)
     }
+}
+
+fn permit(group: &mut AppendRequest, may: &ForgetPermit) {
+    group.performs.iter_mut().for_each(|(_, perform)| perform.may_forget = may.clone());
+}
+
+/// Who is forgotten, and where that is said.
+fn forgotten_by(outcome: &AppendOutcome) -> Result<Vec<String>> {
+    let mut forgotten = Vec::new();
+    for (position, bytes) in &outcome.events {
+        let record = Record::open(*position, bytes)?;
+        if record.kind() == FORGOTTEN {
+            let target = record.target().map_or("", |target| target.id);
+            forgotten.push(format!("{target} is forgotten from {position} on"));
+        }
+    }
+    Ok(forgotten)
 }

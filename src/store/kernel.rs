@@ -5,7 +5,7 @@
 //! [`Snapshot`](super::snapshot::Snapshot) needs nothing else. Its locks are those of what it holds; docs/ARCHITECTURE.md has their order.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::apply::Applied;
 use super::background::Background;
@@ -14,6 +14,7 @@ use super::cursor::Cursors;
 use super::disk::Disk;
 use super::failures::Failures;
 use super::fault_injection::FaultInjection;
+use super::forgetting_lock::ForgettingLock;
 use super::journal::DatabaseId;
 use super::keyring::{KeySource, Keyring};
 use super::log::Log;
@@ -46,7 +47,7 @@ pub(crate) struct Kernel {
     /// The keys that private values are encrypted with.
     pub keyring: Keyring,
     /// Held by whoever forgets a subject, or makes a backup.
-    pub forgetting: Mutex<()>,
+    pub forgetting: ForgettingLock,
     /// Requests that wait to be committed.
     pub queue: Queue,
     /// How far the log is durable, for those who follow it.

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::state::fold::Folded;
@@ -155,15 +156,30 @@ pub(crate) struct PerformRequest {
 }
 
 /// Whether a verb may forget somebody as it is performed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) enum ForgetPermit {
     /// Not what runs by itself: what is to be done then takes as long as the file is large.
     #[default]
     Refused,
-    /// It was not one that forgets as it was asked for.
-    Asked,
+    /// Not before whoever asks holds the lock for it: that is told whether somebody is to be forgotten.
+    Asked(ForgetWish),
     /// Whoever asks holds the lock for it, and does the rest.
     Given,
+}
+
+/// Whether what was decided would have forgotten somebody.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ForgetWish(Arc<AtomicBool>);
+
+impl ForgetWish {
+    fn say(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it would have.
+    pub fn is_said(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 impl PerformRequest {
@@ -187,13 +203,14 @@ impl PerformRequest {
     /// Refuses to forget where that is not to be done.
     pub fn check_may_forget(&self) -> Result<()> {
         let verb = NameText(&self.verb);
-        match self.may_forget {
+        match &self.may_forget {
             ForgetPermit::Given => Ok(()),
-            ForgetPermit::Asked => Err(Error::conflict(
-                format!("the verb {verb}"),
-                "what it was a moment ago",
-                "one that forgets somebody; perform it again",
-            )),
+            ForgetPermit::Asked(wish) => {
+                wish.say();
+                let verb = format!("the verb {verb}");
+                let found = "one that forgets somebody; perform it again";
+                Err(Error::conflict(verb, "what it was a moment ago", found))
+            }
             ForgetPermit::Refused => {
                 let why = "what runs by itself forgets nobody: somebody has to perform it, since it takes long and is for good";
                 Err(self.refused(why.to_owned(), None, Vec::new()))

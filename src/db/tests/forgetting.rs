@@ -1,12 +1,14 @@
 //! Forgetting somebody while there is more: caches, what is under way, others who do the same, a full disk, a damaged file.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{PATH, events, on, run};
 use crate::aggregate::SnapshotPolicy;
 use crate::cancel::Cancel;
 use crate::entity::{Entity, Position};
 use crate::event::private::KeyNumber;
+use crate::maintain::{BackupMode, ListedSubject};
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::snapshot::FoldBound;
@@ -245,4 +247,119 @@ fn whose_key_a_rescue_does_not_find_is_told_and_can_be_appended_to() {
     let after = events(&db, "User.named");
     assert_eq!(after[3].data.to_string(), r#"{"name":null,"age":2}"#);
     assert!(db.verify().unwrap().faults.is_empty());
+}
+
+const CLOSE: &str =
+    "DEFINE VERB Close ON User WHEN data.all = TRUE EMIT closed FORGET target WHEN TRUE EMIT kept";
+
+/// What is done on a thread of its own, so that a wait for good is told.
+fn soon<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(what()));
+    told.recv_timeout(Duration::from_secs(20)).expect("it waits for what never comes")
+}
+
+/// Some, and the verb that forgets in one of its cases.
+fn some(disk: &SimulatedDisk) -> Db {
+    let db = on(disk).create(PATH).unwrap();
+    run(&db, CONTACT);
+    run(&db, CLOSE);
+    (1..4).for_each(|user| named(&db, user));
+    db
+}
+
+#[test]
+fn a_case_that_forgets_nobody_waits_for_no_backup() {
+    let disk = SimulatedDisk::new();
+    let db = some(&disk);
+    let mut kept = 0;
+    let progress = &mut |_: &_| {
+        if kept == 0 {
+            run(&db, "ATOMIC (PERFORM Close User 2; EMIT User.named 3 {name: 'Eve'})");
+            let other = db.clone();
+            kept = soon(move || run(&other, "PERFORM Close User 1").len());
+        }
+    };
+    let other = db.clone();
+    let alone = db.store().forgetting();
+    assert_eq!(soon(move || run(&other, "PERFORM Close User 1 KEY 'k'").len()), 1);
+    drop(alone);
+    db.backup_with("/copy.bygone", BackupMode::New, progress).unwrap();
+    assert_eq!((kept, events(&db, "User.kept").len()), (1, 3));
+    assert!(events(&db, "$subject.forgotten").is_empty());
+}
+
+#[test]
+fn who_waits_to_forget_can_be_cancelled() {
+    let disk = SimulatedDisk::new();
+    let db = some(&disk);
+    let before = db.head();
+    let alone = db.store().forgetting();
+    for text in ["PERFORM Close User 1 {all: TRUE} KEY 'k'", "FORGET User 1", "BACKUP TO '/copy.bygone'"] {
+        for late in [false, true] {
+            let (other, text) = (db.clone(), text.to_owned());
+            let error = soon(move || {
+                let cancel = if late { Cancel::after(Duration::from_millis(30)) } else { Cancel::new() };
+                let waiting = other.cancelled_by(&cancel);
+                let asked = std::thread::spawn(move || waiting.query(&text).map(|_| ()));
+                std::thread::sleep(Duration::from_millis(30));
+                if !late {
+                    cancel.cancel();
+                }
+                asked.join().unwrap().unwrap_err().to_string()
+            });
+            assert!(error.contains(if late { "time limit" } else { "cancelled" }), "{error}");
+        }
+    }
+    assert_eq!(db.head(), before);
+    drop(alone);
+    // As if nothing had been asked.
+    let perform = "PERFORM Close User 1 {all: TRUE} KEY 'k'";
+    let (first, head) = (run(&db, perform), db.head());
+    assert_eq!(first.len(), 2);
+    assert_eq!((run(&db, perform).len(), db.head()), (2, head));
+    let both = "ATOMIC (EMIT User.closing 2; PERFORM Close User 3; PERFORM Close User 2 {all: TRUE}; EMIT User.named 2 {name: 'Eve'})";
+    assert_eq!(run(&db, both).len(), 5);
+    run(&db, "CHECKPOINT");
+    assert!(!db.store().shared().tables.read().unwrap().keys_to_erase().unwrap());
+    for user in [1, 2] {
+        assert_eq!(with(&disk, secret(user).as_bytes()), Vec::<PathBuf>::new(), "{user}");
+    }
+    assert!(events(&db, "User.named").iter().any(|event| event.data.to_string().contains("Eve")));
+    // A guard that does not hold is told of as ever, and nothing is done.
+    let head = db.head();
+    let error = db.query("PERFORM Close User 3 {all: TRUE} EXPECT VERSION 9").map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("expected version 9") && db.head() == head, "{error}");
+}
+
+#[test]
+fn who_forgets_while_a_backup_tells_of_itself_is_told_instead_of_waiting_for_itself() {
+    let disk = SimulatedDisk::new();
+    let db = some(&disk);
+    run(&db, "FORGET User 3");
+    let said = events(&db, "$subject.forgotten").remove(0);
+    let said = format!(r#"{{"id":"{}","type":"{}","data":{}}}"#, said.id, said.kind, said.data);
+    let listed: ListedSubject = said.parse().unwrap();
+    let other = db.clone();
+    let told = soon(move || {
+        let mut told = Vec::new();
+        let progress = &mut |_: &_| {
+            if !told.is_empty() {
+                return;
+            }
+            let tries = ["PERFORM Close User 1 {all: TRUE}", "FORGET User 1", "BACKUP TO '/another.bygone'"];
+            told.extend(tries.map(|text| other.query(text).map(|_| ()).unwrap_err()));
+            told.extend(other.forget_listed([listed.clone()]).err());
+        };
+        other.backup_with("/copy.bygone", BackupMode::New, progress).unwrap();
+        told
+    });
+    assert_eq!(told.len(), 4, "{told:?}");
+    for error in told {
+        assert!(matches!(error, crate::Error::Stopped { .. }), "{error}");
+        assert!(error.to_string().contains("once that has returned"), "{error}");
+    }
+    assert_eq!(events(&db, "$subject.forgotten").len(), 1);
+    run(&db, "PERFORM Close User 1 {all: TRUE}");
+    assert_eq!(events(&db, "$subject.forgotten").len(), 2);
 }

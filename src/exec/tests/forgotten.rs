@@ -343,7 +343,7 @@ fn a_verb_forgets_in_some_cases_and_whom_it_says() {
 #[test]
 fn what_runs_by_itself_forgets_nobody() {
     use crate::store::append_request::AppendRequest;
-    use crate::store::verb::{ForgetPermit, PerformRequest};
+    use crate::store::verb::{ForgetPermit, ForgetWish, PerformRequest};
     let store = store(3);
     let session = Session::new(&store);
     two(&session);
@@ -355,7 +355,7 @@ fn what_runs_by_itself_forgets_nobody() {
     // As a reaction does it that was defined before the verb forgot somebody.
     let error = perform(ForgetPermit::Refused).unwrap_err();
     assert!(matches!(error, Error::Refused(_)) && error.to_string().contains("runs by itself"), "{error}");
-    let error = perform(ForgetPermit::Asked).unwrap_err().to_string();
+    let error = perform(ForgetPermit::Asked(ForgetWish::default())).unwrap_err().to_string();
     assert!(error.contains("perform it again"), "{error}");
     assert!(session.positions("EVENTS '$subject.*'").is_empty());
 }
@@ -384,4 +384,79 @@ fn what_is_forgotten_fits_any_schema() {
     );
     assert!(session.lines("HISTORY User 7")[0].contains(r#""city":null"#));
     assert_eq!(crate::store::verify::verify(&store.snapshot()).unwrap().faults, Vec::<String>::new());
+}
+
+#[test]
+fn what_adds_up_goes_on_behind_what_is_forgotten() {
+    let store = store(3);
+    let session = Session::new(&store);
+    session.rows("DEFINE PRIVATE p ON 'Order.line' OF User (data.user) FIELDS data.price, data.name");
+    session.rows(
+        "DEFINE ENTITY Order INITIAL {total: 0} SNAPSHOT EVERY 1 ON line SET total = state.total + data.price, \
+         lines = coalesce(state.lines, 0) + 1, last = lower(data.name), \
+         all.names = append(coalesce(state.all.names, []), lower(data.name)), all.sum = coalesce(state.all.sum, 0) + data.price",
+    );
+    session.rows("DEFINE VIEW totals AS FIND Order SELECT state.total AS total");
+    session.rows("DEFINE INDEX total ON 'Order' AS state.total");
+    for (user, price, name) in [(7, 10, "Ann"), (8, 5, "Bob"), (7, 1, "Ann"), (9, 2, "Eve")] {
+        session.rows(&format!("EMIT Order.line 1 {{user: {user}, price: {price}, name: '{name}'}}"));
+    }
+    session.rows("EMIT Order.line 2 {user: 7, price: 3, name: 'Ann'}");
+    store.checkpoint().unwrap();
+    store.shared().settle().unwrap();
+    assert!(state(&session.rows("AT Order 1")).starts_with(r#"{"total":18,"lines":4,"last":"eve""#));
+    session.rows("FORGET User 7");
+    let first = session.positions("EVENTS 'Order.line'")[0];
+    for _ in 0..2 {
+        let all = r#""all":{"names":["bob","eve"],"sum":7}"#;
+        let now = state(&session.rows("AT Order 1"));
+        assert!(now.starts_with(r#"{"total":7,"lines":4,"last":"eve""#) && now.contains(all), "{now}");
+        // Not its first event, and not its last.
+        for (at, total) in [(0, 0), (1, 5), (2, 5), (3, 7)] {
+            let then = state(&session.rows(&format!("AT Order 1 #{}", first + at)));
+            assert!(then.starts_with(&format!(r#"{{"total":{total},"lines":{}"#, at + 1)), "{then}");
+        }
+        assert_eq!(state(&session.rows("AT Order 2")), r#"{"total":0,"lines":1,"last":null}"#);
+        assert_eq!(
+            session.lines("FIND Order WHERE state.total < 9 SELECT target.id AS id, state.total AS total"),
+            [r#"{"id":"1","total":7}"#, r#"{"id":"2","total":0}"#]
+        );
+        assert_eq!(session.lines("READ totals"), [r#"{"total":7}"#, r#"{"total":0}"#]);
+        store.shared().settle().unwrap();
+        store.checkpoint().unwrap();
+    }
+    assert!(crate::store::verify::verify(&store.snapshot()).unwrap().faults.is_empty());
+    session.rows("EMIT Order.line 2 {user: 8, price: 4, name: 'Bob'}");
+    assert!(state(&session.rows("AT Order 2")).starts_with(r#"{"total":4,"lines":2,"last":"bob""#));
+    // What a definition says of it is so, all the same; and what is wrong for another reason is told as ever.
+    let said = "DEFINE ENTITY Order INITIAL {total: 0} ON line SET total = state.total + data.price FORGOTTEN SET total = -1";
+    session.rows(said);
+    assert_eq!(state(&session.rows(&format!("AT Order 1 #{}", first + 2))), r#"{"total":-1}"#);
+    session.rows("DEFINE ENTITY Order INITIAL {total: 'x'} ON line SET total = state.total + data.user");
+    assert!(session.error("AT Order 1").contains("state.total"));
+}
+
+#[test]
+fn a_reason_that_may_be_private_is_noticed() {
+    let store = store(3);
+    let session = Session::new(&store);
+    two(&session);
+    let notices = |text: &str| session.run(text).unwrap().1;
+    for because in ["state.name", "concat('it was ', state.name)", "actor.state.name"] {
+        let told = notices(&format!("DEFINE VERB Erase ON User FORGET target BECAUSE {because}"));
+        assert_eq!(told.len(), 1, "{because}: {told:?}");
+        assert!(told[0].contains("stays in the log") && told[0].contains(because), "{told:?}");
+    }
+    let told = notices(
+        "DEFINE VERB Erase ON User WHEN data.a = 1 EMIT erased FORGET target BECAUSE state.name \
+         WHEN TRUE EMIT erased FORGET actor BECAUSE state.age",
+    );
+    assert_eq!(told.len(), 2, "{told:?}");
+    for text in [
+        "DEFINE VERB Erase ON User REQUIRE state.age > 40 FORGET target BECAUSE data.reason",
+        "DEFINE VERB Erase ON User EMIT erased {age: state.age} FORGET User (state.other) BECAUSE 'state.name'",
+        "DEFINE VERB Erase ON User FORGET target",
+    ] {
+        assert_eq!(notices(text), Vec::<String>::new(), "{text}");
+    }
 }

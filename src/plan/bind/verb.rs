@@ -43,7 +43,8 @@ impl Binder<'_> {
         self.put_verb_values(&mut said)?;
         self.put_happenings(&mut said)?;
         let (text, _) = self.said_again(&verb.name, DefinitionStmt::Verb(said), verb_definition)?;
-        Ok(self.defined(&verb.name, Defined::Verb(bound.kind), text))
+        let notices = bound.cases.iter().filter_map(|case| case.forgets.as_ref()?.notice()).collect();
+        Ok(Define { notices, ..self.defined(&verb.name, Defined::Verb(bound.kind), text) })
     }
 
     /// A name is one thing, and a verb stays with its entities.
