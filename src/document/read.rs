@@ -1,25 +1,35 @@
 //! Reads a document as any serde type, straight from its bytes: what its JSON would be read as, without making the JSON.
 //!
 //! It gives up, and does not say why, wherever it is not sure to come to the same (damage, a key that appears twice, JSON that is
-//! not to be parsed) and wherever the type does not fit. Then [`Document::parse`](crate::Document::parse) goes the long way through
-//! JSON itself, and that says what is wrong.
+//! not to be parsed, a type that goes on after an error) and wherever the type does not fit. Then
+//! [`Document::parse`](crate::Document::parse) goes the long way through JSON itself, and that says what is wrong.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, Visitor};
 
 use super::raw::{Raw, RawKind};
 use crate::value::MAX_DEPTH;
 
-/// The value that the bytes begin with.
+/// The value that the bytes are.
 pub(crate) fn typed<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Unread> {
     // A typed event has its data in an envelope.
-    T::deserialize(&mut DocumentReader { rest: bytes, depth_left: MAX_DEPTH + 1 })
+    let mut reader = DocumentReader::new(bytes, MAX_DEPTH + 1);
+    let read = T::deserialize(&mut reader);
+    match (read, reader.failed.get()) {
+        (_, Some(LongWay)) => Err(LongWay),
+        (Ok(value), None) if reader.rest.is_empty() => Ok(value),
+        // The type passed over an error, or over what is left: where that would lead JSON to, only JSON tells.
+        (Ok(_), _) => Err(LongWay),
+        (Err(unread), _) => Err(unread),
+    }
 }
 
 /// Why a document is not read straight.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Unread {
     /// The type refused what it was given, and would refuse it as JSON.
     Unfit,
@@ -75,6 +85,20 @@ struct DocumentReader<'de> {
     rest: &'de [u8],
     /// How many levels more.
     depth_left: usize,
+    /// A name was read, and what it is the name of was not.
+    owed: bool,
+    failed: Failed,
+}
+
+/// What anything asked of a reader failed with, whether the type told of that or not: from then on it may be out of step.
+type Failed = Cell<Option<Unread>>;
+
+/// Remembers what failed.
+fn noted<T>(failed: &Failed, read: ReadResult<T>) -> ReadResult<T> {
+    if let Err(unread) = read {
+        failed.set(failed.get().max(Some(unread)));
+    }
+    read
 }
 
 fn utf8(text: &[u8]) -> ReadResult<&str> {
@@ -90,6 +114,37 @@ fn visit_int<'de, V: Visitor<'de>>(n: i64, visitor: V) -> ReadResult<V::Value> {
 }
 
 impl<'de> DocumentReader<'de> {
+    fn new(bytes: &'de [u8], depth_left: usize) -> DocumentReader<'de> {
+        DocumentReader { rest: bytes, depth_left, owed: false, failed: Cell::new(None) }
+    }
+
+    /// Does what is asked, and remembers if that fails.
+    fn ask<T>(&mut self, read: impl FnOnce(&mut Self) -> ReadResult<T>) -> ReadResult<T> {
+        let read = read(self);
+        noted(&self.failed, read)
+    }
+
+    /// The same with what comes next.
+    fn ask_next<T>(&mut self, read: impl FnOnce(&mut Self, RawKind<'de>) -> ReadResult<T>) -> ReadResult<T> {
+        self.ask(|reader| {
+            let kind = reader.next()?;
+            read(reader, kind)
+        })
+    }
+
+    /// Nothing failed, and nothing was left out.
+    fn in_step(&self) -> ReadResult<()> {
+        if self.owed || self.failed.get().is_some() { Err(LongWay) } else { Ok(()) }
+    }
+
+    /// A value: it has to be looked at.
+    fn value<T: DeserializeSeed<'de>>(&mut self, seed: T) -> ReadResult<T::Value> {
+        let before = self.rest.len();
+        let value = seed.deserialize(&mut *self)?;
+        self.in_step()?;
+        if self.rest.len() < before { Ok(value) } else { Err(LongWay) }
+    }
+
     fn next(&mut self) -> ReadResult<RawKind<'de>> {
         let (kind, rest) = Raw(self.rest).form().ok_or(LongWay)?;
         self.rest = rest;
@@ -102,18 +157,18 @@ impl<'de> DocumentReader<'de> {
         utf8(text)
     }
 
-    fn name(&mut self) -> ReadResult<MemberName<'de>> {
+    fn name(&mut self) -> ReadResult<MemberName<'_, 'de>> {
         let stored = self.rest;
-        Ok(MemberName { text: self.text()?, stored })
+        Ok(MemberName { text: self.text()?, stored, failed: &self.failed })
     }
 
     fn visit_number<V: Visitor<'de>>(&mut self, visitor: V) -> ReadResult<V::Value> {
-        match self.next()? {
+        self.ask_next(|_, kind| match kind {
             RawKind::Int(n) => visit_int(n, visitor),
             RawKind::UInt(n) => visitor.visit_u64(n),
             RawKind::Float(n) if n.is_finite() => visitor.visit_f64(n),
             _ => Err(LongWay),
-        }
+        })
     }
 
     /// An integer, however wide it is asked for.
@@ -137,6 +192,7 @@ impl<'de> DocumentReader<'de> {
         if parts.left > 0 {
             return Err(LongWay);
         }
+        self.in_step()?;
         self.depth_left += 1;
         Ok(value)
     }
@@ -154,7 +210,7 @@ impl<'de> Deserializer<'de> for &mut DocumentReader<'de> {
     type Error = Unread;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        match self.next()? {
+        self.ask_next(|reader, kind| match kind {
             RawKind::Null => visitor.visit_unit(),
             RawKind::Bool(b) => visitor.visit_bool(b),
             RawKind::Int(n) => visit_int(n, visitor),
@@ -162,62 +218,63 @@ impl<'de> Deserializer<'de> for &mut DocumentReader<'de> {
             RawKind::Float(n) if n.is_finite() => visitor.visit_f64(n),
             RawKind::Float(_) => Err(LongWay),
             RawKind::Text(text) => visitor.visit_borrowed_str(utf8(text)?),
-            RawKind::Array(count) => self.visit_items(count, visitor),
-            RawKind::Map(count) => self.visit_members(count, visitor),
-        }
+            RawKind::Array(count) => reader.visit_items(count, visitor),
+            RawKind::Map(count) => reader.visit_members(count, visitor),
+        })
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        match self.next()? {
+        self.ask_next(|_, kind| match kind {
             RawKind::Bool(b) => visitor.visit_bool(b),
             _ => Err(LongWay),
-        }
+        })
     }
 
     numbers!(visit_number: deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64);
     numbers!(visit_number: deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f64);
 
     fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        visitor.visit_i128(self.wide()?)
+        self.ask(|reader| visitor.visit_i128(reader.wide()?))
     }
 
     fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        visitor.visit_u128(u128::try_from(self.wide()?).map_err(|_| LongWay)?)
+        self.ask(|reader| visitor.visit_u128(u128::try_from(reader.wide()?).map_err(|_| LongWay)?))
     }
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        let RawKind::Float(wide) = Raw(self.rest).form().ok_or(LongWay)?.0 else {
+        let RawKind::Float(wide) = self.ask(|reader| Ok(Raw(reader.rest).form().ok_or(LongWay)?.0))? else {
             return self.visit_number(visitor);
         };
-        self.next()?;
-        let narrow = wide as f32;
-        // Half-way between two, it is the digits of the JSON that decide.
-        let half_way = wide.to_bits() << 35 == 1 << 63;
-        let tiny = wide != 0.0 && wide.abs() < f32::MIN_POSITIVE.into();
-        if half_way || tiny || !narrow.is_finite() {
-            return Err(LongWay);
-        }
-        visitor.visit_f64(narrow.into())
+        self.ask_next(|_, _| {
+            let narrow = wide as f32;
+            // Half-way between two, it is the digits of the JSON that decide.
+            let half_way = wide.to_bits() << 35 == 1 << 63;
+            let tiny = wide != 0.0 && wide.abs() < f32::MIN_POSITIVE.into();
+            if half_way || tiny || !narrow.is_finite() {
+                return Err(LongWay);
+            }
+            visitor.visit_f64(narrow.into())
+        })
     }
 
     fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        visitor.visit_borrowed_str(self.text()?)
+        self.ask(|reader| visitor.visit_borrowed_str(reader.text()?))
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        visitor.visit_borrowed_str(self.text()?)
+        self.ask(|reader| visitor.visit_borrowed_str(reader.text()?))
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        visitor.visit_borrowed_str(self.text()?)
+        self.ask(|reader| visitor.visit_borrowed_str(reader.text()?))
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        match self.next()? {
+        self.ask_next(|reader, kind| match kind {
             RawKind::Text(text) => visitor.visit_borrowed_bytes(utf8(text)?.as_bytes()),
-            RawKind::Array(count) => self.visit_items(count, visitor),
+            RawKind::Array(count) => reader.visit_items(count, visitor),
             _ => Err(LongWay),
-        }
+        })
     }
 
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
@@ -226,17 +283,16 @@ impl<'de> Deserializer<'de> for &mut DocumentReader<'de> {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         if Raw(self.rest).is_null() {
-            self.next()?;
-            return visitor.visit_none();
+            return self.ask_next(|_, _| visitor.visit_none());
         }
-        visitor.visit_some(self)
+        self.ask(|reader| visitor.visit_some(reader))
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        match self.next()? {
+        self.ask_next(|_, kind| match kind {
             RawKind::Null => visitor.visit_unit(),
             _ => Err(LongWay),
-        }
+        })
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> ReadResult<V::Value> {
@@ -249,17 +305,17 @@ impl<'de> Deserializer<'de> for &mut DocumentReader<'de> {
         visitor: V,
     ) -> ReadResult<V::Value> {
         // serde_json hands itself JSON that is not to be parsed as a type with such a name.
-        if name.starts_with('$') {
-            return Err(LongWay);
-        }
-        visitor.visit_newtype_struct(self)
+        self.ask(|reader| match name.starts_with('$') {
+            true => Err(LongWay),
+            false => visitor.visit_newtype_struct(reader),
+        })
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        match self.next()? {
-            RawKind::Array(count) => self.visit_items(count, visitor),
+        self.ask_next(|reader, kind| match kind {
+            RawKind::Array(count) => reader.visit_items(count, visitor),
             _ => Err(LongWay),
-        }
+        })
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> ReadResult<V::Value> {
@@ -276,10 +332,10 @@ impl<'de> Deserializer<'de> for &mut DocumentReader<'de> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        match self.next()? {
-            RawKind::Map(count) => self.visit_members(count, visitor),
+        self.ask_next(|reader, kind| match kind {
+            RawKind::Map(count) => reader.visit_members(count, visitor),
             _ => Err(LongWay),
-        }
+        })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -288,12 +344,12 @@ impl<'de> Deserializer<'de> for &mut DocumentReader<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> ReadResult<V::Value> {
-        match self.next()? {
+        self.ask_next(|reader, kind| match kind {
             _ if name.starts_with('$') => Err(LongWay),
-            RawKind::Array(count) => self.visit_items(count, visitor),
-            RawKind::Map(count) => self.visit_members(count, visitor),
+            RawKind::Array(count) => reader.visit_items(count, visitor),
+            RawKind::Map(count) => reader.visit_members(count, visitor),
             _ => Err(LongWay),
-        }
+        })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -303,26 +359,26 @@ impl<'de> Deserializer<'de> for &mut DocumentReader<'de> {
         visitor: V,
     ) -> ReadResult<V::Value> {
         let name = self.rest;
-        match self.next()? {
-            RawKind::Text(_) => visitor.visit_enum(DocumentVariant {
-                reader: &mut DocumentReader { rest: name, depth_left: 0 },
-                has_content: false,
-            }),
-            RawKind::Map(1) => self.within(1, |variant| {
+        self.ask_next(|reader, kind| match kind {
+            RawKind::Text(_) => visit_name(name, visitor),
+            RawKind::Map(1) => reader.within(1, |variant| {
                 variant.left = 0;
+                variant.reader.owed = true;
                 visitor.visit_enum(DocumentVariant { reader: &mut *variant.reader, has_content: true })
             }),
             _ => Err(LongWay),
-        }
+        })
     }
 
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        visitor.visit_borrowed_str(self.text()?)
+        self.ask(|reader| visitor.visit_borrowed_str(reader.text()?))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        self.rest = Raw(self.rest).skip().ok_or(LongWay)?;
-        visitor.visit_unit()
+        self.ask(|reader| {
+            reader.rest = Raw(reader.rest).skip().ok_or(LongWay)?;
+            visitor.visit_unit()
+        })
     }
 }
 
@@ -346,9 +402,13 @@ impl<'de> de::SeqAccess<'de> for &mut DocumentParts<'_, 'de> {
     type Error = Unread;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> ReadResult<Option<T::Value>> {
-        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
-        self.left = left;
-        seed.deserialize(&mut *self.reader).map(Some)
+        let left = &mut self.left;
+        self.reader.ask(|reader| {
+            reader.in_step()?;
+            let Some(fewer) = left.checked_sub(1) else { return Ok(None) };
+            *left = fewer;
+            reader.value(seed).map(Some)
+        })
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -360,17 +420,28 @@ impl<'de> de::MapAccess<'de> for &mut DocumentParts<'_, 'de> {
     type Error = Unread;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> ReadResult<Option<K::Value>> {
-        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
-        self.left = left;
-        let name = self.reader.name()?;
-        if self.seen.twice(name.text, self.begin) {
-            return Err(LongWay);
-        }
-        seed.deserialize(name).map(Some)
+        let DocumentParts { reader, begin, left, seen } = &mut **self;
+        reader.ask(|reader| {
+            reader.in_step()?;
+            let Some(fewer) = left.checked_sub(1) else { return Ok(None) };
+            *left = fewer;
+            reader.owed = true;
+            let name = reader.name()?;
+            if seen.twice(name.text, begin) {
+                return Err(LongWay);
+            }
+            seed.deserialize(name).map(Some)
+        })
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> ReadResult<V::Value> {
-        seed.deserialize(&mut *self.reader)
+        self.reader.ask(|reader| {
+            // Each name has one.
+            if !std::mem::take(&mut reader.owed) {
+                return Err(LongWay);
+            }
+            reader.value(seed)
+        })
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -419,15 +490,27 @@ fn names(members: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// A variant: its name, and its content behind that if it has any.
+/// A variant that is nothing but its name, as that is stored.
+fn visit_name<'de, V: Visitor<'de>>(name: &'de [u8], visitor: V) -> ReadResult<V::Value> {
+    let mut reader = DocumentReader { owed: true, ..DocumentReader::new(name, 0) };
+    let value = visitor.visit_enum(DocumentVariant { reader: &mut reader, has_content: false })?;
+    reader.in_step()?;
+    Ok(value)
+}
+
+/// A variant: its name, and its content behind that if it has any. It is owed until it was asked for.
 struct DocumentVariant<'r, 'de> {
     reader: &'r mut DocumentReader<'de>,
     has_content: bool,
 }
 
-impl<'de> DocumentVariant<'_, 'de> {
-    fn content(self) -> ReadResult<Self> {
-        if self.has_content { Ok(self) } else { Err(Unread::Unfit) }
+impl<'r, 'de> DocumentVariant<'r, 'de> {
+    fn content<T>(self, read: impl FnOnce(&mut DocumentReader<'de>) -> ReadResult<T>) -> ReadResult<T> {
+        let has_content = self.has_content;
+        self.reader.ask(|reader| {
+            reader.owed = false;
+            if has_content { read(reader) } else { Err(Unread::Unfit) }
+        })
     }
 }
 
@@ -436,11 +519,16 @@ impl<'de> de::EnumAccess<'de> for DocumentVariant<'_, 'de> {
     type Variant = Self;
 
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> ReadResult<(V::Value, Self)> {
-        let name = match self.has_content {
-            true => seed.deserialize(self.reader.name()?)?,
-            false => seed.deserialize(&mut *self.reader)?,
-        };
-        Ok((name, self))
+        let DocumentVariant { reader, has_content } = self;
+        let name = reader.ask(|reader| {
+            reader.owed = false;
+            match has_content {
+                true => seed.deserialize(reader.name()?),
+                false => reader.value(seed),
+            }
+        })?;
+        reader.owed = has_content;
+        Ok((name, DocumentVariant { reader, has_content }))
     }
 }
 
@@ -448,15 +536,15 @@ impl<'de> de::VariantAccess<'de> for DocumentVariant<'_, 'de> {
     type Error = Unread;
 
     fn unit_variant(self) -> ReadResult<()> {
-        if self.has_content { Deserialize::deserialize(self.reader) } else { Ok(()) }
+        if self.has_content { self.content(|reader| reader.value(PhantomData::<()>)) } else { Ok(()) }
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> ReadResult<T::Value> {
-        seed.deserialize(self.content()?.reader)
+        self.content(|reader| reader.value(seed))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> ReadResult<V::Value> {
-        self.content()?.reader.deserialize_seq(visitor)
+        self.content(|reader| reader.deserialize_seq(visitor))
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -464,52 +552,61 @@ impl<'de> de::VariantAccess<'de> for DocumentVariant<'_, 'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> ReadResult<V::Value> {
-        self.content()?.reader.deserialize_struct("", fields, visitor)
+        self.content(|reader| reader.deserialize_struct("", fields, visitor))
     }
 }
 
 /// The name of a member: a text, and a number or a boolean to who asks for that.
-struct MemberName<'de> {
+#[derive(Clone, Copy)]
+struct MemberName<'r, 'de> {
     text: &'de str,
     /// As it is stored.
     stored: &'de [u8],
+    failed: &'r Failed,
 }
 
-impl<'de> MemberName<'de> {
+impl<'de> MemberName<'_, 'de> {
     fn visit_integer<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         // As JSON has them: without a plus, and with no zeros before.
         let digits = self.text.strip_prefix('-').unwrap_or(self.text);
         if !matches!(digits.as_bytes().first(), Some(b'1'..=b'9')) && self.text != "0" {
-            return Err(LongWay);
+            return self.long_way(visitor);
         }
         match (self.text.parse(), self.text.parse()) {
-            (Ok(n), _) => visit_int(n, visitor),
-            (_, Ok(n)) => visitor.visit_u64(n),
-            _ => Err(LongWay),
+            (Ok(n), _) => self.noted(visit_int(n, visitor)),
+            (_, Ok(n)) => self.noted(visitor.visit_u64(n)),
+            _ => self.long_way(visitor),
         }
+    }
+
+    fn noted<T>(self, read: ReadResult<T>) -> ReadResult<T> {
+        noted(self.failed, read)
     }
 
     fn long_way<V: Visitor<'de>>(self, _: V) -> ReadResult<V::Value> {
-        Err(LongWay)
+        self.noted(Err(LongWay))
     }
 }
 
-impl<'de> Deserializer<'de> for MemberName<'de> {
+impl<'de> Deserializer<'de> for MemberName<'_, 'de> {
     type Error = Unread;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        visitor.visit_borrowed_str(self.text)
+        self.noted(visitor.visit_borrowed_str(self.text))
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        visitor.visit_bool(self.text.parse().map_err(|_| LongWay)?)
+        match self.text.parse() {
+            Ok(value) => self.noted(visitor.visit_bool(value)),
+            Err(_) => self.long_way(visitor),
+        }
     }
 
     numbers!(visit_integer: deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64);
     numbers!(visit_integer: deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64);
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        visitor.visit_some(self)
+        self.noted(visitor.visit_some(self))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -518,9 +615,9 @@ impl<'de> Deserializer<'de> for MemberName<'de> {
         visitor: V,
     ) -> ReadResult<V::Value> {
         if name.starts_with('$') {
-            return Err(LongWay);
+            return self.long_way(visitor);
         }
-        visitor.visit_newtype_struct(self)
+        self.noted(visitor.visit_newtype_struct(self))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -529,18 +626,15 @@ impl<'de> Deserializer<'de> for MemberName<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> ReadResult<V::Value> {
-        visitor.visit_enum(DocumentVariant {
-            reader: &mut DocumentReader { rest: self.stored, depth_left: 0 },
-            has_content: false,
-        })
+        self.noted(visit_name(self.stored, visitor))
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        visitor.visit_borrowed_bytes(self.text.as_bytes())
+        self.noted(visitor.visit_borrowed_bytes(self.text.as_bytes()))
     }
 
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
-        visitor.visit_borrowed_bytes(self.text.as_bytes())
+        self.noted(visitor.visit_borrowed_bytes(self.text.as_bytes()))
     }
 
     // Rare enough for the long way.

@@ -39,6 +39,9 @@ pub(super) fn answer(snapshot: &Snapshot, find: &FindPlan) -> Result<QueryResult
             let best = match first(snapshot, find, order, most)? {
                 Some(best) => best,
                 None if most == 0 => TopK::default(),
+                None if find.first.is_some() => {
+                    best(snapshot, &find.without_order(snapshot)?, order, most, None)?.0
+                }
                 None => best(snapshot, find, order, most, None)?.0,
             };
             let ids: VecDeque<String> = best.chosen();
@@ -75,27 +78,30 @@ fn best(
 }
 
 /// The best by the order of an index, where that tells: as many entries are looked at as it takes to have enough before which nothing
-/// comes that was left out.
+/// comes that was left out. It does not where that is more than another index leads to.
 fn first(
     snapshot: &Snapshot,
     find: &FindPlan,
     order: &[SortKey],
     most: usize,
 ) -> Result<Option<TopK<String>>> {
-    let Some(FirstByIndex { walk, bounded, .. }) = &find.first else { return Ok(None) };
-    // Where there is nothing else to pass, all of them are wanted.
-    let exactly = cfg!(test) || find.query.predicate.is_none();
-    let mut least = if exactly { most } else { most.max(64) };
-    while let Some(walked) = snapshot.walk_found(walk, least)? {
+    let Some(FirstByIndex { walk, bounded, lengths }) = &find.first else { return Ok(None) };
+    let mut least = lengths.least;
+    while least <= lengths.most
+        && let Some(walked) = snapshot.walk_found(walk, usize::try_from(least).unwrap_or(usize::MAX))?
+    {
         let all = walked.all;
         let (best, settled) = best(snapshot, find, order, most, Some(walked))?;
         if settled >= most || all && *bounded {
             return Ok(Some(best));
         }
-        if all {
+        if all || least == lengths.most {
             break;
         }
-        least = least.saturating_mul(8);
+        least = least.saturating_mul(8).min(lengths.most);
+        if find.source.are_fewer_than(snapshot, least)? {
+            break;
+        }
     }
     Ok(None)
 }

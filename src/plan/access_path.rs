@@ -69,14 +69,16 @@ const IN_CHUNK: f64 = 256.0;
 const UNKNOWN: f64 = 0.3;
 
 impl RowLimit {
-    /// From where the log is read for so few that it is not asked how many there are.
-    fn few_from(self) -> Option<ScanDirection> {
+    /// From where the log is read for so few that it is not asked how many there are, and how many are read where that part of them
+    /// is wanted.
+    fn few_from(self, known: f64) -> Option<(ScanDirection, u64)> {
         const FEW: u64 = 1000;
-        match self {
-            RowLimit::First(n) if n <= FEW => Some(ScanDirection::Ascending),
-            RowLimit::Last(n) | RowLimit::Newest(n) if n <= FEW => Some(ScanDirection::Descending),
-            _ => None,
-        }
+        let (direction, n) = match self {
+            RowLimit::First(n) => (ScanDirection::Ascending, n),
+            RowLimit::Last(n) | RowLimit::Newest(n) => (ScanDirection::Descending, n),
+            RowLimit::All => return None,
+        };
+        (n <= FEW).then_some((direction, (n as f64 / known).ceil() as u64))
     }
 }
 
@@ -151,7 +153,8 @@ pub(crate) fn choose(snapshot: &Snapshot, question: AccessQuery) -> Result<Event
     conditions.times.narrow(&window);
     let typed = pattern.as_ref().is_some_and(|pattern| !pattern.is_all()) || !conditions.kinds.is_empty();
     let sources = by.len() + conditions.by.len() + usize::from(typed);
-    let few = take.few_from().filter(|_| sources == 1);
+    let known = if predicate.is_some() { UNKNOWN } else { 1.0 };
+    let few = take.few_from(known).filter(|_| sources == 1);
     let reader = source::ListReader { snapshot, first: window.after.next().0, last: window.through.0, few };
     let (mut candidates, mut checks) = (Vec::new(), Vec::new());
     for by in by {
@@ -187,7 +190,6 @@ pub(crate) fn choose(snapshot: &Snapshot, question: AccessQuery) -> Result<Event
         });
     }
     let span = window.through.min(snapshot.head()).since(window.after);
-    let known = if predicate.is_some() { UNKNOWN } else { 1.0 };
     let wanted = match take {
         RowLimit::All => f64::INFINITY,
         RowLimit::First(n) | RowLimit::Last(n) | RowLimit::Newest(n) => n as f64 / known,

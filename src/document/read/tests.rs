@@ -85,6 +85,103 @@ enum OneOf {
     Nothing,
 }
 
+/// Makes nothing of what does not fit.
+fn lenient<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<T>, D::Error> {
+    Ok(T::deserialize(d).ok())
+}
+
+fn narrow_or_zero<'de, D: Deserializer<'de>>(d: D) -> Result<f32, D::Error> {
+    Ok(f32::deserialize(d).unwrap_or(0.0))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(bound = "T: DeserializeOwned")]
+struct Lenient<T> {
+    #[serde(default, deserialize_with = "lenient")]
+    a: Option<T>,
+    #[serde(default)]
+    b: Option<Value>,
+    #[serde(default, deserialize_with = "narrow_or_zero")]
+    c: f32,
+}
+
+/// What does not fit inside is nothing, and whatever is behind it is to be text.
+#[derive(Debug, Deserialize)]
+struct ThenText(#[serde(deserialize_with = "lenient")] Option<Strict>, String);
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct MaybeKey<T>(Option<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for MaybeKey<T> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<MaybeKey<T>, D::Error> {
+        lenient(d).map(MaybeKey)
+    }
+}
+
+/// Another error than the one there was.
+#[derive(Debug)]
+struct Retold(f32);
+
+impl<'de> Deserialize<'de> for Retold {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Retold, D::Error> {
+        f32::deserialize(d).map(Retold).map_err(|_| de::Error::custom("no number"))
+    }
+}
+
+/// Asks as JSON that is not to be parsed does.
+#[derive(Debug, Deserialize)]
+#[serde(rename = "$marked")]
+struct Marked(Value);
+
+/// Does not look at what it is given.
+#[derive(Debug)]
+struct Blind;
+
+impl<'de> Deserialize<'de> for Blind {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Blind, D::Error> {
+        Ok(Blind)
+    }
+}
+
+/// Goes on where an item or a member is not as it should be, leaves values out, and content of variants.
+#[derive(Debug)]
+struct Careless(String);
+
+struct CarelessVisitor;
+
+impl<'de> Visitor<'de> for CarelessVisitor {
+    type Value = Careless;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("items")
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Careless, A::Error> {
+        let items = (0..4).map(|_| seq.next_element::<u8>().ok());
+        Ok(Careless(format!("{:?}", items.collect::<Vec<_>>())))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Careless, A::Error> {
+        let names = (0..4).map(|_| map.next_key::<String>().ok());
+        Ok(Careless(format!("{:?}", names.collect::<Vec<_>>())))
+    }
+
+    fn visit_enum<A: de::EnumAccess<'de>>(self, data: A) -> Result<Careless, A::Error> {
+        let name = data.variant::<String>().map(|(name, _)| name).ok();
+        Ok(Careless(format!("{name:?}")))
+    }
+}
+
+impl<'de> Deserialize<'de> for Careless {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Careless, D::Error> {
+        match QUESTION.get() % 3 {
+            0 => d.deserialize_enum("E", &["a", "b"], CarelessVisitor),
+            1 => d.deserialize_map(CarelessVisitor),
+            _ => d.deserialize_any(CarelessVisitor),
+        }
+    }
+}
+
 /// What was asked for, and what came.
 #[derive(Debug)]
 struct Asked(String);
@@ -302,9 +399,29 @@ fn compare(value: &Value, question: usize) {
     as_json::<Pair>(value);
     as_json::<f32>(value);
     as_json::<BTreeMap<u128, Value>>(value);
+    // So does what goes on after an error.
+    as_json::<Lenient<Strict>>(value);
+    as_json::<Lenient<Vec<u8>>>(value);
+    as_json::<Lenient<Outside>>(value);
+    as_json::<Vec<Lenient<f32>>>(value);
+    as_json::<Lenient<Marked>>(value);
+    as_json::<Vec<ThenText>>(value);
+    as_json::<ThenText>(value);
+    as_json::<BTreeMap<MaybeKey<u8>, Value>>(value);
+    as_json::<BTreeMap<MaybeKey<Outside>, Value>>(value);
+    as_json::<Retold>(value);
+    as_json::<Named<Retold>>(value);
+    as_json::<Blind>(value);
+    as_json::<Named<Blind>>(value);
+    as_json::<(Blind, Value)>(value);
     for at in 0..40 {
         QUESTION.set(question + at);
         as_json::<Asked>(value);
+        as_json::<Careless>(value);
+        as_json::<Vec<Careless>>(value);
+        as_json::<Named<Careless>>(value);
+        as_json::<Lenient<Asked>>(value);
+        as_json::<Vec<MaybeKey<Asked>>>(value);
     }
 }
 
@@ -407,4 +524,26 @@ fn what_does_not_fit_is_told_as_before() {
     assert!(error.contains("unknown variant `lost`, expected one of `a`, `b`, `c`, `d`, `e`"), "{error}");
     let error = document.parse::<Strict>().unwrap_err().to_string();
     assert!(error.contains(r#"invalid type: string "lost", expected u8"#), "{error}");
+}
+
+#[test]
+fn an_error_that_a_type_passes_over_loses_nothing() {
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    struct Inner {
+        p: u8,
+        q: u8,
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Outer {
+        #[serde(default, deserialize_with = "lenient")]
+        a: Option<Inner>,
+        #[serde(default)]
+        b: Option<u64>,
+    }
+    for text in [r#"{"a": {"p": "x", "q": 1}, "b": 2}"#, r#"{"a": "x", "b": 2}"#, r#"{"a": [1], "b": 2}"#] {
+        let by_json = serde_json::from_str::<Outer>(text).map_err(drop);
+        let document: Document = text.parse().unwrap();
+        assert_eq!(document.parse::<Outer>().map_err(drop), by_json, "{text}");
+        assert_eq!(text.parse::<Value>().unwrap().parse::<Outer>().map_err(drop), by_json, "{text}");
+    }
 }

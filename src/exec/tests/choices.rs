@@ -77,7 +77,7 @@ fn lists_of_entities_are_counted_and_others_are_estimated() {
             assert!(near.contains(&estimate.entries), "{}: {estimate} of {real}", term.name());
             // From one end: as if it were as dense everywhere.
             for direction in [ScanDirection::Ascending, ScanDirection::Descending] {
-                let ends = snapshot.estimate_from(&term, range, direction).unwrap();
+                let ends = snapshot.estimate_from(&term, range, (direction, 64)).unwrap();
                 let part = (range.len() / 10).max(1000).min(range.len());
                 let end = match direction {
                     ScanDirection::Ascending => PositionRange::new(range.first, range.first.plus(part)),
@@ -170,6 +170,43 @@ fn a_list_is_taken_where_it_is_short_and_the_log_where_it_is_not() {
         ("EVENTS BY id = 'e77'", "from the one event #77"),
         ("EVENTS WHERE id = 'e77' AND actor = User 7", "from the one event #77"),
         ("EVENTS WHERE position IN (7, 9)", "after #6 through #9"),
+    ] {
+        let plan = session.plan(text, &store.snapshot()).unwrap().to_string();
+        assert!(plan.contains(expected), "{text}\n{plan}");
+    }
+}
+
+#[test]
+fn a_few_that_lie_close_together_do_not_stand_for_a_whole_log() {
+    let store = store(100_000);
+    let (events, burst, many) = (30_000, 80, 900);
+    for from in (0..events).step_by(1000) {
+        let event = |n: u64| {
+            NewEvent::new(match n {
+                n if n < burst => "Order.early",
+                n if n < burst + many => "Order.soon",
+                n if n >= events - burst => "Order.late",
+                n if n >= events - burst - many => "Order.lately",
+                n if n.is_multiple_of(2) => "Order.even",
+                _ => "Order.odd",
+            })
+        };
+        append(&store, (from..from + 1000).map(event));
+    }
+    store.checkpoint().unwrap();
+    let session = Session::new(&store);
+    for (text, expected) in [
+        ("EVENTS 'Order.early' LIMIT 100", "from the list of"),
+        ("EVENTS 'Order.early' WHERE data.x IS NULL LIMIT 60", "from the list of"),
+        ("EVENTS 'Order.early' LAST 100", "from the list of"),
+        ("EVENTS 'Order.late' LAST 100", "from the list of"),
+        ("EVENTS 'Order.late' LIMIT 100", "from the list of"),
+        ("EVENTS 'Order.soon' LIMIT 1000", "from the list of"),
+        ("EVENTS 'Order.lately' LAST 1000", "from the list of"),
+        // As many as are wanted are close.
+        ("EVENTS 'Order.early' LIMIT 50", "from the whole log"),
+        ("EVENTS 'Order.late' LAST 50", "from the whole log"),
+        ("EVENTS 'Order.even' LAST 500", "from the whole log"),
     ] {
         let plan = session.plan(text, &store.snapshot()).unwrap().to_string();
         assert!(plan.contains(expected), "{text}\n{plan}");

@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use super::*;
+use crate::event::NewEvent;
+use crate::plan::access_path::find::{WALKS, Walks};
+use crate::store::append_request::AppendRequest;
+use crate::value::Value;
 
 const ACCOUNT: &str = "DEFINE ENTITY Account INITIAL {balance: 0} \
     ON deposited SET balance = state.balance + data.amount \
@@ -197,7 +201,11 @@ fn the_first_in_an_order_are_read_along_an_index() {
     store.checkpoint().unwrap();
     ready(&store);
     let check = || {
-        for limit in [1, 2, 3, 5, 9, 30, 70] {
+        for (walks, limit) in [Walks::Short, Walks::AsShipped, Walks::GivenUp]
+            .into_iter()
+            .flat_map(|walks| [1, 2, 3, 5, 9, 30, 70].map(|limit| (walks, limit)))
+        {
+            WALKS.set(walks);
             for (wanted, order) in [
                 ("", "X DESC"),
                 ("", "X"),
@@ -213,9 +221,10 @@ fn the_first_in_an_order_are_read_along_an_index() {
                 let text = format!("FIND Bill {wanted} ORDER BY {order} LIMIT {limit}");
                 // No index is of that.
                 let plainly = session.lines(&text.replace('X', "coalesce(state.v)"));
-                assert_eq!(session.lines(&text.replace('X', "state.v")), plainly, "{text}");
+                assert_eq!(session.lines(&text.replace('X', "state.v")), plainly, "{text} {walks:?}");
             }
         }
+        WALKS.set(Walks::Short);
     };
     check();
     let explained = |text: &str| session.lines(&format!("EXPLAIN FIND Bill {text}")).concat();
@@ -245,4 +254,63 @@ fn the_first_in_an_order_are_read_along_an_index() {
         let error = session.error(&format!("FIND Bill ORDER BY state.v DESC LIMIT {limit}"));
         assert!(error.contains("more) has no state"), "{error}");
     }
+}
+
+#[test]
+fn an_order_does_not_take_the_place_of_an_index_that_leads_to_less() {
+    let store = store(100_000);
+    let session = Session::new(&store);
+    session.rows("DEFINE ENTITY Bill ON paid SET v = data.v, w = data.w, u = data.u");
+    for (name, of) in [("ordered", "state.v"), ("city", "state.w"), ("town", "state.u")] {
+        session.rows(&format!("DEFINE INDEX {name} ON 'Bill' AS {of}"));
+    }
+    let bills = 4000;
+    for from in (0..bills).step_by(500) {
+        // Those of the city are the last in the order.
+        let bill = |n: i64| {
+            let data = format!(r#"{{"v": {}, "w": {}, "u": {}}}"#, -n, n / 3800, n / 2000);
+            NewEvent::new("Bill.paid").on(("Bill", n)).data(&data.parse::<Value>().unwrap())
+        };
+        let events = (from..from + 500).map(bill).collect();
+        store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
+    }
+    store.checkpoint().unwrap();
+    ready(&store);
+    for (wanted, order) in [
+        ("{w} = 1", "{v} DESC"),
+        ("{w} = 1 AND {u} = 1", "{v} DESC"),
+        ("{u} = 1 AND {w} = 1 AND {v} < 0", "{v}"),
+        ("{u} = 0", "{v} DESC"),
+        ("{u} = 3", "{v} DESC"),
+    ] {
+        for walks in [Walks::AsShipped, Walks::Short, Walks::GivenUp] {
+            WALKS.set(walks);
+            for limit in [1, 10, 60] {
+                let text = format!("FIND Bill WHERE {wanted} ORDER BY {order} LIMIT {limit}");
+                let lines = |form: &str| {
+                    let of = |name: &str| form.replace('_', name);
+                    let text = text.replace("{v}", &of("v")).replace("{w}", &of("w"));
+                    session.lines(&text.replace("{u}", &of("u")))
+                };
+                assert_eq!(lines("state._"), lines("coalesce(state._)"), "{text} {walks:?}");
+            }
+        }
+    }
+    WALKS.set(Walks::AsShipped);
+    let snapshot = store.snapshot();
+    let plan = |text: &str| match session.plan(text, &snapshot).unwrap() {
+        Plan::Read(crate::plan::ReadPlan { kind: crate::plan::ReadKind::Find(find), .. }) => *find,
+        other => panic!("{other:?}"),
+    };
+    let both = plan("FIND Bill WHERE state.u = 1 AND state.w = 1 ORDER BY state.v DESC LIMIT 10");
+    let order = "from the index ordered, the last in its order, or from";
+    assert!(both.to_string().contains(&format!("{order} the index town = 1, 104 or more")), "{both}");
+    // It is left for what leads to fewer than it would look at next; which that is, is counted then.
+    assert!(both.without_order(&snapshot).unwrap().to_string().contains("from the index city = 1, 200"));
+    let city = plan("FIND Bill WHERE state.w = 1 ORDER BY state.v DESC LIMIT 10");
+    assert!(!city.source.are_fewer_than(&snapshot, 64).unwrap());
+    assert!(city.source.are_fewer_than(&snapshot, 512).unwrap());
+    let all = plan("FIND Bill ORDER BY state.v DESC LIMIT 10");
+    assert!(all.to_string().contains(&format!("{order} all of them")), "{all}");
+    WALKS.set(Walks::Short);
 }

@@ -33,8 +33,50 @@ pub(crate) struct FirstByIndex {
     pub walk: IndexWalk,
     /// Only what is in its range is wanted; else what is null comes last.
     pub bounded: bool,
+    pub lengths: WalkLengths,
+}
+
+/// How far an index is gone along.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WalkLengths {
     /// To look at so many is no more than to go along it.
-    few: u64,
+    pub few: u64,
+    /// So many entries are looked at first, then eight times as many.
+    pub least: u64,
+    /// Where more have to be looked at, it is given up.
+    pub most: u64,
+}
+
+impl WalkLengths {
+    /// To find so many, of all that there are or of those that pass a condition.
+    fn new(limit: u64, all: bool) -> WalkLengths {
+        let least = if all { limit } else { limit.max(64) };
+        let shipped = WalkLengths { few: 4 * limit + 64, least, most: 10_000 };
+        #[cfg(test)]
+        return match WALKS.get() {
+            Walks::AsShipped => shipped,
+            Walks::Short => WalkLengths { few: limit, least: limit, ..shipped },
+            Walks::GivenUp => WalkLengths { few: limit, least: limit, most: 0 },
+        };
+        #[cfg(not(test))]
+        shipped
+    }
+}
+
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Walks {
+    AsShipped,
+    /// A few entries are enough to go along an index.
+    Short,
+    /// An order is chosen wherever there is one, and never tells.
+    GivenUp,
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How far indexes are gone along in this thread.
+    pub(crate) static WALKS: std::cell::Cell<Walks> = const { std::cell::Cell::new(Walks::Short) };
 }
 
 /// Which entities are looked at: all that are wanted are among them.
@@ -109,14 +151,58 @@ fn candidates(
             best = Candidates::Index { finder, ranges, name, estimate, found: found.ids };
         }
     }
-    // Where it leads to a large part of all, reading all is less.
-    if let Candidates::Index { estimate, .. } = &best
-        && *estimate >= COUNTED
-        && snapshot.count_states(kind, estimate.saturating_mul(WORTH))? < estimate.saturating_mul(WORTH)
-    {
-        return Ok(Candidates::All);
+    best.if_worth_it(snapshot, kind)
+}
+
+impl Candidates {
+    /// Where an index leads to a large part of all, reading all is less.
+    fn if_worth_it(self, snapshot: &Snapshot, kind: &str) -> Result<Candidates> {
+        if let Candidates::Index { estimate, .. } = &self
+            && *estimate >= COUNTED
+            && snapshot.count_states(kind, estimate.saturating_mul(WORTH))? < estimate.saturating_mul(WORTH)
+        {
+            return Ok(Candidates::All);
+        }
+        Ok(self)
     }
-    Ok(best)
+
+    /// Whether there is an index that leads to fewer than this.
+    pub fn are_fewer_than(&self, snapshot: &Snapshot, many: u64) -> Result<bool> {
+        let Candidates::Index { finder, ranges, .. } = self else { return Ok(false) };
+        Ok(snapshot.count_found(finder, ranges, many)?.is_some_and(|found| found.entries < many))
+    }
+
+    /// Whether those that an order is gone along for are better come by in that order, as far as they were counted.
+    pub(super) fn gain_from(&self, first: &FirstByIndex) -> bool {
+        match self {
+            Candidates::All => true,
+            Candidates::Ids(_) => false,
+            Candidates::Index { estimate, .. } => *estimate >= first.lengths.few,
+        }
+    }
+}
+
+impl FindPlan {
+    /// The same where the order of an index did not tell: now it matters which index leads to the least.
+    pub fn without_order(&self, snapshot: &Snapshot) -> Result<FindPlan> {
+        let (kind, predicate) = (&self.query.kind, self.query.predicate.as_ref());
+        let mut own = self.source.clone();
+        if let Candidates::Index { finder, ranges, estimate, found, .. } = &mut own
+            && let Some(counted) = snapshot.count_found(finder, ranges, COUNTED)?
+        {
+            (*estimate, *found) = (counted.entries, counted.ids);
+        }
+        let tests = tests(snapshot, kind, predicate);
+        let source = match (own, candidates(snapshot, kind, predicate, tests, COUNTED)?) {
+            (Candidates::Index { estimate: own, .. }, other @ Candidates::Index { estimate, .. })
+                if estimate <= own =>
+            {
+                other
+            }
+            (own, _) => own.if_worth_it(snapshot, kind)?,
+        };
+        Ok(FindPlan { source, first: None, ..self.clone() })
+    }
 }
 
 /// What is asked of indexes.
@@ -166,11 +252,8 @@ fn first_by_index(snapshot: &Snapshot, query: &FindQuery, tests: &Tests) -> Resu
         if (bounded || backwards) && snapshot.is_built(finder)? {
             let range = range.unwrap_or_else(|| finder.ordered());
             let walk = IndexWalk { finder: finder.clone(), range, backwards };
-            return Ok(Some(FirstByIndex {
-                walk,
-                bounded,
-                few: if cfg!(test) { *limit } else { 4 * limit + 64 },
-            }));
+            let lengths = WalkLengths::new(*limit, query.predicate.is_none());
+            return Ok(Some(FirstByIndex { walk, bounded, lengths }));
         }
     }
     Ok(None)
@@ -209,15 +292,10 @@ pub(super) fn plan(snapshot: &Snapshot, query: FindQuery) -> Result<FindPlan> {
         _ => None,
     };
     // What leads to few is better than an order.
-    let most = first.as_ref().map_or(COUNTED, |first| first.few);
+    let most = first.as_ref().map_or(COUNTED, |first| first.lengths.few);
     let source = candidates(snapshot, kind, predicate, tests, most)?;
-    let (source, first) = match (source, first) {
-        (Candidates::Index { estimate, .. }, Some(first)) if estimate >= most => {
-            (Candidates::All, Some(first))
-        }
-        (Candidates::All, first) => (Candidates::All, first),
-        (source, _) => (source, None),
-    };
+    // What leads to more is kept for where the order does not tell.
+    let first = first.filter(|first| source.gain_from(first));
     Ok(FindPlan { query, source, way, first })
 }
 
@@ -234,22 +312,20 @@ impl Display for FindPlan {
             write!(f, "\n  where {}", predicate.text)?;
         }
         write!(f, "\n  {}", query.window)?;
+        f.write_str("\n  ")?;
+        if let Some(FirstByIndex { walk, .. }) = &self.first {
+            let end = if walk.backwards { "the last" } else { "the first" };
+            write!(f, "from the index {}, {end} in its order, or ", NameText(&walk.finder.name))?;
+        }
         match &self.source {
-            Candidates::All => match &self.first {
-                Some(FirstByIndex { walk, .. }) => write!(
-                    f,
-                    "\n  from the index {}, {} in its order",
-                    NameText(&walk.finder.name),
-                    if walk.backwards { "the last" } else { "the first" }
-                )?,
-                None => f.write_str("\n  from all of them")?,
-            },
-            Candidates::Ids(ids) if ids.len() == 1 => f.write_str("\n  from the one that is named")?,
-            Candidates::Ids(ids) => write!(f, "\n  from the {} that are named", ids.len())?,
-            Candidates::Index { name, estimate, .. } if *estimate >= COUNTED => {
-                write!(f, "\n  from the index {name}, {COUNTED} or more")?;
+            Candidates::All => f.write_str("from all of them")?,
+            Candidates::Ids(ids) if ids.len() == 1 => f.write_str("from the one that is named")?,
+            Candidates::Ids(ids) => write!(f, "from the {} that are named", ids.len())?,
+            Candidates::Index { name, estimate, .. } => {
+                // Beside an order no more are counted than it takes to choose.
+                let more = if self.first.is_some() || *estimate >= COUNTED { " or more" } else { "" };
+                write!(f, "from the index {name}, {}{more}", estimate.min(&COUNTED))?;
             }
-            Candidates::Index { name, estimate, .. } => write!(f, "\n  from the index {name}, {estimate}")?,
         }
         match self.way {
             StateAccess::Kept => f.write_str("\n  their states are kept"),

@@ -103,8 +103,8 @@ pub(super) struct ListReader<'s> {
     /// The window.
     pub first: u64,
     pub last: u64,
-    /// From where few are read, of one source at most.
-    pub few: Option<ScanDirection>,
+    /// From where few are read, and how many, of one source at most.
+    pub few: Option<(ScanDirection, u64)>,
 }
 
 impl ListReader<'_> {
@@ -142,7 +142,7 @@ impl ListReader<'_> {
 
     fn estimate(&self, term: &Term) -> Result<Estimate> {
         match self.few {
-            Some(direction) => self.snapshot.estimate_from(term, self.window(), direction),
+            Some(few) => self.snapshot.estimate_from(term, self.window(), few),
             None => self.snapshot.estimate(term, self.window()),
         }
     }

@@ -106,7 +106,7 @@ fn entities(snapshot: &Snapshot, view: &DefinedView, narrows: bool, query: FindQ
         }
         (None, source) => source,
     };
-    let first = find.first.filter(|_| matches!(source, Candidates::All));
+    let first = find.first.filter(|first| source.gain_from(first));
     Ok(FindPlan { source, first, ..find })
 }
 

@@ -15,8 +15,8 @@ const WALK: usize = 4;
 /// So many places of a long list are looked at.
 const SAMPLES: u64 = 8;
 
-/// So many entries of a list say how dense it is there.
-const DENSE_ENOUGH: u64 = 64;
+/// So many chunks are read one after another to find whether a list has as many as are wanted close to its end.
+const WALK_FEW: usize = 8;
 
 /// How many there are, or about how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,14 +66,16 @@ impl Snapshot {
         self.read(|view| view.estimate(term, range, |range| view.sampled(term, range)))
     }
 
-    /// The same for who reads a few of them from one end: of a long list, how dense it is at that end says what it costs.
+    /// The same for who reads so many of them from one end: where there are as many, how dense they are at that end says what they cost.
     pub fn estimate_from(
         &self,
         term: &Term,
         range: PositionRange,
-        direction: ScanDirection,
+        (direction, wanted): (ScanDirection, u64),
     ) -> Result<Estimate> {
-        self.read(|view| view.estimate(term, range, |range| view.as_dense_as_from(term, range, direction)))
+        self.read(|view| {
+            view.estimate(term, range, |range| view.as_dense_as_from(term, range, direction, wanted))
+        })
     }
 
     /// The terms of a range, in order, unless there are more than so many.
@@ -153,22 +155,24 @@ impl ReadTxn<'_> {
         Ok(Estimate::about(entries + between.min(length)))
     }
 
-    /// How many entries a list has in the tables, were it all along as dense as at the end that is read first.
+    /// How many entries a list has in the tables, were it all along as dense as where those that are wanted lie, from the end on that
+    /// is read first. A few that lie close together say nothing of what comes behind them: then all of the list counts.
     fn as_dense_as_from(
         &self,
         term: &Term,
         range: PositionRange,
         direction: ScanDirection,
+        wanted: u64,
     ) -> Result<Estimate> {
-        let term = term.as_bytes();
-        let (mut entries, mut seen) = (0, 0);
+        let key = term.as_bytes();
+        let mut entries = 0;
         let mut rest = range;
-        for _ in 0..WALK {
+        for _ in 0..WALK_FEW {
             let chunk = match direction {
-                ScanDirection::Descending => self.postings()?.chunk_before(term, rest.last)?,
-                ScanDirection::Ascending => match self.postings()?.chunk_before(term, rest.first)? {
+                ScanDirection::Descending => self.postings()?.chunk_before(key, rest.last)?,
+                ScanDirection::Ascending => match self.postings()?.chunk_before(key, rest.first)? {
                     Some(chunk) if through(&chunk) >= rest.first => Some(chunk),
-                    _ => self.postings()?.chunk_after(term, rest.first)?,
+                    _ => self.postings()?.chunk_after(key, rest.first)?,
                 },
             };
             let Some(chunk) = chunk else { return Ok(Estimate::exactly(entries)) };
@@ -180,13 +184,13 @@ impl ReadTxn<'_> {
             if rest.is_empty() {
                 return Ok(Estimate::exactly(entries));
             }
-            seen = range.len() - rest.len();
-            if entries >= DENSE_ENOUGH {
-                break;
+            if entries >= wanted {
+                let seen = range.len() - rest.len();
+                let all = u128::from(entries) * u128::from(range.len()) / u128::from(seen.max(1));
+                return Ok(Estimate::about(u64::try_from(all).unwrap_or(u64::MAX)));
             }
         }
-        let all = u128::from(entries) * u128::from(range.len()) / u128::from(seen.max(1));
-        Ok(Estimate::about(u64::try_from(all).unwrap_or(u64::MAX)))
+        self.sampled(term, range)
     }
 
     fn terms_in(&self, range: &TermRange, most: usize) -> Result<Option<Vec<Term>>> {
