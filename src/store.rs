@@ -387,7 +387,7 @@ impl Store {
             return Err(Error::unopenable(&kernel.path, "it is not encrypted", advice));
         };
         // Nobody makes a backup meanwhile, makes or removes a journal, or puts another file in the place of this one.
-        let _alone = self.forgetting();
+        let _alone = self.forgetting_until(&Cancel::new())?;
         let _committer = locked(&commits.committer);
         kernel.name.check()?;
         let journals = journal::Side::BOTH.map(|side| side.path(&kernel.path));

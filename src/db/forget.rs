@@ -97,8 +97,8 @@ impl Db {
     /// Those of `FORGET`. Some may be forgotten then, and others not yet: say it again, which does what is left.
     pub fn forget_listed(&self, listed: impl IntoIterator<Item = ListedSubject>) -> Result<u64> {
         self.store.check_forgettable()?;
-        let _alone = self.store.forgetting();
         let cancel = self.cancel();
+        let _alone = self.store.forgetting_until(&cancel)?;
         let (mut forgotten, mut group, mut ids) = (0, Vec::new(), HashSet::new());
         let mut append = |group: &mut Vec<NewEvent>| {
             forgotten += group.len() as u64;
