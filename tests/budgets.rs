@@ -263,6 +263,7 @@ const CALLS: &[(&str, &str)] = &[
     ("text", "text(data.object)"),
     ("number", "number(data.text)"),
     ("time", "time(data.text)"),
+    ("is_forgotten", "is_forgotten(data.list)"),
 ];
 
 /// Functions that grow too fast.
