@@ -5,6 +5,13 @@ use super::*;
 const CONTACT: &str =
     "DEFINE PRIVATE contact ON 'User.*' OF target FIELDS data.name, data.address, metadata.ip";
 
+/// What is private is refused on a log that is shared.
+fn store_of_its_own(memtable: usize) -> Store {
+    let mut options = Options::new();
+    options.own_journal = true;
+    store_with(memtable, options)
+}
+
 /// Two of whom one is forgotten.
 fn two(session: &Session) {
     session.rows(CONTACT);
@@ -17,7 +24,7 @@ fn two(session: &Session) {
 
 #[test]
 fn a_filter_and_a_column_tell_what_is_forgotten() {
-    let store = store(3);
+    let store = store_of_its_own(3);
     let session = Session::new(&store);
     two(&session);
     assert!(session.positions("EVENTS WHERE is_forgotten(data.name)").is_empty());
@@ -56,7 +63,7 @@ fn a_filter_and_a_column_tell_what_is_forgotten() {
 
 #[test]
 fn what_is_kept_of_it_follows_when_somebody_is_forgotten() {
-    let store = store(3);
+    let store = store_of_its_own(3);
     let session = Session::new(&store);
     session.rows("DEFINE ENTITY User ON named SET gone = is_forgotten(data.name)");
     session.rows("DEFINE INDEX gone ON 'User.*' AS is_forgotten(data.name)");
@@ -86,7 +93,7 @@ fn what_is_kept_of_it_follows_when_somebody_is_forgotten() {
 
 #[test]
 fn fields_that_an_upcast_makes_of_what_is_forgotten_are_forgotten() {
-    let store = store(3);
+    let store = store_of_its_own(3);
     let session = Session::new(&store);
     two(&session);
     session.rows("FORGET User 7");
@@ -137,7 +144,7 @@ fn fields_that_an_upcast_makes_of_what_is_forgotten_are_forgotten() {
 
 #[test]
 fn it_is_refused_where_there_is_no_event() {
-    let store = store(3);
+    let store = store_of_its_own(3);
     let session = Session::new(&store);
     session.rows(CONTACT);
     session.rows("DEFINE VIEW all AS EVENTS 'User.*' GROUP BY target.id AS id SELECT count() AS n");
@@ -166,7 +173,7 @@ const ENTITY: &str = "DEFINE ENTITY User SNAPSHOT EVERY 1 ON named SET name = da
 
 #[test]
 fn a_definition_says_what_stands_for_what_is_forgotten() {
-    let store = store(3);
+    let store = store_of_its_own(3);
     let session = Session::new(&store);
     session.rows(ENTITY);
     session.rows("DEFINE VIEW names AS FIND User SELECT state.name AS name");
@@ -206,7 +213,7 @@ fn a_definition_says_what_stands_for_what_is_forgotten() {
 
 #[test]
 fn what_is_merged_and_what_nothing_says_is_null_or_said() {
-    let store = store(3);
+    let store = store_of_its_own(3);
     let session = Session::new(&store);
     session.rows("DEFINE ENTITY User INITIAL {known: TRUE} FORGOTTEN SET name = 'someone', address.city = state.known, other = 1");
     two(&session);
@@ -226,7 +233,7 @@ fn what_is_merged_and_what_nothing_says_is_null_or_said() {
 
 #[test]
 fn events_of_others_say_what_is_forgotten_of_them_alone() {
-    let store = store(3);
+    let store = store_of_its_own(3);
     let session = Session::new(&store);
     session.rows("DEFINE PRIVATE customer ON 'Order.placed' OF User (data.customer) FIELDS data.name");
     session.rows("DEFINE PRIVATE courier ON 'Courier.*' OF target FIELDS data.name");
@@ -248,7 +255,7 @@ const ERASE: &str = "DEFINE VERB Erase ON User BY Clerk REQUIRE state.age > 40 E
 
 #[test]
 fn a_verb_forgets_with_what_it_makes() {
-    let store = store(3);
+    let store = store_of_its_own(3);
     let session = Session::new(&store);
     session.rows("DEFINE ENTITY User ON erased MERGE FORGOTTEN SET name = 'someone'");
     two(&session);
@@ -301,7 +308,7 @@ fn a_verb_forgets_with_what_it_makes() {
 
 #[test]
 fn a_verb_forgets_in_some_cases_and_whom_it_says() {
-    let store = store(3);
+    let store = store_of_its_own(3);
     let session = Session::new(&store);
     two(&session);
     session.rows("EMIT Order.placed 1 {customer: 8}");
@@ -344,7 +351,7 @@ fn a_verb_forgets_in_some_cases_and_whom_it_says() {
 fn what_runs_by_itself_forgets_nobody() {
     use crate::store::append_request::AppendRequest;
     use crate::store::verb::{ForgetPermit, ForgetWish, PerformRequest};
-    let store = store(3);
+    let store = store_of_its_own(3);
     let session = Session::new(&store);
     two(&session);
     session.rows("DEFINE VERB Erase ON User FORGET target");
@@ -362,7 +369,7 @@ fn what_runs_by_itself_forgets_nobody() {
 
 #[test]
 fn what_is_forgotten_fits_any_schema() {
-    let store = store(3);
+    let store = store_of_its_own(3);
     let session = Session::new(&store);
     session.rows(CONTACT);
     for user in [7, 8] {
@@ -388,7 +395,7 @@ fn what_is_forgotten_fits_any_schema() {
 
 #[test]
 fn what_adds_up_goes_on_behind_what_is_forgotten() {
-    let store = store(3);
+    let store = store_of_its_own(3);
     let session = Session::new(&store);
     session.rows("DEFINE PRIVATE p ON 'Order.line' OF User (data.user) FIELDS data.price, data.name");
     session.rows(
@@ -438,7 +445,7 @@ fn what_adds_up_goes_on_behind_what_is_forgotten() {
 
 #[test]
 fn a_reason_that_may_be_private_is_noticed() {
-    let store = store(3);
+    let store = store_of_its_own(3);
     let session = Session::new(&store);
     two(&session);
     let notices = |text: &str| session.run(text).unwrap().1;
