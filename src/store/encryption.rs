@@ -90,19 +90,14 @@ pub(super) fn check(disk: &dyn Disk, path: &Path, key: Option<&SharedKey>) -> Re
         begins => begins.map_err(failed)?,
     };
     let refused = |reason: &str, advice: &str| Err(Error::unopenable(path, reason, advice));
-    // What it begins with may be damaged, and its key not.
-    let begins = match (begins, key) {
-        (Begin::Plain, Some(key)) if opens(disk, path, key).map_err(failed)? => Begin::Encrypted,
-        (begins, _) => begins,
-    };
     match (begins, key) {
-        (Begin::Encrypted, Some(key)) => match opens(disk, path, key).map_err(failed)? {
-            true => Ok(()),
-            false => refused(
-                "the key that was given is not its key",
-                "give the one that REKEY said last, or that it was made with",
-            ),
-        },
+        (Begin::Plain, None) | (Begin::Nothing, _) => Ok(()),
+        // What it begins with may be damaged, and its key not.
+        (_, Some(key)) if opens(disk, path, key).map_err(failed)? => Ok(()),
+        (Begin::Encrypted, Some(_)) => refused(
+            "the key that was given is not its key",
+            "give the one that REKEY said last, or that it was made with",
+        ),
         (Begin::Encrypted, None) if cfg!(feature = "encryption") => {
             refused("it is encrypted", "give its key: --key env:NAME, or Options::key")
         }
@@ -114,7 +109,6 @@ pub(super) fn check(disk: &dyn Disk, path: &Path, key: Option<&SharedKey>) -> Re
             "it is not encrypted, and a key was given",
             "leave the key out; BACKUP TO 'file' KEY 'env:NAME' makes an encrypted copy of it",
         ),
-        (Begin::Plain, None) | (Begin::Nothing, _) => Ok(()),
     }
 }
 

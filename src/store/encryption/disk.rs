@@ -119,14 +119,20 @@ impl Preamble {
     }
 }
 
+/// Bytes that nobody can guess.
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|e| io::Error::other(e.to_string()))?;
+    Ok(bytes)
+}
+
 /// A secret under a key.
 fn slot(key: &EncryptionKey, secret: &[u8; SECRET]) -> io::Result<[u8; SLOT]> {
     let mut slot = [0; SLOT];
-    getrandom::fill(&mut slot[..NONCE]).map_err(|e| io::Error::other(e.to_string()))?;
+    let nonce: [u8; NONCE] = random()?;
+    slot[..NONCE].copy_from_slice(&nonce);
     slot[NONCE..NONCE + SECRET].copy_from_slice(secret);
-    let (nonce, rest) = slot.split_at_mut(NONCE);
-    let (secret, tag) = rest.split_at_mut(SECRET);
-    let nonce: [u8; NONCE] = nonce.try_into().map_err(io::Error::other)?;
+    let (secret, tag) = slot[NONCE..].split_at_mut(SECRET);
     let made = Aes256Gcm::new(key.bytes().into())
         .encrypt_inout_detached(&nonce.into(), &MAGIC, InOutBuf::from(secret))
         .map_err(|_| io::Error::other("a key could not be encrypted"))?;
@@ -224,8 +230,7 @@ impl EncryptedDisk {
 
     fn made(&self, path: &Path, under: Arc<dyn File>) -> io::Result<Arc<dyn File>> {
         let begin = || {
-            let mut secret = [0; SECRET];
-            getrandom::fill(&mut secret).map_err(|e| io::Error::other(e.to_string()))?;
+            let secret: [u8; SECRET] = random()?;
             under.write_at(0, &Preamble::new(&locked(&self.key), &secret)?.0[..])?;
             Ok(FileCipher::new(&secret))
         };

@@ -1,7 +1,6 @@
 //! Reading a segment that may hold anything: every length is checked before it is believed, and no more than one
 //! frame is in memory.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -75,11 +74,7 @@ impl SegmentScan {
         if !exists {
             return Ok(scan);
         }
-        let file = match disk.open(&path) {
-            // It is encrypted, and its key is not to be had.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(scan),
-            file => file.map_err(|e| Error::io(format!("opening {}", path.display()), e))?,
-        };
+        let Ok(file) = segment::open_readable(disk, &path)? else { return Ok(scan) };
         scan.len = file.len().map_err(reading)?;
         if scan.len >= START {
             let mut block = vec![0; START as usize];

@@ -270,16 +270,15 @@ pub fn find(disk: &dyn Disk, database: &Path) -> Result<Vec<SegmentFile>> {
         let path = side.path(database);
         if disk.exists(&path).map_err(|e| Error::io(format!("looking for {}", path.display()), e))? {
             let reading = |e| Error::io(format!("reading {}", path.display()), e);
-            let file = match disk.open(&path) {
-                // It is encrypted, and its key is not to be had.
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            let file = match open_readable(disk, &path)? {
+                Err(error) => {
                     // A disk that cannot tell which it is has it neither removed nor renamed.
                     let identity = disk.identity(&path).unwrap_or(Identity { device: 0, inode: 0 });
                     let remnant = Remnant::Foreign(error.to_string());
                     found.push(SegmentFile { side, path, remnant, identity, len: 0 });
                     continue;
                 }
-                file => file.map_err(|e| Error::io(format!("opening {}", path.display()), e))?,
+                Ok(file) => file,
             };
             let remnant = inspect(&*file, side).map_err(reading)?;
             let (identity, len) = (file.identity().map_err(reading)?, file.len().map_err(reading)?);
@@ -291,6 +290,14 @@ pub fn find(disk: &dyn Disk, database: &Path) -> Result<Vec<SegmentFile>> {
 
 pub(super) fn open(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn File>> {
     disk.open(path).map_err(|e| Error::io(format!("opening {}", path.display()), e))
+}
+
+/// The same; or why nothing can be read of it: it is encrypted, and its key is not to be had.
+pub(super) fn open_readable(disk: &dyn Disk, path: &Path) -> Result<io::Result<Arc<dyn File>>> {
+    match disk.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Err(error)),
+        file => file.map(Ok).map_err(|e| Error::io(format!("opening {}", path.display()), e)),
+    }
 }
 
 fn inspect(file: &dyn File, side: Side) -> io::Result<Remnant> {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use redb::{TableDefinition, TableHandle};
+use redb::TableDefinition;
 
 use super::block::BlockEvents;
 use super::keys::WITHOUT_KEYS;
@@ -44,6 +44,8 @@ struct TableCopy {
     check: fn(&Entry, &mut dyn CopyWatch) -> Result<()>,
     /// Whether a row is copied.
     keeps: fn(&Entry) -> bool,
+    /// Whether there is anything of it in a copy that has no keys: what follows from the log is made anew there.
+    is_without_keys: bool,
 }
 
 impl TableCopy {
@@ -52,11 +54,15 @@ impl TableCopy {
         what: &'static str,
         table: for<'w, 't> fn(&'w mut WriteTables<'t>) -> &'w mut TableWrite<'t, Bytes>,
     ) -> TableCopy {
-        TableCopy { definition, what, table, check: check_sealed, keeps: |_| true }
+        TableCopy { definition, what, table, check: check_sealed, keeps: |_| true, is_without_keys: false }
     }
 
     const fn checked(self, check: fn(&Entry, &mut dyn CopyWatch) -> Result<()>) -> TableCopy {
         TableCopy { check, ..self }
+    }
+
+    const fn without_keys(self) -> TableCopy {
+        TableCopy { is_without_keys: true, ..self }
     }
 }
 
@@ -71,9 +77,9 @@ pub(crate) trait CopyWatch {
 
 /// The log first: it is what all the others follow from.
 const TABLES: [TableCopy; 12] = [
-    TableCopy::new(LOG, "the log", |to| &mut to.log).checked(check_events),
-    TableCopy::new(ZONES, "the zones", |to| &mut to.zones),
-    TableCopy::new(POSTINGS, super::LISTS, |to| &mut to.postings).checked(check_list),
+    TableCopy::new(LOG, "the log", |to| &mut to.log).checked(check_events).without_keys(),
+    TableCopy::new(ZONES, "the zones", |to| &mut to.zones).without_keys(),
+    TableCopy::new(POSTINGS, super::LISTS, |to| &mut to.postings).checked(check_list).without_keys(),
     TableCopy::new(INDEXES, "the indexes", |to| &mut to.indexes),
     TableCopy::new(STATES, "stored states", |to| &mut to.states),
     TableCopy::new(FOUND, "indexes of states", |to| &mut to.found),
@@ -82,7 +88,7 @@ const TABLES: [TableCopy; 12] = [
     TableCopy::new(VIEWS, "stored views", |to| &mut to.views),
     TableCopy::new(KEYS, "the keys of subjects", |to| &mut to.keys),
     TableCopy::new(SUBJECTS, "subjects", |to| &mut to.subjects),
-    TableCopy::new(FORGOTTEN, "forgotten keys", |to| &mut to.forgotten),
+    TableCopy::new(FORGOTTEN, "forgotten keys", |to| &mut to.forgotten).without_keys(),
 ];
 
 fn check_events(row: &Entry, watch: &mut dyn CopyWatch) -> Result<()> {
@@ -113,7 +119,7 @@ impl TablesRead<'_> {
     pub fn copy_rows(&self, to: &Tables, rows: CopiedRows, watch: &mut dyn CopyWatch) -> Result<()> {
         for copied in TABLES {
             let copied = match rows {
-                CopiedRows::WithoutKeys if !copied.is_without_keys() => continue,
+                CopiedRows::WithoutKeys if !copied.is_without_keys => continue,
                 CopiedRows::WithoutKeys => {
                     TableCopy { keeps: |row| definition_of(row.key()).is_none(), ..copied }
                 }
@@ -148,13 +154,6 @@ impl TablesRead<'_> {
             }
             Ok(())
         })
-    }
-}
-
-impl TableCopy {
-    /// Whether there is anything of it in a copy that has no keys: what follows from the log is made anew there.
-    fn is_without_keys(&self) -> bool {
-        ["log", "zones", "postings", "forgotten"].contains(&self.definition.name())
     }
 }
 
