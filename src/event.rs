@@ -10,6 +10,7 @@ mod json;
 mod new;
 pub(crate) mod private;
 pub(crate) mod record;
+pub(crate) mod rewritten;
 mod vector;
 
 use serde::de::DeserializeOwned;

@@ -53,6 +53,7 @@ pub(crate) mod options;
 mod outdated;
 mod pace;
 pub(crate) mod place;
+mod private_values;
 mod progress;
 pub(crate) mod proof;
 pub(crate) mod queue;
@@ -61,6 +62,7 @@ mod read_txn;
 pub(crate) mod recover;
 pub(crate) mod report;
 pub(crate) mod rescue;
+pub(crate) mod rewriting;
 pub(crate) mod snapshot;
 pub(crate) mod state;
 mod state_caches;
@@ -107,6 +109,7 @@ use catalog::Index;
 use checkpoint::Checkpointer;
 use commit::Commits;
 use committer::Committer;
+use compact::Compacted;
 pub use compact::Compaction;
 use cursor::Cursors;
 use cursor_writer::CursorWriter;
@@ -123,6 +126,7 @@ pub(crate) use mutex::locked;
 use name::FileName;
 use queue::{Pending, Queue};
 use recover::Recovered;
+use rewriting::Rewritten;
 use snapshot::Snapshot;
 use state_caches::StateCaches;
 use temporary::TemporaryFile;
@@ -233,12 +237,12 @@ impl Store {
         // Where it cannot, it is closed again.
         store.shared.commits.catch_up()?;
         // What was under way as it was closed, or crashed.
-        if !store.shared.options.read_only && store.shared.tables.read()?.keys_to_erase()? {
+        if !store.shared.options.read_only && store.is_left_to_forget()? {
             // Where it cannot be done now, as on a full disk, it can be opened all the same: the key is gone.
             if let Err(error) = store.forget_rest(&Cancel::new()) {
                 let notice = format!(
-                    "a subject was forgotten, and copies of its values may still be in the file ({error}); they are looked for again \
-                     with the next FORGET, and as it is opened"
+                    "a subject was forgotten, or what was in plain is private since, and the values may still be in the file ({error}); \
+                     they are looked for again with the next FORGET, and as it is opened"
                 );
                 store.recovery.notices.push(notice);
             }
@@ -350,10 +354,10 @@ impl Store {
     pub fn back_up(&self, request: BackupRequest) -> Result<Backup> {
         self.check_open()?;
         let _alone = self.forgetting_until(request.cancel)?;
-        if self.shared.tables.read()?.keys_to_erase()? {
+        if self.is_left_to_forget()? {
             return Err(Error::stopped(
-                "a subject was forgotten, and copies of its values are still in the file, which a backup would have too; say FORGET \
-                 once more, or open the file again",
+                "a subject was forgotten, or what was in plain is private since, and the values are still in the file, which a backup would \
+                 have too; say FORGET or DEFINE PRIVATE once more, or open the file again",
             ));
         }
         backup::back_up(&self.shared, &self.shared.checkpointer, request)
@@ -361,13 +365,19 @@ impl Store {
 
     /// Writes the file anew, in the order of keys.
     pub fn compact(&self, cancel: &Cancel) -> Result<Compaction> {
+        Ok(self.compact_with(cancel)?.0)
+    }
+
+    /// The same, and what was rewritten with it.
+    fn compact_with(&self, cancel: &Cancel) -> Result<(Compaction, Rewritten)> {
         self.check_open()?;
         let Shared { kernel, commits, checkpointer, .. } = &*self.shared;
-        let (compaction, lock) = compact::compact(kernel, commits, checkpointer, cancel)?;
+        let Compacted { compaction, rewritten, lock } =
+            compact::compact(kernel, commits, checkpointer, cancel)?;
         if let Some(open) = locked(&self.open).as_mut() {
             open.locks.push(lock);
         }
-        Ok(compaction)
+        Ok((compaction, rewritten))
     }
 
     /// Gives the database another key: its file and its journals.

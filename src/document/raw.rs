@@ -42,6 +42,19 @@ impl<'a> Raw<'a> {
         None
     }
 
+    /// The members of a map, as far as they can be read: their names, and where their values begin.
+    pub fn members(self) -> impl Iterator<Item = (&'a [u8], Raw<'a>)> {
+        let (count, mut rest) = match self.form() {
+            Some((RawKind::Map(count), rest)) => (count, rest),
+            _ => (0, self.0),
+        };
+        (0..count).map_while(move |_| {
+            let (name, value) = Raw(rest).text()?;
+            rest = Raw(value).skip()?;
+            Some((name, Raw(value)))
+        })
+    }
+
     /// The bytes of a text, and what follows it.
     #[inline]
     pub fn text(self) -> Option<(&'a [u8], &'a [u8])> {

@@ -15,13 +15,15 @@
 //! only when it is not the type's prefix), actor, producer, cause, correlation, namespace, tags, key, the seal of a key.
 //!
 //! Bit 31 of the header length: some values are stored encrypted; `data` and `metadata` have null in their places, and the trailer has
-//! them ([`super::private`]). Bit 30 is of the form that is read alone: the trailer names what is forgotten.
+//! them ([`super::private`]). Bit 29 beside it: values are encrypted that were appended in plain; the trailer ends with what tells of
+//! the payload as it was ([`super::rewritten`]). Bit 30 is of the form that is read alone: the trailer names what is forgotten.
 //!
 //! The position is the key of the row, not part of it; the checksum covers it, so a row in the wrong place is noticed.
 
 use std::sync::Arc;
 
 use super::record::Record;
+use super::rewritten::OriginalHash;
 use super::{Cause, Event, EventId, KeyDigest, NewEvent};
 use crate::document::Raw;
 use crate::entity::{Entity, EventType, Position, Version};
@@ -45,17 +47,21 @@ pub(super) const SEAL: u32 = 1 << 13;
 pub(super) const GIVEN_ID: u32 = 1 << 14;
 
 /// The bytes before the header: checksum and length.
-pub(super) const LEAD: usize = 8;
+pub(crate) const LEAD: usize = 8;
 
 /// The bits of the header length that tell of a trailer.
 const ENCRYPTED: u32 = 1 << 31;
 const FORGOTTEN: u32 = 1 << 30;
+const REWRITTEN: u32 = 1 << 29;
+const TRAILER: u32 = ENCRYPTED | FORGOTTEN | REWRITTEN;
 
 /// What follows the metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trailer<'a> {
     /// Values that are stored encrypted.
     Encrypted(&'a [u8]),
+    /// The same, of which some were in plain once, and what tells of that.
+    Rewritten(&'a [u8]),
     /// What was, and is forgotten. Nothing that is stored says so: it is what a reader is told.
     Forgotten(&'a [u8]),
 }
@@ -64,13 +70,23 @@ impl<'a> Trailer<'a> {
     fn bit(self) -> u32 {
         match self {
             Trailer::Encrypted(_) => ENCRYPTED,
+            Trailer::Rewritten(_) => ENCRYPTED | REWRITTEN,
             Trailer::Forgotten(_) => FORGOTTEN,
         }
     }
 
     pub fn bytes(self) -> &'a [u8] {
         match self {
-            Trailer::Encrypted(bytes) | Trailer::Forgotten(bytes) => bytes,
+            Trailer::Encrypted(bytes) | Trailer::Rewritten(bytes) | Trailer::Forgotten(bytes) => bytes,
+        }
+    }
+
+    /// The parts of it that are encrypted values.
+    pub fn encrypted(self) -> &'a [u8] {
+        match self {
+            Trailer::Encrypted(bytes) => bytes,
+            Trailer::Rewritten(bytes) => OriginalHash::split(bytes).0,
+            Trailer::Forgotten(_) => &[],
         }
     }
 }
@@ -235,7 +251,7 @@ pub(super) fn holds_together(mask: u32) -> bool {
 /// How long the header is, by the bytes before it.
 pub(super) fn header_length(bytes: &[u8]) -> Option<usize> {
     let word = u32::from_be_bytes(*bytes.get(4..LEAD)?.first_chunk::<4>()?);
-    Some((word & !(ENCRYPTED | FORGOTTEN)) as usize)
+    Some((word & !TRAILER) as usize)
 }
 
 /// Whether an event has values that are stored encrypted, told by its first bytes.
@@ -262,7 +278,7 @@ pub(crate) fn parts(position: Position, bytes: &[u8]) -> Option<Parts<'_>> {
     }
     let part = |bytes: &'_ [u8]| -> Option<(u32, usize)> {
         let word = u32::from_be_bytes(*bytes.first_chunk::<4>()?);
-        Some((word & (ENCRYPTED | FORGOTTEN), (word & !(ENCRYPTED | FORGOTTEN)) as usize))
+        Some((word & TRAILER, (word & !TRAILER) as usize))
     };
     let (bits, length) = part(rest)?;
     let (header, rest) = rest[4..].split_at_checked(length)?;
@@ -276,6 +292,7 @@ pub(crate) fn parts(position: Position, bytes: &[u8]) -> Option<Parts<'_>> {
     let (metadata, trailer) = rest.split_at(before);
     let trailer = match bits {
         ENCRYPTED => Trailer::Encrypted(trailer),
+        bits if bits == ENCRYPTED | REWRITTEN => Trailer::Rewritten(trailer),
         FORGOTTEN => Trailer::Forgotten(trailer),
         _ => return None,
     };
@@ -352,7 +369,7 @@ pub(crate) fn extent(bytes: &[u8]) -> Option<Extent> {
     const CHECKSUM: usize = 4;
     let length = |at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk::<4>()?) as usize);
     // What is encrypted lies behind `data`, as metadata does.
-    let header = length(CHECKSUM)? & !(ENCRYPTED as usize);
+    let header = length(CHECKSUM)? & !((ENCRYPTED | REWRITTEN) as usize);
     let mut values = Raw(bytes.get(LEAD..)?);
     let (mask, rest) = values.int()?;
     if !u32::try_from(mask).is_ok_and(holds_together) {

@@ -99,6 +99,13 @@ impl PrivateField {
         FieldRoot::split(self.0.as_bytes()).unwrap_or((FieldRoot::Data, &[]))
     }
 
+    /// A member of it; none where that has a name which no field can have, or is too deep.
+    pub fn within(&self, name: &[u8]) -> Option<PrivateField> {
+        let name = std::str::from_utf8(name).ok()?;
+        let is_one = !name.contains('\0') && self.names().count() < MAX_NAMES;
+        is_one.then(|| PrivateField(format!("{}\0{name}", self.0).into()))
+    }
+
     /// Whether it is in the data.
     pub fn is_in_data(&self) -> bool {
         self.root().0 == FieldRoot::Data

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::codec::{self, Parts, PayloadWriter, Trailer};
 use super::private::ForgottenFields;
+use super::rewritten::{OriginalHash, payload_hash};
 use super::{Cause, Event, EventId, KeyDigest, Producer, Tag, VectorClock};
 use crate::document::{Document, Raw};
 use crate::entity::{self, Entity, EntityStr, EventType, Position, Version};
@@ -41,6 +42,7 @@ pub(crate) struct Record<'a> {
 enum Trails {
     Nothing,
     Encrypted,
+    Rewritten,
     Forgotten,
 }
 
@@ -93,8 +95,14 @@ impl<'a> Record<'a> {
         let facts = here(&values);
         let (end, trails) = match trailer {
             None => (bytes.len(), Trails::Nothing),
-            Some(Trailer::Encrypted(trailer)) => (bytes.len() - trailer.len() - 4, Trails::Encrypted),
-            Some(Trailer::Forgotten(trailer)) => (bytes.len() - trailer.len() - 4, Trails::Forgotten),
+            Some(trailer) => {
+                let trails = match trailer {
+                    Trailer::Encrypted(_) => Trails::Encrypted,
+                    Trailer::Rewritten(_) => Trails::Rewritten,
+                    Trailer::Forgotten(_) => Trails::Forgotten,
+                };
+                (bytes.len() - trailer.bytes().len() - 4, trails)
+            }
         };
         let metadata = (end - metadata.len()) as u32;
         let (data, end) = (metadata - data.len() as u32, end as u32);
@@ -152,6 +160,7 @@ impl<'a> Record<'a> {
         let trailer = match self.trails {
             Trails::Nothing => None,
             Trails::Encrypted => Some(Trailer::Encrypted(self.trailer())),
+            Trails::Rewritten => Some(Trailer::Rewritten(self.trailer())),
             Trails::Forgotten => Some(Trailer::Forgotten(self.trailer())),
         };
         self.with_payload(data, trailer)
@@ -239,7 +248,28 @@ impl<'a> Record<'a> {
 
     /// What is stored encrypted of it; no bytes where nothing is.
     pub fn encrypted(&self) -> &'a [u8] {
-        if self.trails == Trails::Encrypted { self.trailer() } else { &[] }
+        match self.trails {
+            Trails::Encrypted => self.trailer(),
+            Trails::Rewritten => OriginalHash::split(self.trailer()).0,
+            Trails::Nothing | Trails::Forgotten => &[],
+        }
+    }
+
+    /// Whether it was rewritten since it was appended.
+    pub fn is_rewritten(&self) -> bool {
+        self.trails == Trails::Rewritten
+    }
+
+    /// What there is to know of the payload as it was appended.
+    pub fn original(&self) -> OriginalHash {
+        if self.is_rewritten() {
+            return OriginalHash::split(self.trailer()).1;
+        }
+        let encrypted = self.encrypted();
+        OriginalHash {
+            parts: encrypted.len(),
+            hash: payload_hash(self.data().0, self.metadata().0, encrypted),
+        }
     }
 
     /// The fields that are forgotten, where it was read after that.

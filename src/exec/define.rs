@@ -5,6 +5,7 @@ use super::redefine;
 use super::repeat::{self, Again};
 use super::result::{QueryResult, Row};
 use super::write::{self, Lone};
+use crate::cancel::Cancel;
 use crate::definition::{DefinitionKind, ProgramKind};
 use crate::entity::{Entity, EventType, NameText, Position, Version};
 use crate::error::{Error, Result};
@@ -79,7 +80,15 @@ fn without_id(snapshot: &Snapshot, kind: ProgramKind, text: &str) -> Result<Vec<
 }
 
 /// `DEFINE`. What is defined like this already is not defined again.
-pub(super) fn define(store: &Store, define: &Define) -> Result<QueryResult> {
+pub(super) fn define(store: &Store, define: &Define, cancel: &Cancel) -> Result<QueryResult> {
+    match define.what {
+        Defined::Private => super::private::define(store, define, cancel),
+        _ => append_definition(store, define),
+    }
+}
+
+/// The same, of whatever it is.
+pub(super) fn append_definition(store: &Store, define: &Define) -> Result<QueryResult> {
     let snapshot = store.snapshot();
     if let Some(answer) = defined_already(&snapshot, define)? {
         return Ok(answer);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::define::{append, rows};
+use super::define::{append, append_definition, rows};
 use super::result::{QueryResult, Row};
 use super::show::fields;
 use crate::cancel::Cancel;
@@ -12,9 +12,9 @@ use crate::error::{Error, Result};
 use crate::event::private::{EncryptedPart, PrivateField};
 use crate::event::record::Record;
 use crate::event::{FORGOTTEN, NewEvent, SUBJECT};
-use crate::plan::{self, Forget};
+use crate::plan::{self, Define, Forget};
 use crate::store::Store;
-use crate::store::catalog::PrivateFields;
+use crate::store::catalog::{CatalogSchema, PrivateFields};
 use crate::store::forget;
 use crate::store::snapshot::{ScanDirection, Snapshot};
 use crate::value::{Object, Value};
@@ -32,26 +32,70 @@ pub(super) fn compile(text: &str) -> Result<(String, Arc<PrivateFields>)> {
 pub(super) fn show(snapshot: &Snapshot) -> impl Iterator<Item = Result<Row>> + Send + 'static {
     let defined: Vec<_> = snapshot.indexes().privates().cloned().collect();
     defined.into_iter().map(|private| {
-        let (on, of, paths) = match private.fields() {
+        let said = private.fields();
+        let (on, of, paths) = match &said {
             Ok(said) => {
                 let paths = said.fields.iter().map(|field| field.to_string().into()).collect();
                 (said.on.to_string().into(), said.of.to_string().into(), Value::Array(paths))
             }
             Err(error) => (Value::Null, Value::Null, error.to_string().into()),
         };
-        Ok(fields([
-            ("name", private.name.as_str().into()),
-            ("on", on),
-            ("of", of),
-            ("fields", paths),
-            ("defined", private.position.0.into()),
-        ]))
+        let past = said.is_ok_and(|said| said.past).then_some(("past", true.into()));
+        let members = [("name", private.name.as_str().into()), ("on", on), ("of", of), ("fields", paths)];
+        let defined = ("defined", private.position.0.into());
+        Ok(fields(members.into_iter().chain(past).chain([defined])))
     })
+}
+
+/// `DEFINE PRIVATE`. What is before it is rewritten, if that is said.
+pub(super) fn define(store: &Store, define: &Define, cancel: &Cancel) -> Result<QueryResult> {
+    let (name, said) = plan::private_definition(&define.text)?;
+    if !said.past {
+        return append_definition(store, define);
+    }
+    store.check_forgettable()?;
+    let _alone = store.forgetting_until(cancel)?;
+    let mut answer = append_definition(store, define)?;
+    let rewritten = store.rewrite_past(cancel).map_err(|error| {
+        Error::stopped(format!(
+            "{} is defined, and holds for what is appended from now on; what events before it have may still be in plain ({error}): say it \
+             once more, or open the file again",
+            NameText(&name)
+        ))
+    })?;
+    let events = |count: u64| if count == 1 { "one event".to_owned() } else { format!("{count} events") };
+    if rewritten.events > 0 {
+        let count = events(rewritten.events);
+        answer.notices.push(format!("{count} before it had such fields in plain; they are encrypted now, and the file was written anew"));
+    }
+    if let Some(first) = rewritten.first_left {
+        answer.notices.push(format!(
+            "of {} before it, the first {first}, such fields stay in plain: they do not say whose they are, or say it of two",
+            events(rewritten.left)
+        ));
+    }
+    answer.notices.extend(other_shapes(&store.snapshot(), &said));
+    Ok(answer)
+}
+
+/// That events have been of several shapes, whose fields may have other names.
+fn other_shapes(snapshot: &Snapshot, said: &PrivateFields) -> Option<String> {
+    let has_several = |schema: &CatalogSchema| {
+        said.on.matches_text(schema.event_type.as_str()) && schema.versions().nth(1).is_some()
+    };
+    let found = snapshot.indexes().schemas().find(|schema| has_several(schema))?;
+    Some(format!(
+        "{} has had several shapes: its events are rewritten by the names that they were appended with, so each of those is to be named",
+        found.event_type
+    ))
 }
 
 /// That events which are there already have these fields in plain.
 pub(super) fn in_plain(snapshot: &Snapshot, text: &str) -> Result<Vec<String>> {
     let (_, said) = plan::private_definition(text)?;
+    if said.past {
+        return Ok(Vec::new());
+    }
     for (kind, term) in snapshot.types("")? {
         if kind.starts_with('$') || !said.on.matches_text(&kind) {
             continue;
@@ -59,7 +103,8 @@ pub(super) fn in_plain(snapshot: &Snapshot, text: &str) -> Result<Vec<String>> {
         let first = snapshot.list(term, PositionRange::ALL, ScanDirection::Ascending).next().transpose()?;
         if let Some(first) = first {
             return Ok(vec![format!(
-                "what events up to now, from {first} on, have in these fields stays in plain: FORGET does not reach it"
+                "what events up to now, from {first} on, have in these fields stays in plain: FORGET does not reach it; INCLUDING PAST at the \
+                 end of the definition encrypts it"
             )]);
         }
     }

@@ -17,8 +17,8 @@ use crate::store::{ChainHash, Proof};
 use crate::store::{proof, verify};
 use crate::value::{Object, Value};
 
-pub(super) fn fields<const N: usize>(members: [(&str, Value); N]) -> Row {
-    Row::from(Object::from_iter(members.map(|(name, value)| (name.to_owned(), value))))
+pub(super) fn fields<'n>(members: impl IntoIterator<Item = (&'n str, Value)>) -> Row {
+    Row::from(Object::from_iter(members.into_iter().map(|(name, value)| (name.to_owned(), value))))
 }
 
 /// What is defined of a kind.
@@ -195,12 +195,16 @@ pub(super) fn verify(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<
     let ok = found.faults.is_empty();
     let mut rows: Vec<Result<Row>> = Vec::new();
     rows.extend(found.faults.iter().map(|fault| Ok(fields([("fault", fault.as_str().into())]))));
-    rows.push(Ok(fields([
+    let mut counts: Vec<(&str, Value)> = vec![
         ("ok", ok.into()),
         ("events", found.events.into()),
         ("entries", found.entries.into()),
         ("states", found.states.into()),
-    ])));
+    ];
+    if found.unproven > 0 {
+        counts.push(("unproven", found.unproven.into()));
+    }
+    rows.push(Ok(fields(counts)));
     if !ok {
         rows.push(Err(Error::Corrupt {
             place: "the database".to_owned(),

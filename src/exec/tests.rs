@@ -34,6 +34,7 @@ mod models;
 mod private;
 mod reactions;
 mod reads;
+mod rewriting;
 mod schemas;
 mod shaped;
 mod shaped_naively;

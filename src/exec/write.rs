@@ -30,7 +30,7 @@ use crate::value::Value;
 pub(crate) fn write(store: &Store, plan: &WritePlan, cancel: &Cancel) -> Result<QueryResult> {
     match plan {
         WritePlan::Append(append) => self::append(store, append, cancel),
-        WritePlan::Define(definition) => define::define(store, definition),
+        WritePlan::Define(definition) => define::define(store, definition, cancel),
         WritePlan::Forget(forget) => private::forget(store, forget, cancel),
         WritePlan::Drop(drop) => define::drop_definition(store, drop),
         WritePlan::Settle(settle) => program::settle(store, settle),

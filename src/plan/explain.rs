@@ -95,7 +95,12 @@ impl Display for Define {
                     f,
                     "append the definition of the private fields {name}, which holds at once\n  {text}"
                 )?;
-                f.write_str("\n  and store them encrypted from then on, under a key of each subject")
+                f.write_str("\n  and store them encrypted from then on, under a key of each subject")?;
+                // It is of the text that it was made of.
+                if super::private_definition(&self.text).is_ok_and(|(_, said)| said.past) {
+                    f.write_str("\n  and encrypt what events before it have, which writes the file anew")?;
+                }
+                Ok(())
             }
             Defined::View => {
                 write!(f, "append the definition of the view {name}\n  {text}")?;

@@ -249,6 +249,14 @@ impl Target {
             let expected = "a backup made since a subject was forgotten: this one still has its values, and is made anew with REPLACE";
             return Err(other(expected.to_owned(), format!("one from before {said}")));
         }
+        let (now, then) = (kernel.tables.read()?.rewritten_through()?, tables.read()?.rewritten_through()?);
+        if now > then {
+            let expected = format!(
+                "a backup made since events were rewritten, for what is private since {now}: this one still has the values in plain, and is \
+                 made anew with REPLACE"
+            );
+            return Err(other(expected, "one from before".to_owned()));
+        }
         // Keys are durable before the events that need them.
         kernel.tables.read()?.copy_keys(tables, |_| true)?;
         let limits = Limits::new(options.largest_value, request.cancel);

@@ -53,6 +53,7 @@ use definition_set::{DefinitionEntry, DefinitionSet, OfKinds};
 pub(crate) use index::Index;
 pub(crate) use materializer::{GroupDelta, Keeps, ViewGroups, ViewMaterializer};
 pub(crate) use model::{CatalogModel, Finder};
+pub(in crate::store) use private::add_field;
 pub(crate) use private::{CatalogPrivate, PrivateFields};
 pub(crate) use program::{ASIDE, Flow, Program, ProgramKind};
 pub(crate) use schema::{CatalogSchema, SchemaVersion};

@@ -1,5 +1,6 @@
 //! The chain of hashes, which tells whether two logs are the same up to a position: hₙ = BLAKE3(hₙ₋₁ ‖ header ‖ BLAKE3(payload)), over
-//! stored bytes: what is encrypted is hashed so, and stays when its key is gone. Each zone of the tables keeps the hash at its end.
+//! stored bytes: what is encrypted is hashed so, and stays when its key is gone. What was rewritten since it was appended keeps the hash of the
+//! payload that it had ([`crate::event::rewritten`]). Each zone of the tables keeps the hash at its end.
 
 use std::fmt;
 use std::str::FromStr;
@@ -63,13 +64,9 @@ pub(crate) fn link(chain: [u8; 32], position: Position, bytes: &[u8]) -> Result<
 }
 
 fn link_record(chain: [u8; 32], event: &Record) -> [u8; 32] {
-    let mut payload = blake3::Hasher::new();
-    payload.update(event.data().0);
-    payload.update(event.metadata().0);
-    payload.update(event.encrypted());
     let mut hasher = blake3::Hasher::new();
     hasher.update(&chain);
     hasher.update(event.header());
-    hasher.update(payload.finalize().as_bytes());
+    hasher.update(&event.original().hash);
     *hasher.finalize().as_bytes()
 }

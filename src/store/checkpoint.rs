@@ -131,6 +131,12 @@ impl Checkpointer {
         })
     }
 
+    /// Ends the journal, for whoever holds the committer and has moved everything: what is appended next begins another.
+    pub(super) fn end_journal(&self) -> Result<()> {
+        self.cursor_writer.write()?;
+        self.kernel.log.end_journal(&|after| self.settle(after))
+    }
+
     /// Moves the memtables into the tables: the end of a session.
     pub(super) fn settle(&self, after: JournalAfter) -> Result<()> {
         let memtables = self.kernel.applied.memtables();

@@ -4,17 +4,20 @@
 //! in which the new file is opened. The name leads to one whole file at any moment, and the journal belongs to both: a crash leaves one or the
 //! other. Nothing is written into the new one before its name is durable.
 //!
+//! Where events are to be rewritten ([`rewriting`](super::rewriting)) they are on the way; then the journal goes first.
+//!
 //! It takes the lock of the committer, then closes the tables to writers, then reads; and at last it is alone.
 
 use std::sync::Arc;
 
 use super::checkpoint::Checkpointer;
 use super::commit::Commits;
-use super::copy::TableCopier;
+use super::copy::{CopyProgress, TableCopier};
 use super::disk::Lock;
 use super::kernel::Kernel;
 use super::mutex::locked;
 use super::name;
+use super::rewriting::{Rewriting, Rewritten};
 use super::tables::copy::CopiedRows;
 use super::temporary::{Place, TemporaryFile};
 use crate::cancel::Cancel;
@@ -30,7 +33,15 @@ pub struct Compaction {
     pub after: u64,
 }
 
-/// Writes the tables anew. Gives the lock of the new file, too: it is to be held as long as that of the one before.
+/// What was done to the file.
+pub(crate) struct Compacted {
+    pub compaction: Compaction,
+    pub rewritten: Rewritten,
+    /// The lock of the new file: it is to be held as long as that of the one before.
+    pub lock: Box<dyn Lock>,
+}
+
+/// Writes the tables anew.
 ///
 /// # Errors
 /// [`Error::Stopped`] where the database is read alone, or is being closed; [`Error::Unopenable`] where the file has several names;
@@ -40,7 +51,7 @@ pub(crate) fn compact(
     commits: &Commits,
     checkpointer: &Checkpointer,
     cancel: &Cancel,
-) -> Result<(Compaction, Box<dyn Lock>)> {
+) -> Result<Compacted> {
     if kernel.options.read_only {
         return Err(Error::stopped("the database was opened for reading only"));
     }
@@ -49,6 +60,11 @@ pub(crate) fn compact(
     check_names(kernel)?;
     checkpointer.move_all_held()?;
     kernel.name.check()?;
+    let mut rewriting = Rewriting::due(kernel, cancel)?;
+    if let Some(rewriting) = &mut rewriting {
+        checkpointer.end_journal()?;
+        rewriting.prepare()?;
+    }
     let alone = kernel.tables.alone();
     let disk = &*kernel.disk;
     let failed = |e: std::io::Error| Error::io(format!("compacting {}", kernel.path.display()), e);
@@ -61,7 +77,8 @@ pub(crate) fn compact(
     let file = disk.create_like(&temporary, &kernel.path).map_err(failed)?;
     let made = TemporaryFile::new(disk, &temporary, &*file);
     let mut lock = name::take_lock(disk, &temporary, false)?;
-    TableCopier::new(kernel, cancel, &mut |_| {}).write(
+    let mut told = |_: &CopyProgress| {};
+    TableCopier::new(kernel, cancel, &mut told).rewriting(rewriting.as_mut()).write(
         kernel.disk.clone(),
         &temporary,
         CopiedRows::All,
@@ -75,7 +92,15 @@ pub(crate) fn compact(
     let go_on = || TableCopier::go_on(kernel, cancel);
     alone.replace(new, go_on, || made.publish(&kernel.path, Place::Of(old)).map_err(failed))?;
     kernel.tables.sync_name()?;
-    Ok((Compaction { before, after }, lock))
+    drop(alone);
+    let rewritten = match rewriting.map(Rewriting::end) {
+        Some((rewritten, through)) => {
+            kernel.tables.write("rewriting events", |tables| tables.set_rewritten(through))?;
+            rewritten
+        }
+        None => Rewritten::default(),
+    };
+    Ok(Compacted { compaction: Compaction { before, after }, rewritten, lock })
 }
 
 /// Refuses where the file has names that would stay with the one before.

@@ -7,6 +7,7 @@ use super::chain::{ChainHash, link};
 use super::cursor::{Cursor, CursorOwner};
 use super::disk::Disk;
 use super::kernel::Kernel;
+use super::rewriting::Rewriting;
 use super::tables::copy::{CopiedRows, CopyWatch};
 use super::tables::{Tables, TablesRead, was_interrupted};
 use crate::cancel::Cancel;
@@ -28,20 +29,27 @@ pub(super) struct CopyProgress {
 }
 
 /// Copies all tables.
-pub(super) struct TableCopier<'c> {
+pub(super) struct TableCopier<'c, 'k> {
     kernel: &'c Kernel,
     cancel: &'c Cancel,
     progress: &'c mut dyn FnMut(&CopyProgress),
+    /// What is stored in another form in the copy.
+    rewriting: Option<&'c mut Rewriting<'k>>,
     done: CopyProgress,
 }
 
-impl<'c> TableCopier<'c> {
+impl<'c, 'k> TableCopier<'c, 'k> {
     pub fn new(
         kernel: &'c Kernel,
         cancel: &'c Cancel,
         progress: &'c mut dyn FnMut(&CopyProgress),
-    ) -> TableCopier<'c> {
-        TableCopier { kernel, cancel, progress, done: CopyProgress::default() }
+    ) -> TableCopier<'c, 'k> {
+        TableCopier { kernel, cancel, progress, rewriting: None, done: CopyProgress::default() }
+    }
+
+    /// The same, that rewrites events on the way.
+    pub fn rewriting(self, rewriting: Option<&'c mut Rewriting<'k>>) -> TableCopier<'c, 'k> {
+        TableCopier { rewriting, ..self }
     }
 
     /// Copies everything as of now into tables that it makes in an empty file, gives back what that has more than it needs, and reads it once
@@ -103,7 +111,7 @@ impl<'c> TableCopier<'c> {
     }
 }
 
-impl CopyWatch for TableCopier<'_> {
+impl CopyWatch for TableCopier<'_, '_> {
     fn event(&mut self, position: Position, bytes: &[u8]) -> Result<()> {
         if position != self.done.position.next() {
             return Err(Error::corrupt("the log", format!("{position} after {}", self.done.position)));
@@ -117,5 +125,16 @@ impl CopyWatch for TableCopier<'_> {
         TableCopier::go_on(self.kernel, self.cancel)?;
         (self.progress)(&self.done);
         Ok(())
+    }
+
+    fn rewrites(&self) -> bool {
+        self.rewriting.is_some()
+    }
+
+    fn rewritten(&mut self, position: Position, bytes: &[u8]) -> Result<Option<Arc<[u8]>>> {
+        match &mut self.rewriting {
+            Some(rewriting) => rewriting.rewritten(position, bytes),
+            None => Ok(None),
+        }
     }
 }

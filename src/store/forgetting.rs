@@ -1,7 +1,9 @@
-//! To forget somebody, of a store: one at a time, by a statement or by a verb, and what is left to do after that.
+//! To forget somebody, of a store: one at a time, by a statement or by a verb, and what is left to do after that; and to rewrite what is private since it
+//! was appended.
 
 use super::append_request::{AppendOutcome, AppendRequest};
 use super::forgetting_lock::ForgettingGuard;
+use super::rewriting::{self, Rewritten};
 use super::verb::{ForgetPermit, ForgetWish, PerformRequest};
 use super::{Shared, Store, forget};
 use crate::cancel::Cancel;
@@ -10,7 +12,7 @@ use crate::event::FORGOTTEN;
 use crate::event::record::Record;
 
 impl Store {
-    /// Refuses to forget where nothing is written, or others have the log, too; and where this thread would wait for itself.
+    /// Refuses to forget, or to rewrite events, where nothing is written, or others have the log, too; and where this thread would wait for itself.
     pub fn check_forgettable(&self) -> Result<()> {
         self.check_open()?;
         if self.shared.options.read_only {
@@ -18,7 +20,7 @@ impl Store {
         }
         if self.shared.log.is_shared() {
             return Err(Error::stopped(
-                "a subject is not forgotten on a log that is shared: each node has a file of its own",
+                "nobody is forgotten on a log that is shared, nor are events rewritten: each node has a file of its own",
             ));
         }
         self.shared.kernel.forgetting.check_not_mine()
@@ -34,8 +36,29 @@ impl Store {
         self.shared.kernel.forgetting.hold_until(cancel)
     }
 
+    /// Whether something is left to do for what is private, or forgotten.
+    pub(super) fn is_left_to_forget(&self) -> Result<bool> {
+        Ok(rewriting::is_due(&self.shared)? || self.shared.tables.read()?.keys_to_erase()?)
+    }
+
+    /// Rewrites what events have in plain that is private since, where a definition asks for it. Whoever asks has the lock of
+    /// [`forgetting`](Store::forgetting).
+    pub fn rewrite_past(&self, cancel: &Cancel) -> Result<Rewritten> {
+        if !rewriting::is_due(&self.shared)? {
+            return Ok(Rewritten::default());
+        }
+        let rewritten = self.compact_with(cancel)?.1;
+        // Some of it may be of subjects that were forgotten before.
+        self.forget_rest(cancel)?;
+        Ok(rewritten)
+    }
+
     /// Does what is left to do for subjects that are forgotten. Whoever asks has the lock of [`forgetting`](Store::forgetting).
     pub fn forget_rest(&self, cancel: &Cancel) -> Result<()> {
+        // What is forgotten may be in plain yet.
+        if rewriting::is_due(&self.shared)? {
+            self.compact_with(cancel)?;
+        }
         let Shared { kernel, checkpointer, .. } = &*self.shared;
         let Some(through) = forget::forget_kept(kernel, checkpointer, cancel)? else { return Ok(()) };
         self.compact(cancel)?;

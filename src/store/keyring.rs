@@ -1,4 +1,4 @@
-//! The keyring: the keys of subjects, as appends and reads need them, and the cipher that they are for.
+//! The keyring: the keys of subjects, as appends and reads need them.
 //!
 //! Each subject has a key of its own, of 32 random bytes; to forget a subject is to destroy its key. The cipher ([`SubjectCipher`]) binds values
 //! to the position of their event, to the subject and to the fields.
@@ -15,15 +15,14 @@ use super::cipher::SubjectCipher;
 use super::index::term::Term;
 use super::journal::random;
 use super::mutex::locked;
+use super::private_values::decrypt;
 use super::tables::keys::{KeyBytes, KeyState};
 use super::tables::{Tables, TablesRead};
-use crate::document::{Document, Raw};
+use crate::document::Document;
 use crate::entity::{Entity, EventType, Position};
-use crate::error::{Error, Result};
-use crate::event::codec::{self, Parts, PayloadWriter, Trailer};
-use crate::event::private::{
-    EncryptedPart, FieldValues, ForgottenFields, KeyNumber, NONCE, PrivateField, write_encrypted, write_known,
-};
+use crate::error::Result;
+use crate::event::codec;
+use crate::event::private::{EncryptedPart, KeyNumber};
 use crate::event::record::Record;
 use crate::event::{Event, FORGOTTEN};
 
@@ -32,9 +31,6 @@ const MADE: usize = 256;
 
 /// How many keys are remembered; made ready, one takes some 700 bytes.
 const REMEMBERED: usize = 1 << 13;
-
-/// What events encrypt to, by their subjects: the fields and their values.
-pub(crate) type PrivateValues = Vec<(Entity, Vec<PrivateField>)>;
 
 /// The keys of subjects.
 #[derive(Debug, Default)]
@@ -234,97 +230,6 @@ pub(crate) fn forgotten_key(event: &Event) -> Option<GivenKey> {
     forgotten_subject(&event.kind, &event.data).map(|subject| GivenKey { subject, key: None })
 }
 
-/// The stored form of an event with private values: those are encrypted, each under the key of its subject. `key` gives that.
-pub(crate) fn encrypt(
-    position: Position,
-    plain: &[u8],
-    private: &PrivateValues,
-    mut key: impl FnMut(&Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
-) -> Result<Vec<u8>> {
-    let record = Record::open(position, plain)?;
-    let (mut trailer, mut values, mut bound) = (Vec::new(), Vec::new(), Vec::new());
-    for (subject, fields) in private {
-        let (number, cipher) = key(subject)?;
-        // Of the system, each by itself: a copy of a machine that runs on makes others.
-        let nonce: [u8; NONCE] = random()?;
-        values.clear();
-        for field in fields {
-            let value = field.value(&record).ok_or_else(|| unreadable(position))?.0;
-            let rest = Raw(value).skip().ok_or_else(|| unreadable(position))?;
-            values.extend_from_slice(&value[..value.len() - rest.len()]);
-        }
-        let begins = trailer.len();
-        write_known(&mut trailer, number, subject, fields);
-        bound.clear();
-        bind(&mut bound, position, &trailer[begins..]);
-        let tag = cipher.encrypt(&nonce, &mut values, &bound)?;
-        write_encrypted(&mut trailer, &nonce, &values, &tag);
-    }
-    let places = FieldValues::blank(private.iter().flat_map(|(_, fields)| fields));
-    let (data, metadata) = (record.data().0, record.metadata().0);
-    let mut writer = PayloadWriter::behind(record.header(), data.len() + metadata.len() + trailer.len() + 4);
-    place(&places, data, metadata, &mut writer).ok_or_else(|| unreadable(position))?;
-    Ok(writer.finish(position, Some(Trailer::Encrypted(&trailer))))
-}
-
-/// The event with its private values in their places. Those whose subject is forgotten stay null, and are named.
-///
-/// # Errors
-/// [`Error::Corrupt`] where a key is missing, or does not fit.
-pub(crate) fn decrypt(
-    position: Position,
-    stored: &[u8],
-    mut key: impl FnMut(KeyNumber) -> Result<KeyState<Arc<SubjectCipher>>>,
-) -> Result<Vec<u8>> {
-    let event = codec::parts(position, stored).ok_or_else(|| codec::damage(position, stored))?;
-    let Parts { header, data, metadata, trailer: Some(Trailer::Encrypted(trailer)) } = event else {
-        return Ok(stored.to_vec());
-    };
-    let (mut parts, mut forgotten) = (Vec::new(), Vec::new());
-    // All values, one after another, and behind them for a moment what the last are bound to.
-    let mut plain = Vec::with_capacity(2 * trailer.len());
-    for part in EncryptedPart::all(position, trailer) {
-        let part = part?;
-        match key(part.key)? {
-            KeyState::There(cipher) => {
-                let begins = plain.len();
-                plain.extend_from_slice(part.ciphertext);
-                let ends = plain.len();
-                bind(&mut plain, position, part.known);
-                let (values, bound) = plain[begins..].split_at_mut(ends - begins);
-                if !cipher.decrypt(part.nonce, values, bound, part.tag)? {
-                    let whose = part.subject(position)?;
-                    let place = format!("the private values of {whose} in the event at {position}");
-                    return Err(Error::corrupt(place, "what its key does not fit"));
-                }
-                plain.truncate(ends);
-                parts.push((part, begins..ends));
-            }
-            KeyState::Forgotten => forgotten.extend(part.fields()),
-            KeyState::Missing => {
-                let place = format!("the key of {}, of the event at {position}", part.subject(position)?);
-                return Err(Error::corrupt(place, "nothing, and it was not forgotten"));
-            }
-        }
-    }
-    let mut places = FieldValues::default();
-    for (part, values) in parts {
-        places.put(&part, &plain[values]).ok_or_else(|| unreadable(position))?;
-    }
-    // The trailer is longer than the values within.
-    let mut writer = PayloadWriter::behind(header, stored.len() - header.len());
-    place(&places, data, metadata, &mut writer).ok_or_else(|| unreadable(position))?;
-    let named = (!forgotten.is_empty()).then(|| ForgottenFields::write(&forgotten));
-    Ok(writer.finish(position, named.as_deref().map(Trailer::Forgotten)))
-}
-
-/// Writes data and metadata with values in their places.
-fn place(places: &FieldValues, data: &[u8], metadata: &[u8], writer: &mut PayloadWriter) -> Option<()> {
-    places.write_data(data, writer.out())?;
-    writer.end_data();
-    places.write_metadata(metadata, writer.out())
-}
-
 /// Which keys an event of the log says that subjects have.
 pub(crate) fn given_keys(position: Position, stored: &[u8]) -> Result<Vec<GivenKey>> {
     if !codec::is_encrypted(stored) {
@@ -349,15 +254,4 @@ pub(crate) fn subject_terms(given: &[GivenKey]) -> Result<Vec<Term>> {
         }
     }
     Ok(terms)
-}
-
-/// What the cipher binds values to.
-fn bind(bound: &mut Vec<u8>, position: Position, known: &[u8]) {
-    bound.extend_from_slice(b"bygone private 1");
-    bound.extend_from_slice(&position.to_be_bytes());
-    bound.extend_from_slice(known);
-}
-
-fn unreadable(position: Position) -> Error {
-    Error::corrupt(format!("the event at {position}"), "data that cannot be read")
 }

@@ -74,6 +74,12 @@ pub(crate) trait Log: Debug + Send + Sync {
     /// Does what makes later appends faster. For a background thread; whoever needs what failed of it gets the error.
     fn maintain(&self) {}
 
+    /// Ends what there is beside the file, of which the tables hold everything: what is appended next begins anew. `settle` notes it. Nobody appends
+    /// meanwhile.
+    fn end_journal(&self, _settle: &dyn Fn(JournalAfter) -> Result<()>) -> Result<()> {
+        Ok(())
+    }
+
     /// How many bytes it has on the disk of this database, beside the file.
     fn bytes(&self) -> u64 {
         0

@@ -14,6 +14,7 @@ use std::str::FromStr;
 
 #[cfg(feature = "signing")]
 use super::chain::{ChainHash, link};
+use super::private_values::OriginalPayload;
 use super::snapshot::{ScanDirection, Snapshot};
 #[cfg(feature = "signing")]
 use super::verify;
@@ -22,6 +23,7 @@ use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Missing, MissingItem, Result, shorten};
 use crate::event::codec;
 use crate::event::record::Record;
+use crate::event::rewritten::payload_hash;
 use crate::hex::{from_hex, hex};
 
 type Hash = [u8; 32];
@@ -104,7 +106,7 @@ impl Proof {
         if index > last || !self.is_in_form() {
             return false;
         }
-        let mut hash = leaf(&self.header, &self.data, &self.metadata, &self.encrypted);
+        let mut hash = leaf(&self.header, &payload_hash(&self.data, &self.metadata, &self.encrypted));
         for TreeHash(other) in &self.path {
             if last == 0 {
                 return false;
@@ -140,7 +142,7 @@ impl Proof {
 pub(crate) fn root(snapshot: &Snapshot) -> Result<TreeHash> {
     let mut tree = TreeBuilder::default();
     leaves(snapshot, |_, _, record| {
-        tree.push(leaf(record.header(), record.data().0, record.metadata().0, record.encrypted()), false);
+        tree.push(leaf(record.header(), &record.original().hash), false);
         Ok(())
     })?;
     Ok(tree.root())
@@ -155,7 +157,7 @@ pub(crate) fn root_and_chain(snapshot: &Snapshot) -> Result<(TreeHash, ChainHash
     let (mut tree, mut chain) = (TreeBuilder::default(), [0; 32]);
     leaves(snapshot, |position, bytes, record| {
         chain = link(chain, position, bytes)?;
-        tree.push(leaf(record.header(), record.data().0, record.metadata().0, record.encrypted()), false);
+        tree.push(leaf(record.header(), &record.original().hash), false);
         Ok(())
     })?;
     if chain != verify::chain(snapshot)? {
@@ -176,18 +178,32 @@ pub(crate) fn prove(snapshot: &Snapshot, position: Position) -> Result<Proof> {
         return Err(Error::Missing(Box::new(Missing { item, message, fault: None })));
     }
     let mut tree = TreeBuilder::default();
-    let (mut header, mut data, mut metadata) = (Vec::new(), Vec::new(), Vec::new());
-    let mut encrypted = Vec::new();
-    leaves(snapshot, |at, _, record| {
-        let parts = (record.header(), record.data().0, record.metadata().0, record.encrypted());
+    let mut proved = Vec::new();
+    leaves(snapshot, |at, bytes, record| {
         if at == position {
-            (header, data, metadata) = (parts.0.to_vec(), parts.1.to_vec(), parts.2.to_vec());
-            encrypted = parts.3.to_vec();
+            proved = bytes.to_vec();
         }
-        tree.push(leaf(parts.0, parts.1, parts.2, parts.3), at == position);
+        tree.push(leaf(record.header(), &record.original().hash), at == position);
         Ok(())
     })?;
     let root = tree.root();
+    let record = Record::open(position, &proved)?;
+    let header = record.header().to_vec();
+    let OriginalPayload { data, metadata, encrypted } = match record.is_rewritten() {
+        false => OriginalPayload {
+            data: record.data().0.to_vec(),
+            metadata: record.metadata().0.to_vec(),
+            encrypted: record.encrypted().to_vec(),
+        },
+        true => snapshot.original(position, &proved)?.ok_or_else(|| {
+            let expected = "an event of which nothing is forgotten that it was appended with";
+            Error::invalid(
+                format!("the event at {position}"),
+                expected,
+                "one that was rewritten, and then forgotten",
+            )
+        })?,
+    };
     Ok(Proof { position, size, root, header, data, metadata, encrypted, path: tree.path })
 }
 
@@ -205,11 +221,9 @@ fn leaves(snapshot: &Snapshot, mut each: impl FnMut(Position, &[u8], &Record) ->
     Ok(())
 }
 
-fn leaf(header: &[u8], data: &[u8], metadata: &[u8], encrypted: &[u8]) -> Hash {
-    let mut payload = blake3::Hasher::new();
-    payload.update(data).update(metadata).update(encrypted);
+fn leaf(header: &[u8], payload: &Hash) -> Hash {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&[0]).update(header).update(payload.finalize().as_bytes());
+    hasher.update(&[0]).update(header).update(payload);
     *hasher.finalize().as_bytes()
 }
 
@@ -303,7 +317,8 @@ mod tests {
     fn proof(index: usize, size: usize) -> (Proof, Vec<Hash>) {
         let parts =
             |at: usize| (vec![at as u8, 1], vec![0x81, 0xa1, b'n', at as u8], vec![0x81, 0xa1, b'm', 3]);
-        let leaves: Vec<Hash> = (0..size).map(parts).map(|(a, b, c)| leaf(&a, &b, &c, &[])).collect();
+        let leaves: Vec<Hash> =
+            (0..size).map(parts).map(|(a, b, c)| leaf(&a, &payload_hash(&b, &c, &[]))).collect();
         let mut tree = TreeBuilder::default();
         leaves.iter().enumerate().for_each(|(at, hash)| tree.push(*hash, at == index));
         let (root, (header, data, metadata)) = (tree.root(), parts(index));

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use super::apply::Applied;
 use super::catalog::Catalog;
 use super::index::term::Term;
-use super::keyring::{Keyring, decrypt};
+use super::keyring::Keyring;
 use super::memtable::{ListEnd, Memtable, Memtables};
+use super::private_values::{OriginalPayload, decrypt, original_payload};
 use super::read_form::{EventForm, read_form};
 use super::tables::{self, LogBlock, LogTable, Postings, Tables, TablesRead, was_interrupted};
 use crate::cancel::Cancel;
@@ -231,6 +232,11 @@ impl<'s> ReadTxn<'s> {
             return Ok(Cow::Borrowed(stored));
         }
         decrypt(position, stored, |key| self.keyring.key(key, || self.read.key(key))).map(Cow::Owned)
+    }
+
+    /// What an event that was rewritten was appended with; none where that is forgotten.
+    pub(super) fn original(&self, position: Position, stored: &[u8]) -> Result<Option<OriginalPayload>> {
+        original_payload(position, stored, |key| self.keyring.key(key, || self.read.key(key)))
     }
 
     /// The same moment, where events are handed over in this form, after what is defined.

@@ -24,6 +24,7 @@ use super::cursor::{Cursor, CursorOwner};
 use super::index::term::{self, Term};
 use super::kernel::Kernel;
 use super::options::Options;
+use super::private_values::OriginalPayload;
 use super::read_form::{EventForm, read_form};
 use super::verb::VerbHandler;
 use crate::allowance::Limits;
@@ -215,6 +216,11 @@ impl Snapshot {
             Cow::Borrowed(_) => Ok(None),
         })?;
         Ok(formed.unwrap_or_else(|| stored.clone()))
+    }
+
+    /// What an event that was rewritten was appended with, of its stored bytes; none where that is forgotten.
+    pub fn original(&self, position: Position, stored: &[u8]) -> Result<Option<OriginalPayload>> {
+        self.read(|view| view.original(position, stored))
     }
 
     /// The event at a position; none beyond the head.

@@ -80,8 +80,11 @@ const SUBJECTS: TableDefinition<Bytes, Bytes> = TableDefinition::new("subjects")
 const FORGOTTEN: TableDefinition<Bytes, Bytes> = TableDefinition::new("forgotten");
 const META: TableDefinition<&'static str, Bytes> = TableDefinition::new("meta");
 
-/// The version of everything this crate writes: a file of another one is refused, not guessed at.
-const FORMAT: u64 = 6;
+/// The version of everything this crate writes: a file of a later one is refused, not guessed at.
+const FORMAT: u64 = 7;
+
+/// The version of a file in which no event was rewritten.
+const FORMAT_WITH_KEYS: u64 = 6;
 
 /// The version of a file in which nothing is private: it has no keys, and is what an older version reads, too.
 const FORMAT_WITHOUT_KEYS: u64 = 5;
@@ -660,6 +663,28 @@ impl<'t> WriteTables<'t> {
         let (before, behind) = positions.split_at(positions.partition_point(|at| *at <= definition));
         self.append_postings(term, before)?;
         self.append_postings(term, behind)
+    }
+
+    /// Puts positions, ascending, into the list of a term, wherever they belong in it.
+    pub fn add_postings(&mut self, term: &[u8], positions: &[Position]) -> Result<()> {
+        let range = (posting::key(term, Position::START), posting::key(term, Position::MAX));
+        let last = {
+            let fault = |e| failed("reading postings", redb::Error::from(e));
+            let found =
+                self.postings.range::<&[u8]>(range.0.as_slice()..=range.1.as_slice()).map_err(fault)?;
+            let row = { found }.next_back().transpose().map_err(fault)?;
+            row.map(|(key, value)| posting::decode(key.value(), value.value())).transpose()?
+        };
+        let last = last.and_then(|chunk| chunk.positions.last().copied());
+        if last.is_none_or(|last| positions.first().is_some_and(|first| last < *first)) {
+            return self.append_postings(term, positions);
+        }
+        let before = self.postings_of(term)?;
+        let all: BTreeSet<Position> = before.iter().chain(positions).copied().collect();
+        if all.len() > before.len() {
+            self.replace_postings(term, &all.into_iter().collect::<Vec<_>>())?;
+        }
+        Ok(())
     }
 
     /// All that the list of a term has.

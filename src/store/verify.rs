@@ -55,6 +55,9 @@ pub struct Verification {
     /// How many states and snapshots of entities and groups of views, which are kept to spare reading, were compared with what all
     /// events make of them.
     pub states: u64,
+    /// Of how many events nobody can tell whether all of them is as it was appended: they were rewritten since (DEFINE PRIVATE … INCLUDING PAST),
+    /// and their private values are forgotten, which the hash of the chain was made of, too.
+    pub unproven: u64,
     /// What does not fit, in words; empty when all is well.
     pub faults: Vec<String>,
 }
@@ -454,6 +457,12 @@ impl<'s> Verifier<'s> {
                 true => self.snapshot.decrypted(position, bytes),
                 false => Ok(bytes.clone()),
             };
+            if record.is_rewritten() {
+                let original = self.snapshot.original(position, bytes);
+                if let Some(None) = self.found.or_fault(original)? {
+                    self.found.unproven += 1;
+                }
+            }
             let Some(plain) = self.found.or_fault(plain)? else {
                 self.run.unread.push(PositionRange::new(position, position));
                 return Ok(());

@@ -1,5 +1,5 @@
 //! A load of everything that a database does, one step after the other as a seed says: events, keys, verbs, definitions that come and go,
-//! what is backfilled, states and snapshots, views, places of a subscription, reactions, delays and schedules, backups, compaction,
+//! what is backfilled, what is private and rewritten, states and snapshots, views, places of a subscription, reactions, delays and schedules, backups, compaction,
 //! closing and opening. Whoever runs it learns what was promised after each step.
 
 use std::path::Path;
@@ -243,7 +243,9 @@ impl Load {
     /// Defines something, or drops it. What is not there cannot be dropped.
     fn define(&mut self, db: &Db) -> Result<()> {
         let (every, n) = (1 + self.below(3), self.below(3));
-        let text = match self.below(16) {
+        // What is private is on no log that is shared.
+        let forms = if db.store().shared().log.is_shared() { 16 } else { 20 };
+        let text = match self.below(forms) {
             0 | 1 => format!(
                 "DEFINE ENTITY Bill INITIAL {{sum: {n}}} SNAPSHOT EVERY {every} \
                  ON placed SET sum = state.sum + data.total ON paid SET sum = state.sum + data.total ON noted MERGE"
@@ -261,7 +263,11 @@ impl Load {
             12 => "DROP VIEW totals".to_owned(),
             13 => "DROP ENTITY Bill".to_owned(),
             14 => "DROP VIEW rich".to_owned(),
-            _ => "DROP INDEX sums".to_owned(),
+            15 => "DROP INDEX sums".to_owned(),
+            16 => "DEFINE PRIVATE texts ON 'Bill.*' OF target FIELDS data.text".to_owned(),
+            17 => "DEFINE PRIVATE texts ON 'Bill.*' OF target FIELDS data.text INCLUDING PAST".to_owned(),
+            18 => "DEFINE PRIVATE numbers ON 'Bill.noted' OF target FIELDS data.n INCLUDING PAST".to_owned(),
+            _ => "DROP PRIVATE texts".to_owned(),
         };
         assert!(crate::lang::parse_one(&text).is_ok(), "{text}");
         match query(db, &text) {
@@ -304,8 +310,13 @@ impl Load {
     }
 
     fn back_up(&mut self, db: &Db, path: &Path, which: usize, mode: BackupMode) -> Result<()> {
-        let Backup { position, .. } =
-            db.backup_with(path.with_file_name(COPIES[which]), mode, &mut |_| {})?;
+        let to = path.with_file_name(COPIES[which]);
+        let backup = match db.backup_with(&to, mode, &mut |_| {}) {
+            // Events were rewritten since.
+            Err(Error::Conflict(_)) => db.backup_with(&to, BackupMode::Replace, &mut |_| {})?,
+            backup => backup?,
+        };
+        let Backup { position, .. } = backup;
         self.promise.copies[which] = self.promise.copies[which].max(Some(position));
         Ok(())
     }

@@ -13,7 +13,7 @@ const CONTACT: &str =
 const DELIVERY: &str =
     "DEFINE PRIVATE delivery ON 'Order.placed' OF User (data.customer) FIELDS data.shipTo.street";
 
-fn options(disk: &SimulatedDisk) -> Options {
+pub(super) fn options(disk: &SimulatedDisk) -> Options {
     let next = std::sync::atomic::AtomicU32::new(1);
     let mut options = Options::new()
         .disk(Arc::new(disk.clone()))
@@ -29,12 +29,12 @@ fn options(disk: &SimulatedDisk) -> Options {
     options
 }
 
-fn path() -> &'static Path {
+pub(super) fn path() -> &'static Path {
     Path::new("/shop.bygone")
 }
 
 /// Whether some bytes are in a file of the disk.
-fn is_on_disk(disk: &SimulatedDisk, wanted: &str) -> Option<std::path::PathBuf> {
+pub(super) fn is_on_disk(disk: &SimulatedDisk, wanted: &str) -> Option<std::path::PathBuf> {
     let holds = |name: &std::path::PathBuf| {
         let file = disk.open(name).unwrap();
         let mut bytes = vec![0; file.len().unwrap() as usize];
@@ -397,6 +397,7 @@ enum Op {
     Named(usize, usize),
     Placed(usize, usize),
     Private,
+    Past,
     Public,
     Define(usize),
     Forget(usize),
@@ -454,6 +455,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (1usize..4, 0usize..9).prop_map(|(user, age)| Op::Named(user, age)),
         3 => (1usize..3, 1usize..4).prop_map(|(order, user)| Op::Placed(order, user)),
         2 => Just(Op::Private),
+        2 => Just(Op::Past),
         1 => Just(Op::Public),
         3 => (0usize..9).prop_map(Op::Define),
         2 => (1usize..4).prop_map(Op::Forget),
@@ -493,12 +495,14 @@ fn play(ops: &[Op]) -> std::result::Result<(), String> {
     };
     let mut store = Store::create(path(), opened(&disk)).unwrap();
     let (mut log, mut definitions) = (Vec::<Happened>::new(), Vec::<(usize, &str)>::new());
-    let (mut private, mut secret) = (false, 0);
-    let mut gone = Vec::new();
+    // What is defined to be private says INCLUDING PAST, or does not.
+    let (mut defined, mut secret) = (None::<bool>, 0);
+    let (mut gone, mut forgets) = (Vec::new(), Vec::<(usize, usize)>::new());
     for op in ops {
         let session = Session::new(&store);
         let other = Happened { text: Said::Other, private: false };
         let before = store.snapshot().head().0;
+        let private = defined.is_some();
         match op {
             Op::Named(user, age) => {
                 secret += 1;
@@ -512,21 +516,29 @@ fn play(ops: &[Op]) -> std::result::Result<(), String> {
                 session.rows(&said.statement());
                 log.push(said);
             }
-            Op::Private => {
+            Op::Private | Op::Past => {
+                let past = matches!(op, Op::Past);
                 for text in [CONTACT, DELIVERY] {
-                    session.rows(text);
-                    if !private {
+                    session.rows(&format!("{text}{}", if past { " INCLUDING PAST" } else { "" }));
+                    if defined != Some(past) {
                         log.push(other.clone());
                     }
                 }
-                private = true;
+                if past && defined != Some(past) {
+                    for (at, happened) in log.iter_mut().enumerate() {
+                        happened.private = true;
+                        let forgotten = forgets.iter().filter(|(said, _)| at < *said);
+                        gone.extend(forgotten.filter_map(|(_, user)| happened.forget(*user)));
+                    }
+                }
+                defined = Some(past);
             }
             Op::Public if private => {
                 for name in ["contact", "delivery"] {
                     session.rows(&format!("DROP PRIVATE {name}"));
                     log.push(other.clone());
                 }
-                private = false;
+                defined = None;
             }
             Op::Define(which) => {
                 if session.run(DEFINITIONS[*which]).is_ok() && store.snapshot().head().0 > before {
@@ -537,6 +549,7 @@ fn play(ops: &[Op]) -> std::result::Result<(), String> {
             Op::Forget(user) => {
                 session.rows(&format!("FORGET User {user}"));
                 gone.extend(log.iter_mut().filter_map(|happened| happened.forget(*user)));
+                forgets.push((log.len(), *user));
                 log.push(other);
             }
             Op::Settle => store.shared().settle().map_err(|e| e.to_string())?,

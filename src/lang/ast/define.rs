@@ -18,7 +18,7 @@ pub(crate) enum DefinitionStmt {
     Webhook(WebhookDefinitionStmt),
 }
 
-/// `PRIVATE name ON pattern OF subject FIELDS paths`.
+/// `PRIVATE name ON pattern OF subject FIELDS paths INCLUDING PAST`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PrivateDefinitionStmt {
     pub(crate) name: Name,
@@ -28,6 +28,8 @@ pub(crate) struct PrivateDefinitionStmt {
     pub(crate) id: Option<Path>,
     /// Never empty.
     pub(crate) fields: Vec<Path>,
+    /// `INCLUDING PAST`
+    pub(crate) past: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]

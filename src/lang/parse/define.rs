@@ -65,7 +65,9 @@ fn private(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
         false => (rest, None),
     };
     let (rest, fields) = preceded(keyword(K::Fields), list(path)).parse(rest)?;
-    let said = PrivateDefinitionStmt { name: name_of, pattern, subject, id, fields };
+    let (rest, past) = optional(K::Including, keyword(K::Past)).parse(rest)?;
+    let past = past.is_some();
+    let said = PrivateDefinitionStmt { name: name_of, pattern, subject, id, fields, past };
     Ok((rest, DefinitionStmt::Private(said)))
 }
 

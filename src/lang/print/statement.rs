@@ -280,7 +280,8 @@ impl Display for DefinitionStmt {
                 if let Some(id) = &private.id {
                     write!(f, " ({id})")?;
                 }
-                listed(f, "FIELDS", &private.fields)
+                listed(f, "FIELDS", &private.fields)?;
+                if private.past { f.write_str(" INCLUDING PAST") } else { Ok(()) }
             }
             DefinitionStmt::Reaction(reaction) => {
                 write!(f, "REACTION {} ON {}", reaction.name, reaction.pattern)?;

@@ -70,7 +70,7 @@ impl Binder<'_> {
             }
             fields.push(field);
         }
-        Ok(PrivateFields { on, of, fields })
+        Ok(PrivateFields { on, of, fields, past: private.past })
     }
 
     /// A member of `data` or `metadata`.

@@ -11,6 +11,7 @@ use crate::store::append_request::PreparedEvent;
 use crate::store::cipher::SubjectCipher;
 use crate::store::committer::Committer;
 use crate::store::keyring::{self, GivenKey};
+use crate::store::private_values;
 use crate::store::tables::keys::KeyState;
 
 /// The stored form of an event, where that is encrypted, and which keys it gives.
@@ -38,7 +39,7 @@ impl Admission<'_> {
             )));
         }
         let mut given = Vec::new();
-        let stored = keyring::encrypt(position, plain, &private, |subject| {
+        let stored = private_values::encrypt(position, plain, &private, |subject| {
             let (number, cipher) = self.key_of(batch, subject, staging)?;
             given.push(GivenKey { subject: subject.clone(), key: Some(number) });
             Ok((number, cipher))

@@ -17,6 +17,8 @@ pub(crate) struct PrivateFields {
     pub on: Pattern,
     pub of: SubjectPath,
     pub fields: Vec<PrivateField>,
+    /// Whether what events before the definition have is to be private, too.
+    pub past: bool,
 }
 
 /// A definition of private fields.
@@ -89,15 +91,15 @@ impl Catalog {
                 Error::invalid(what, expected, "an event that does not say whose it is")
             })?;
             for path in there {
-                add(&mut found, &subject, path, event.kind())?;
+                add_field(&mut found, &subject, path, event.kind())?;
             }
         }
         Ok(found)
     }
 }
 
-/// Adds a field of a subject. Of two of which one is within the other, the wider is taken, where both are of one subject.
-fn add(
+/// Adds a field of a subject to those that an event has. Of two of which one is within the other, the wider is taken, where both are of one subject.
+pub(in crate::store) fn add_field(
     found: &mut Vec<(Entity, Vec<PrivateField>)>,
     subject: &Entity,
     path: PrivateField,

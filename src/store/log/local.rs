@@ -2,11 +2,11 @@
 //!
 //! This process alone appends to it, so it is never behind, and what was written is known.
 //!
-//! Three locks: of what a try to create the journal made, of when the names were looked at, and of what was left in each segment. None of
-//! them is taken while another is held; those of the journal and of the tables come behind them.
+//! Its locks: of what a try to create the journal made, of its salt, of the journal itself, of when the names were looked at, and of what was left
+//! in each segment. But that of the salt none is taken while another is held; those of the journal and of the tables come behind them.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::{AppendError, FrameAppend, JournalAfter, Log};
@@ -31,10 +31,10 @@ pub(crate) struct LocalLog {
     durability: Durability,
     id: DatabaseId,
     sizes: Sizes,
-    /// That of this session's journal, from before there is one.
-    salt: Salt,
-    /// The journal of this session, from its first frame on.
-    journal: OnceLock<Journal>,
+    /// That of the journal, from before there is one.
+    salt: Mutex<Salt>,
+    /// The journal, from its first frame on, up to its end.
+    journal: RwLock<Option<Arc<Journal>>>,
     /// What a try to create it made and could not remove again.
     made: Mutex<Vec<CreatedFile>>,
     /// When all names were looked at last.
@@ -68,8 +68,8 @@ impl LocalLog {
             durability,
             id,
             sizes,
-            salt: Salt::random()?,
-            journal: OnceLock::new(),
+            salt: Mutex::new(Salt::random()?),
+            journal: RwLock::default(),
             made: Mutex::default(),
             looked: Mutex::default(),
             left: Mutex::default(),
@@ -80,13 +80,20 @@ impl LocalLog {
     /// Whether this session has written a frame, or tried to.
     #[cfg(test)]
     pub fn is_begun(&self) -> bool {
-        self.journal.get().is_some()
+        self.journal().is_some()
     }
 
     /// Has all names looked at before the next frame.
     #[cfg(test)]
     pub fn look_again(&self) {
         *locked(&self.looked) = None;
+    }
+
+    fn foreign_journal(&self) -> Error {
+        Error::stopped(format!(
+            "all of it is in {}; beside it stands a journal that this program did not make, and which is left as it is",
+            self.path().display()
+        ))
     }
 
     fn path(&self) -> &Path {
@@ -129,28 +136,30 @@ impl LocalLog {
     }
 
     /// The journal, which is made for the first frame.
-    fn begun(&self) -> Result<&Journal, AppendError> {
-        if let Some(journal) = self.journal.get() {
+    fn begun(&self) -> Result<Arc<Journal>, AppendError> {
+        if let Some(journal) = self.journal() {
             return Ok(journal);
         }
         // One frame is appended at a time, so nobody else makes one.
-        let journal = self.begin()?;
-        Ok(self.journal.get_or_init(|| journal))
+        let journal = Arc::new(self.begin()?);
+        *self.journal.write().unwrap_or_else(PoisonError::into_inner) = Some(journal.clone());
+        Ok(journal)
     }
 
-    /// Creates the journal of this session: its salt is durable in the tables before its first frame.
+    fn journal(&self) -> Option<Arc<Journal>> {
+        self.journal.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Creates the journal: its salt is durable in the tables before its first frame.
     fn begin(&self) -> Result<Journal, AppendError> {
-        let made = &mut *locked(&self.made);
+        let (made, salt) = (&mut *locked(&self.made), *locked(&self.salt));
         let journal = self
             .name
             .check()
             .and_then(|()| Journal::clear(&*self.disk, made))
-            .and_then(|()| {
-                Journal::create(self.disk.clone(), self.path(), self.id, self.salt, self.sizes, made)
-            })
+            .and_then(|()| Journal::create(self.disk.clone(), self.path(), self.id, salt, self.sizes, made))
             .map_err(AppendError::Refused)?;
-        let note =
-            || self.tables.write("beginning a journal", |tables| tables.set_meta("journal", &self.salt.0));
+        let note = || self.tables.write("beginning a journal", |tables| tables.set_meta("journal", &salt.0));
         let Err(error) = note() else { return Ok(journal) };
         // redb takes nothing more after an error of its disk. Opened again, it knows of the journal for sure, or of none.
         let again = self.tables.reopen().and_then(|()| note());
@@ -176,17 +185,17 @@ impl Log for LocalLog {
         let FrameAppend { buffer, after, count, durable_through, .. } = frame;
         let journal = self.begun()?;
         // Before it is written: what is refused is not to be read back.
-        self.check_names(journal).map_err(AppendError::Refused)?;
+        self.check_names(&journal).map_err(AppendError::Refused)?;
         Ok(journal.append(buffer, after.position.next(), count, durable_through)?)
     }
 
     fn sync(&self) -> Result<()> {
-        self.journal.get().map_or(Ok(()), Journal::sync)
+        self.journal().map_or(Ok(()), |journal| journal.sync())
     }
 
     /// Goes on in the other segment, unless that is still needed.
     fn turn(&self, last: Position) -> Result<bool> {
-        let Some(journal) = self.journal.get() else { return Ok(true) };
+        let Some(journal) = self.journal() else { return Ok(true) };
         let before = journal.active();
         if self.early_reuse {
             journal.release(before.other());
@@ -200,7 +209,7 @@ impl Log for LocalLog {
 
     /// What was left behind up to there can be written over.
     fn release(&self, through: Position) {
-        let Some(journal) = self.journal.get() else { return };
+        let Some(journal) = self.journal() else { return };
         let mut left = locked(&self.left);
         for side in Side::BOTH {
             if left[side.index()].take_if(|last| *last <= through).is_some() {
@@ -210,24 +219,45 @@ impl Log for LocalLog {
     }
 
     fn wants_maintenance(&self) -> bool {
-        self.journal.get().is_some_and(Journal::wants_fill)
+        self.journal().is_some_and(|journal| journal.wants_fill())
     }
 
     /// Makes room ahead of need.
     fn maintain(&self) {
-        if let Some(journal) = self.journal.get() {
+        if let Some(journal) = self.journal() {
             let _ = journal.fill_ahead();
         }
     }
 
     fn bytes(&self) -> u64 {
-        self.journal.get().map_or(0, Journal::bytes)
+        self.journal().map_or(0, |journal| journal.bytes())
+    }
+
+    fn end_journal(&self, settle: &dyn Fn(JournalAfter) -> Result<()>) -> Result<()> {
+        let Some(journal) = self.journal() else { return Ok(()) };
+        let (old, new) = (journal.salt(), Salt::random()?);
+        self.name.check()?;
+        if let Err(error) = settle(JournalAfter::Retired(Some(old))) {
+            // Whether the tables take it for ended is not known. What goes on in it must not be passed over.
+            let goes_on = self.tables.write("going on with the journal", |tables| {
+                tables.set_meta("journal", &old.0)?;
+                tables.clear_meta("retired")
+            });
+            return Err(goes_on.map_or_else(|unknown| journal.give_up(unknown), |()| error));
+        }
+        *self.journal.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *locked(&self.salt) = new;
+        *locked(&self.left) = [None; 2];
+        if !journal.remove()? {
+            return Err(self.foreign_journal());
+        }
+        Ok(())
     }
 
     /// Moves everything into the tables, and removes the journal.
     fn close(&self, settle: &dyn Fn(JournalAfter) -> Result<()>) -> Result<()> {
         let name = &self.name;
-        let Some(journal) = self.journal.get() else {
+        let Some(journal) = self.journal() else {
             return if name.is_held()? { Ok(()) } else { Err(name.lost(&[])) };
         };
         settle(JournalAfter::Retired(Some(journal.salt())))?;
@@ -236,11 +266,7 @@ impl Log for LocalLog {
             return Err(name.lost(&journal.set_aside()?));
         }
         if !journal.remove()? {
-            let reason = format!(
-                "all of it is in {}; beside it stands a journal that this program did not make, and which is left as it is",
-                self.path().display()
-            );
-            return Err(Error::stopped(reason));
+            return Err(self.foreign_journal());
         }
         Ok(())
     }

@@ -3,8 +3,9 @@
 //! Each row is held to its checksum on the way, so that damage is not copied but told.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use redb::TableDefinition;
+use redb::{TableDefinition, TableHandle};
 
 use super::block::BlockEvents;
 use super::keys::WITHOUT_KEYS;
@@ -73,6 +74,16 @@ pub(crate) trait CopyWatch {
 
     /// Some rows more are written. An error ends the copy.
     fn written(&mut self) -> Result<()>;
+
+    /// Whether events may be stored in another form in the copy.
+    fn rewrites(&self) -> bool {
+        false
+    }
+
+    /// The form that an event has in the copy, where it is another one.
+    fn rewritten(&mut self, _position: Position, _bytes: &[u8]) -> Result<Option<Arc<[u8]>>> {
+        Ok(None)
+    }
 }
 
 /// The log first: it is what all the others follow from.
@@ -125,7 +136,10 @@ impl TablesRead<'_> {
                 }
                 CopiedRows::All | CopiedRows::OfBackup => copied,
             };
-            if let Some(from) = self.table_if_any(copied.definition, copied.what)? {
+            let Some(from) = self.table_if_any(copied.definition, copied.what)? else { continue };
+            if copied.definition.name() == LOG.name() && watch.rewrites() {
+                copy_rewritten(self, &from, to, watch)?;
+            } else {
                 copy_table(self, copied, &from, to, watch)?;
             }
         }
@@ -157,6 +171,42 @@ impl TablesRead<'_> {
     }
 }
 
+/// Copies the log, where events may be stored in another form.
+fn copy_rewritten(read: &TablesRead, from: &ReadTable, to: &Tables, watch: &mut dyn CopyWatch) -> Result<()> {
+    let mut rows = from.iter()?;
+    let mut next = rows.next()?;
+    while next.is_some() {
+        let (mut first, mut events, mut bytes) = (None, Vec::<Arc<[u8]>>::new(), 0);
+        while bytes < WRITE
+            && let Some(row) = &next
+        {
+            for event in BlockEvents::of(row_position("the log", row.key())?, row.value()) {
+                let (position, stored) = event?;
+                watch.event(position, stored)?;
+                let stored = watch.rewritten(position, stored)?.unwrap_or_else(|| stored.into());
+                bytes += stored.len();
+                first.get_or_insert(position);
+                events.push(stored);
+            }
+            next = rows.next()?;
+        }
+        if let Some(first) = first {
+            to.write("copying the tables", |to| to.put_events(first, events.iter().map(|event| &**event)))?;
+        }
+        end_write(read, watch)?;
+    }
+    Ok(())
+}
+
+/// Once a write is done.
+fn end_write(read: &TablesRead, watch: &mut dyn CopyWatch) -> Result<()> {
+    // Whoever is to open them again waits for this read.
+    if read.needs_reopening() {
+        return Err(Error::stopped("the disk of the database failed while it was copied; try it again"));
+    }
+    watch.written()
+}
+
 fn copy_table(
     read: &TablesRead,
     copied: TableCopy,
@@ -182,11 +232,7 @@ fn copy_table(
             }
             Ok(())
         })?;
-        // Whoever is to open them again waits for this read.
-        if read.needs_reopening() {
-            return Err(Error::stopped("the disk of the database failed while it was copied; try it again"));
-        }
-        watch.written()?;
+        end_write(read, watch)?;
     }
     Ok(())
 }

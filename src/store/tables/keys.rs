@@ -15,7 +15,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use redb::ReadableTable;
 
-use super::{FORGOTTEN, FORMAT, KEYS, SUBJECTS, Tables, TablesRead, WriteTables, failed, sealed, unsealed};
+use super::{
+    FORGOTTEN, FORMAT, FORMAT_WITH_KEYS, KEYS, SUBJECTS, Tables, TablesRead, WriteTables, failed, sealed,
+    unsealed,
+};
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::private::KeyNumber;
@@ -26,6 +29,8 @@ use crate::store::journal::random;
 const MARK: usize = 16;
 /// How many bytes a key has.
 pub(crate) const KEY: usize = 32;
+/// The number of no key: what is encrypted under it was lost as it was written.
+pub(crate) const NOBODYS: KeyNumber = KeyNumber(0);
 /// A row: the mark, the number, the key, and a checksum.
 const ROW: usize = MARK + 8 + KEY + 4;
 
@@ -119,6 +124,11 @@ impl TablesRead<'_> {
         Ok(Position(self.meta_number("forgotten")?.unwrap_or(0)))
     }
 
+    /// The last definition whose past was rewritten.
+    pub fn rewritten_through(&self) -> Result<Position> {
+        Ok(Position(self.meta_number("rewritten")?.unwrap_or(0)))
+    }
+
     /// The mark of the rows of this database, once it has any.
     fn key_mark(&self) -> Result<Option<[u8; MARK]>> {
         self.meta_value("mark")
@@ -155,9 +165,10 @@ impl TablesRead<'_> {
         };
         let (keys, forgotten) = (rows(KEYS)?, rows(FORGOTTEN)?);
         let Some(mark) = self.key_mark()? else { return Ok(()) };
+        let format = self.meta_number("format")?.unwrap_or(FORMAT).max(FORMAT_WITH_KEYS);
         to.write("copying keys", |to| {
             let fault = |e| failed("copying keys", e);
-            to.set_meta("format", &FORMAT.to_be_bytes())?;
+            to.set_meta("format", &format.to_be_bytes())?;
             to.set_meta("mark", &mark)?;
             for (key, value) in &keys {
                 to.keys.insert(key.as_slice(), value.as_slice()).map_err(fault)?;
@@ -186,7 +197,7 @@ impl WriteTables<'_> {
     pub fn make_keys(&mut self, keys: &[KeyBytes]) -> Result<()> {
         let fault = |e| failed("making keys", e);
         // An older version would take what is encrypted for damage, and append in plain what is private.
-        self.set_meta("format", &FORMAT.to_be_bytes())?;
+        self.set_format(FORMAT_WITH_KEYS)?;
         let mark = self.key_mark_or_new()?;
         let last = {
             let mut rows = self.keys.range::<&[u8]>(..).map_err(fault)?;
@@ -202,6 +213,30 @@ impl WriteTables<'_> {
             self.keys.insert(id.as_slice(), row.as_slice()).map_err(fault)?;
         }
         Ok(())
+    }
+
+    /// Says that the file has what no version before this one reads.
+    fn set_format(&mut self, least: u64) -> Result<()> {
+        let before = self.meta_value("format")?.map_or(0, u64::from_be_bytes);
+        self.set_meta("format", &before.max(least).to_be_bytes())
+    }
+
+    /// Says that there are, or will be, events that were rewritten.
+    pub fn set_rewriting(&mut self) -> Result<()> {
+        self.set_format(FORMAT)
+    }
+
+    /// Says that events were rewritten, as definitions up to a position ask for.
+    pub fn set_rewritten(&mut self, through: Position) -> Result<()> {
+        self.set_meta("rewritten", &through.to_be_bytes())
+    }
+
+    /// Says that values are encrypted under no key, of somebody who was forgotten: what was made of them is to be dropped, too, as `said` asked for.
+    pub fn forget_again(&mut self, said: Position) -> Result<()> {
+        self.lose_keys(&BTreeSet::from([NOBODYS]))?;
+        self.set_meta("forgotten", &Position::START.to_be_bytes())?;
+        let before = self.meta_value("erase")?.map_or(Position::START, Position::from_be_bytes);
+        self.set_meta("erase", &before.max(said).to_be_bytes())
     }
 
     fn key_mark_or_new(&mut self) -> Result<[u8; MARK]> {

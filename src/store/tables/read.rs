@@ -185,12 +185,12 @@ impl TablesRead<'_> {
         let other = |found: String| {
             Error::unopenable(
                 path,
-                format!("{found}; this version reads formats {FORMAT_WITHOUT_KEYS} and {FORMAT}"),
+                format!("{found}; this version reads formats {FORMAT_WITHOUT_KEYS} to {FORMAT}"),
                 "open it with the version that wrote it",
             )
         };
         match self.meta_value("format").map(|f| f.map(u64::from_be_bytes)) {
-            Ok(Some(FORMAT | FORMAT_WITHOUT_KEYS)) => {}
+            Ok(Some(FORMAT_WITHOUT_KEYS..=FORMAT)) => {}
             Ok(Some(format)) => return Err(other(format!("its format is {format}"))),
             Ok(None) => return Err(other("it is a redb file without Bygone's format".to_owned())),
             // What cannot be read is not called something else.

@@ -1,0 +1,332 @@
+//! Private values, encrypted as an event is stored and decrypted as it is read. How they lie in it is told in [`crate::event::private`]; whose
+//! keys they take, in [`keyring`](super::keyring).
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::cipher::SubjectCipher;
+use super::journal::random;
+use super::tables::keys::KeyState;
+use crate::document::Raw;
+use crate::entity::{Entity, Position};
+use crate::error::{Error, Result};
+use crate::event::codec::{self, Parts, PayloadWriter, Trailer};
+use crate::event::private::{
+    EncryptedPart, FieldValues, ForgottenFields, KeyNumber, NONCE, PrivateField, write_encrypted, write_known,
+};
+use crate::event::record::Record;
+use crate::event::rewritten::payload_hash;
+
+/// What events encrypt to, by their subjects: the fields and their values.
+pub(crate) type PrivateValues = Vec<(Entity, Vec<PrivateField>)>;
+
+/// The stored form of an event with private values: those are encrypted, each under the key of its subject. `key` gives that.
+pub(crate) fn encrypt(
+    position: Position,
+    plain: &[u8],
+    private: &PrivateValues,
+    key: impl FnMut(&Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
+) -> Result<Vec<u8>> {
+    let record = Record::open(position, plain)?;
+    let mut trailer = Vec::new();
+    write_parts(&record, private, key, &mut trailer)?;
+    without_values(&record, private, Trailer::Encrypted(&trailer))
+}
+
+/// The stored form of an event of which more is private than when it was appended, or rewritten the last time: `stored` has that in plain.
+pub(crate) fn rewrite(
+    position: Position,
+    stored: &[u8],
+    private: &PrivateValues,
+    key: impl FnMut(&Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
+) -> Result<Vec<u8>> {
+    let record = Record::open(position, stored)?;
+    let mut trailer = record.encrypted().to_vec();
+    write_parts(&record, private, key, &mut trailer)?;
+    record.original().write(&mut trailer);
+    without_values(&record, private, Trailer::Rewritten(&trailer))
+}
+
+/// Encrypts values of an event, a part for each subject.
+fn write_parts(
+    record: &Record,
+    private: &PrivateValues,
+    mut key: impl FnMut(&Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
+    trailer: &mut Vec<u8>,
+) -> Result<()> {
+    let position = record.position();
+    let (mut values, mut bound) = (Vec::new(), Vec::new());
+    for (subject, fields) in private {
+        let (number, cipher) = key(subject)?;
+        // Of the system, each by itself: a copy of a machine that runs on makes others.
+        let nonce: [u8; NONCE] = random()?;
+        values.clear();
+        for field in fields {
+            let value = field.value(record).ok_or_else(|| unreadable(position))?.0;
+            let rest = Raw(value).skip().ok_or_else(|| unreadable(position))?;
+            values.extend_from_slice(&value[..value.len() - rest.len()]);
+        }
+        let begins = trailer.len();
+        write_known(trailer, number, subject, fields);
+        bound.clear();
+        bind(&mut bound, position, &trailer[begins..]);
+        let tag = cipher.encrypt(&nonce, &mut values, &bound)?;
+        write_encrypted(trailer, &nonce, &values, &tag);
+    }
+    Ok(())
+}
+
+/// The event with null in the places of values, and a trailer.
+fn without_values(record: &Record, private: &PrivateValues, trailer: Trailer) -> Result<Vec<u8>> {
+    let places = FieldValues::blank(private.iter().flat_map(|(_, fields)| fields));
+    let (data, metadata) = (record.data().0, record.metadata().0);
+    let size = data.len() + metadata.len() + trailer.bytes().len() + 4;
+    let mut writer = PayloadWriter::behind(record.header(), size);
+    place(&places, data, metadata, &mut writer).ok_or_else(|| unreadable(record.position()))?;
+    Ok(writer.finish(record.position(), Some(trailer)))
+}
+
+/// The event with its private values in their places. Those whose subject is forgotten stay null, and are named.
+///
+/// # Errors
+/// [`Error::Corrupt`] where a key is missing, or does not fit.
+pub(crate) fn decrypt(
+    position: Position,
+    stored: &[u8],
+    mut key: impl FnMut(KeyNumber) -> Result<KeyState<Arc<SubjectCipher>>>,
+) -> Result<Vec<u8>> {
+    let event = codec::parts(position, stored).ok_or_else(|| codec::damage(position, stored))?;
+    let Parts { header, data, metadata, trailer: Some(trailer) } = event else { return Ok(stored.to_vec()) };
+    let trailer = trailer.encrypted();
+    let mut plain = PlainValues::with_capacity(2 * trailer.len());
+    let (mut parts, mut forgotten) = (Vec::new(), Vec::new());
+    for part in EncryptedPart::all(position, trailer) {
+        let part = part?;
+        match key(part.key)? {
+            KeyState::There(cipher) => parts.push((part, plain.decrypt(position, &part, &cipher)?)),
+            KeyState::Forgotten => forgotten.extend(part.fields()),
+            KeyState::Missing => return Err(missing_key(position, &part)?),
+        }
+    }
+    let mut places = FieldValues::default();
+    for (part, values) in parts {
+        places.put(&part, &plain.0[values]).ok_or_else(|| unreadable(position))?;
+    }
+    // The trailer is longer than the values within.
+    let mut writer = PayloadWriter::behind(header, stored.len() - header.len());
+    place(&places, data, metadata, &mut writer).ok_or_else(|| unreadable(position))?;
+    let named = (!forgotten.is_empty()).then(|| ForgottenFields::write(&forgotten));
+    Ok(writer.finish(position, named.as_deref().map(Trailer::Forgotten)))
+}
+
+/// All values of an event, one after another, and behind them for a moment what the last are bound to.
+struct PlainValues(Vec<u8>);
+
+impl PlainValues {
+    fn with_capacity(size: usize) -> PlainValues {
+        PlainValues(Vec::with_capacity(size))
+    }
+
+    /// Decrypts the values of a part. Tells where they are.
+    #[inline]
+    fn decrypt(
+        &mut self,
+        position: Position,
+        part: &EncryptedPart,
+        cipher: &SubjectCipher,
+    ) -> Result<Range<usize>> {
+        let begins = self.0.len();
+        self.0.extend_from_slice(part.ciphertext);
+        let ends = self.0.len();
+        bind(&mut self.0, position, part.known);
+        let (values, bound) = self.0[begins..].split_at_mut(ends - begins);
+        if !cipher.decrypt(part.nonce, values, bound, part.tag)? {
+            let whose = part.subject(position)?;
+            let place = format!("the private values of {whose} in the event at {position}");
+            return Err(Error::corrupt(place, "what its key does not fit"));
+        }
+        self.0.truncate(ends);
+        Ok(begins..ends)
+    }
+}
+
+/// The payload of an event that was rewritten, as it was appended; none where a key is forgotten that it takes.
+///
+/// # Errors
+/// [`Error::Corrupt`] where it is not the one whose hash is kept, and where a key is missing.
+pub(crate) fn original_payload(
+    position: Position,
+    stored: &[u8],
+    mut key: impl FnMut(KeyNumber) -> Result<KeyState<Arc<SubjectCipher>>>,
+) -> Result<Option<OriginalPayload>> {
+    let record = Record::open(position, stored)?;
+    let (trailer, original) = (record.encrypted(), record.original());
+    let (own, added) = trailer.split_at_checked(original.parts).ok_or_else(|| unreadable(position))?;
+    let mut plain = PlainValues::with_capacity(2 * added.len());
+    let mut parts = Vec::new();
+    for part in EncryptedPart::all(position, added) {
+        let part = part?;
+        match key(part.key)? {
+            KeyState::There(cipher) => parts.push((part, plain.decrypt(position, &part, &cipher)?)),
+            KeyState::Forgotten => return Ok(None),
+            KeyState::Missing => return Err(missing_key(position, &part)?),
+        }
+    }
+    let mut places = FieldValues::default();
+    for (part, values) in parts {
+        places.put(&part, &plain.0[values]).ok_or_else(|| unreadable(position))?;
+    }
+    let (mut data, mut metadata) = (Vec::new(), Vec::new());
+    let placed = places.write_data(record.data().0, &mut data);
+    placed
+        .and_then(|()| places.write_metadata(record.metadata().0, &mut metadata))
+        .ok_or_else(|| unreadable(position))?;
+    if payload_hash(&data, &metadata, own) != original.hash {
+        let place = format!("the event at {position}, which was rewritten");
+        return Err(Error::corrupt(place, "another payload than the one that it was appended with"));
+    }
+    Ok(Some(OriginalPayload { data, metadata, encrypted: own.to_vec() }))
+}
+
+/// What an event was appended with: `data`, `metadata`, and what was encrypted of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OriginalPayload {
+    pub data: Vec<u8>,
+    pub metadata: Vec<u8>,
+    pub encrypted: Vec<u8>,
+}
+
+fn missing_key(position: Position, part: &EncryptedPart) -> Result<Error> {
+    let place = format!("the key of {}, of the event at {position}", part.subject(position)?);
+    Ok(Error::corrupt(place, "nothing, and it was not forgotten"))
+}
+
+/// Writes data and metadata with values in their places.
+fn place(places: &FieldValues, data: &[u8], metadata: &[u8], writer: &mut PayloadWriter) -> Option<()> {
+    places.write_data(data, writer.out())?;
+    writer.end_data();
+    places.write_metadata(metadata, writer.out())
+}
+
+/// What the cipher binds values to.
+fn bind(bound: &mut Vec<u8>, position: Position, known: &[u8]) {
+    bound.extend_from_slice(b"bygone private 1");
+    bound.extend_from_slice(&position.to_be_bytes());
+    bound.extend_from_slice(known);
+}
+
+fn unreadable(position: Position) -> Error {
+    Error::corrupt(format!("the event at {position}"), "data that cannot be read")
+}
+
+#[cfg(all(test, feature = "encryption"))]
+mod tests {
+    use super::*;
+    use crate::event::codec::{Assigned, encode};
+    use crate::event::private::FieldRoot;
+    use crate::event::{EventId, NewEvent};
+    use crate::store::chain::link;
+    use crate::store::tables::keys::KeyBytes;
+    use crate::{Timestamp, Version};
+
+    const AT: Position = Position(7);
+
+    fn stored() -> Vec<u8> {
+        let new = NewEvent::new("User.moved")
+            .on(("User", 7))
+            .data(&serde_json::json!({"name": "Ann", "address": {"street": "Elm Street", "zip": null, "city": "Oslo"}, "n": 5}))
+            .metadata(&serde_json::json!({"ip": "::1", "by": "web"}));
+        let mut out = Vec::new();
+        let assigned = Assigned {
+            position: AT,
+            version: Version(1),
+            id: &EventId::new("one").unwrap(),
+            own_id: false,
+            recorded: Timestamp::from_millis(5),
+            seal: None,
+        };
+        encode(&mut out, &new, new.kind.as_ref().unwrap(), new.owner(), &assigned);
+        out
+    }
+
+    fn field(root: FieldRoot, names: &[&str]) -> PrivateField {
+        PrivateField::new(root, names.iter().copied())
+    }
+
+    fn user() -> Entity {
+        Entity::new("User", "7").unwrap()
+    }
+
+    fn cipher() -> Arc<SubjectCipher> {
+        Arc::new(SubjectCipher::new(&KeyBytes([3; 32])))
+    }
+
+    fn there(_: KeyNumber) -> Result<KeyState<Arc<SubjectCipher>>> {
+        Ok(KeyState::There(cipher()))
+    }
+
+    #[test]
+    fn what_is_rewritten_is_the_same_event_and_tells_what_it_was_appended_with() {
+        let plain = stored();
+        let one_key = |_: &Entity| Ok((KeyNumber(5), cipher()));
+        let street = vec![(user(), vec![field(FieldRoot::Data, &["address", "street"])])];
+        let others =
+            vec![(user(), vec![field(FieldRoot::Data, &["name"]), field(FieldRoot::Metadata, &["ip"])])];
+        let city = vec![(user(), vec![field(FieldRoot::Data, &["address", "city"])])];
+        let encrypted = encrypt(AT, &plain, &street, one_key).unwrap();
+        for before in [&plain, &encrypted] {
+            let once = rewrite(AT, before, &others, one_key).unwrap();
+            let twice = rewrite(AT, &once, &city, one_key).unwrap();
+            for rewritten in [&once, &twice] {
+                assert!(
+                    codec::is_encrypted(rewritten) && Record::open(AT, rewritten).unwrap().is_rewritten()
+                );
+                assert_eq!(decrypt(AT, rewritten, there).unwrap(), plain);
+                assert_eq!(link([1; 32], AT, rewritten).unwrap(), link([1; 32], AT, before).unwrap());
+                let record = Record::open(AT, before).unwrap();
+                let original = OriginalPayload {
+                    data: record.data().0.to_vec(),
+                    metadata: record.metadata().0.to_vec(),
+                    encrypted: record.encrypted().to_vec(),
+                };
+                assert_eq!(original_payload(AT, rewritten, there).unwrap(), Some(original));
+                assert_eq!(original_payload(AT, rewritten, |_| Ok(KeyState::Forgotten)).unwrap(), None);
+                assert!(original_payload(AT, rewritten, |_| Ok(KeyState::Missing)).is_err());
+            }
+            let text = String::from_utf8_lossy(&twice).into_owned();
+            assert!(
+                !text.contains("Ann")
+                    && !text.contains("::1")
+                    && !text.contains("Oslo")
+                    && text.contains("web")
+            );
+        }
+    }
+
+    #[test]
+    fn a_change_of_what_is_rewritten_is_told() {
+        let names = vec![(user(), vec![field(FieldRoot::Data, &["name"])])];
+        let plain = stored();
+        let record = Record::open(AT, &plain).unwrap();
+        let whole = [record.data().0, record.metadata().0].concat();
+        let rewritten = rewrite(AT, &plain, &names, |_| Ok((KeyNumber(5), cipher()))).unwrap();
+        let header = Record::open(AT, &rewritten).unwrap().header().len();
+        let mut told = 0;
+        for at in codec::LEAD + header..rewritten.len() {
+            let mut changed = rewritten.clone();
+            changed[at] ^= 1;
+            let checksum = codec::checksum(AT, &changed[4..]);
+            changed[..4].copy_from_slice(&checksum.to_be_bytes());
+            // The hash itself is in the chain, where a change of it is noticed. It is of `data` and `metadata` one behind the other, so where one
+            // ends is no part of it.
+            let same = |found: &OriginalPayload| [&found.data[..], &found.metadata].concat() == whole;
+            let original = original_payload(AT, &changed, there);
+            assert!(
+                original.as_ref().map_or(true, |found| found.as_ref().is_some_and(same)),
+                "{at}: {original:?}"
+            );
+            told += usize::from(original.is_err());
+        }
+        assert!(told > 100);
+    }
+}

@@ -1,0 +1,318 @@
+//! Rewriting: what events have in plain that is private since they were appended is encrypted, as the file is written anew.
+//!
+//! `DEFINE PRIVATE … INCLUDING PAST` asks for it. It keeps headers, positions, versions, ids, and the hash of the payload as it was appended
+//! ([`crate::event::rewritten`]): the chain and whatever refers to an event stay as they are. It is part of a compaction
+//! ([`compact`](super::compact)), which has all events in the tables and lets nobody append meanwhile:
+//!
+//! 1. the journal goes, which may have them in plain;
+//! 2. subjects get keys, and lists of their events, in the tables as they are ([`Rewriting::prepare`]);
+//! 3. events are rewritten on the way into the new file ([`Rewriting::rewritten`]);
+//! 4. once that has the name, a row of `meta` says that it is done.
+//!
+//! Up to the last of these it is begun anew as the file is opened: all of it can be done twice.
+//!
+//! Whoever was forgotten behind an event has no key of it any more: of that event the values are encrypted under a key that nobody keeps, and what
+//! was made of them is dropped then as when somebody is forgotten.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::catalog::{PrivateFields, add_field};
+use super::chain::link;
+use super::cipher::SubjectCipher;
+use super::index::term::Term;
+use super::journal::random;
+use super::kernel::Kernel;
+use super::private_values::{PrivateValues, rewrite};
+use super::snapshot::{ScanDirection, Snapshot};
+use super::tables::keys::{KeyBytes, KeyState, NOBODYS};
+use crate::cancel::Cancel;
+use crate::document::RawKind;
+use crate::entity::{Entity, EventType, Position, PositionRange};
+use crate::error::{Error, Result};
+use crate::event::private::{EncryptedPart, KeyNumber, PrivateField};
+use crate::event::record::Record;
+use crate::event::{FORGOTTEN, SUBJECT};
+
+/// How many values are prepared in one write.
+const PREPARED: usize = 4096;
+
+/// Of how many subjects is remembered whose values are whose.
+const REMEMBERED: usize = 1 << 12;
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Rewritten {
+    /// How many events were rewritten.
+    pub events: u64,
+    /// How many have a field in plain that is private since, and do not say whose it is; and the first of them.
+    pub left: u64,
+    pub first_left: Option<Position>,
+}
+
+/// What is to be rewritten.
+pub(crate) struct Rewriting<'k> {
+    kernel: &'k Arc<Kernel>,
+    cancel: &'k Cancel,
+    snapshot: Snapshot,
+    /// What is private of the events before a definition.
+    rules: Vec<(Position, Arc<PrivateFields>)>,
+    /// The last of these definitions.
+    through: Position,
+    /// Whether anybody was ever forgotten.
+    forgets: bool,
+    subjects: HashMap<Entity, SubjectKey>,
+    done: Rewritten,
+}
+
+/// The key of a subject.
+#[derive(Debug, Clone)]
+struct SubjectKey {
+    /// The event that says last that it is forgotten.
+    forgotten: Option<Position>,
+    key: Option<(KeyNumber, Arc<SubjectCipher>)>,
+}
+
+/// Whether there is something to rewrite: a definition says so, and it was not done.
+pub(super) fn is_due(kernel: &Kernel) -> Result<bool> {
+    let done = kernel.tables.read()?.rewritten_through()?;
+    Ok(rules(kernel, done).next().is_some())
+}
+
+/// The definitions behind a position that include what was before them. One that this version does not understand says nothing to it.
+fn rules(kernel: &Kernel, done: Position) -> impl Iterator<Item = (Position, Arc<PrivateFields>)> {
+    let catalog = kernel.applied.catalog();
+    let privates: Vec<_> = catalog.privates().cloned().collect();
+    privates.into_iter().filter(move |private| private.position > done).filter_map(|private| {
+        let fields = private.fields().ok()?;
+        fields.past.then(|| (private.position, fields.clone()))
+    })
+}
+
+impl<'k> Rewriting<'k> {
+    /// What is to be done, if there is something. All events are in the tables, and nobody appends.
+    pub fn due(kernel: &'k Arc<Kernel>, cancel: &'k Cancel) -> Result<Option<Rewriting<'k>>> {
+        let (done, checkpoint) = {
+            let read = kernel.tables.read()?;
+            (read.rewritten_through()?, read.checkpoint()?)
+        };
+        let rules: Vec<_> = rules(kernel, done).collect();
+        let Some(through) = rules.iter().map(|(position, _)| *position).max() else { return Ok(None) };
+        let snapshot = kernel.snapshot().until(checkpoint).cancelled_by(cancel).stored();
+        let said = Term::kind(&EventType::new(FORGOTTEN)?)?;
+        let forgets =
+            snapshot.list(said, PositionRange::ALL, ScanDirection::Ascending).next().transpose()?.is_some();
+        let (subjects, done) = (HashMap::new(), Rewritten::default());
+        Ok(Some(Rewriting { kernel, cancel, snapshot, rules, through, forgets, subjects, done }))
+    }
+
+    /// Gives keys to the subjects whose values were in plain, and puts the events into their lists.
+    pub fn prepare(&mut self) -> Result<()> {
+        let mut found: HashMap<Entity, Vec<Position>> = HashMap::new();
+        let mut count = 0;
+        for row in self.snapshot.log(PositionRange::through(self.through), ScanDirection::Ascending) {
+            let (position, bytes) = row?;
+            for (subject, _) in self.private(position, &bytes)?.0 {
+                found.entry(subject).or_default().push(position);
+                count += 1;
+            }
+            if count >= PREPARED {
+                self.write(&mut found)?;
+                count = 0;
+            }
+        }
+        self.write(&mut found)
+    }
+
+    fn write(&mut self, found: &mut HashMap<Entity, Vec<Position>>) -> Result<()> {
+        self.cancel.check()?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let (kernel, mut given, mut nobodys) = (self.kernel, Vec::new(), None);
+        for (subject, positions) in found.iter() {
+            let said = self.last_forgotten(subject)?;
+            nobodys = nobodys.max(said.filter(|said| positions.first().is_some_and(|first| first < said)));
+            let has_own = positions.last().is_some_and(|last| said.is_none_or(|said| said < *last));
+            if has_own && self.key_number(subject)?.is_none() {
+                given.push((subject, kernel.keyring.take(&kernel.tables)?));
+            }
+        }
+        kernel.tables.write("rewriting events", |tables| {
+            tables.set_rewriting()?;
+            for (subject, key) in &given {
+                tables.give_key(subject, *key)?;
+            }
+            for (subject, positions) in found.iter() {
+                tables.add_postings(Term::subject(subject)?.as_bytes(), positions)?;
+            }
+            nobodys.map_or(Ok(()), |said| tables.forget_again(said))
+        })?;
+        found.clear();
+        Ok(())
+    }
+
+    /// The stored form of an event, where it has something in plain that is private since.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where it would not be the same event: nothing is to be written then.
+    pub fn rewritten(&mut self, position: Position, stored: &[u8]) -> Result<Option<Arc<[u8]>>> {
+        if position >= self.through || !self.is_of_any(position, Record::open(position, stored)?.kind()) {
+            return Ok(None);
+        }
+        let stored = &Arc::from(stored);
+        let (values, is_left) = self.private(position, stored)?;
+        if is_left {
+            self.done.left += 1;
+            self.done.first_left.get_or_insert(position);
+        }
+        if values.is_empty() {
+            return Ok(None);
+        }
+        let mut is_lost = false;
+        let new: Arc<[u8]> = rewrite(position, stored, &values, |subject| {
+            let (number, cipher) = self.key(subject, position)?;
+            is_lost |= number == NOBODYS;
+            Ok((number, cipher))
+        })?
+        .into();
+        let is_same = link([0; 32], position, stored)? == link([0; 32], position, &new)?
+            && (is_lost
+                || self.snapshot.decrypted(position, stored)? == self.snapshot.decrypted(position, &new)?);
+        if !is_same {
+            let place = format!("rewriting the event at {position}");
+            return Err(Error::corrupt(place, "another event than the one that was stored"));
+        }
+        self.done.events += 1;
+        Ok(Some(new))
+    }
+
+    /// What came of it, and up to which definition it is done.
+    pub fn end(self) -> (Rewritten, Position) {
+        (self.done, self.through)
+    }
+
+    /// What of an event is in plain and private since, and whose it is; and whether there is more that is nobody's.
+    fn private(&self, position: Position, stored: &Arc<[u8]>) -> Result<(PrivateValues, bool)> {
+        let record = Record::open(position, stored)?;
+        let kind = record.kind();
+        let (mut found, mut is_left) = (PrivateValues::new(), false);
+        if !self.is_of_any(position, kind) {
+            return Ok((found, is_left));
+        }
+        // What is encrypted already is null in its place.
+        let mut encrypted = Vec::new();
+        for part in EncryptedPart::all(position, record.encrypted()) {
+            encrypted.extend(part?.fields());
+        }
+        // Whose it is may be told by what is encrypted.
+        let plain = self.snapshot.decrypted(position, stored)?;
+        let plain = Record::open(position, &plain)?;
+        for rule in self.rules_of(position, kind) {
+            let mut there = Vec::new();
+            for field in &rule.fields {
+                is_left |= !in_plain(field, &record, &encrypted, &mut there);
+            }
+            if there.is_empty() {
+                continue;
+            }
+            match rule.of.subject(&plain) {
+                Some(subject) => {
+                    for field in there {
+                        is_left |= add_field(&mut found, &subject, field, kind).is_err();
+                    }
+                }
+                None => is_left = true,
+            }
+        }
+        Ok((found, is_left))
+    }
+
+    /// What is private since of an event of a type.
+    fn rules_of(&self, position: Position, kind: &str) -> impl Iterator<Item = &Arc<PrivateFields>> {
+        let is_of = move |rule: &PrivateFields| !kind.starts_with('$') && rule.on.matches_text(kind);
+        let behind = self.rules.iter().filter(move |(defined, rule)| position < *defined && is_of(rule));
+        behind.map(|(_, rule)| rule)
+    }
+
+    fn is_of_any(&self, position: Position, kind: &str) -> bool {
+        self.rules_of(position, kind).next().is_some()
+    }
+
+    /// The key of a subject's values in an event.
+    fn key(&mut self, subject: &Entity, position: Position) -> Result<(KeyNumber, Arc<SubjectCipher>)> {
+        let found = match self.subjects.get(subject) {
+            Some(found) => found.clone(),
+            None => {
+                let found =
+                    SubjectKey { forgotten: self.last_forgotten(subject)?, key: self.key_of(subject)? };
+                if self.subjects.len() >= REMEMBERED {
+                    self.subjects.clear();
+                }
+                self.subjects.insert(subject.clone(), found.clone());
+                found
+            }
+        };
+        if found.forgotten.is_some_and(|said| position < said) {
+            return Ok((NOBODYS, Arc::new(SubjectCipher::new(&KeyBytes(random()?)))));
+        }
+        found.key.ok_or_else(|| {
+            Error::corrupt(format!("the key of {subject}"), "nothing, as events are rewritten")
+        })
+    }
+
+    fn key_of(&self, subject: &Entity) -> Result<Option<(KeyNumber, Arc<SubjectCipher>)>> {
+        let Some(number) = self.key_number(subject)? else { return Ok(None) };
+        let look = || self.kernel.tables.read()?.key(number);
+        match self.kernel.keyring.key(number, look)? {
+            KeyState::There(cipher) => Ok(Some((number, cipher))),
+            KeyState::Forgotten | KeyState::Missing => Ok(None),
+        }
+    }
+
+    /// The number of the key that a subject has; none where that is lost, as a rescue may find.
+    fn key_number(&self, subject: &Entity) -> Result<Option<KeyNumber>> {
+        let (keyring, tables) = (&self.kernel.keyring, &self.kernel.tables);
+        let Some(number) = keyring.key_of(subject, tables)? else { return Ok(None) };
+        let state = keyring.key(number, || tables.read()?.key(number))?;
+        Ok(matches!(state, KeyState::There(_)).then_some(number))
+    }
+
+    /// The event that says last that a subject is forgotten.
+    fn last_forgotten(&self, subject: &Entity) -> Result<Option<Position>> {
+        if !self.forgets {
+            return Ok(None);
+        }
+        let told = Term::entity(&Entity::new(SUBJECT, &subject.to_string())?)?;
+        for position in self.snapshot.list(told, PositionRange::ALL, ScanDirection::Descending) {
+            let position = position?;
+            let bytes = self.snapshot.encoded(position)?;
+            if bytes.is_some_and(|bytes| {
+                Record::open(position, &bytes).is_ok_and(|said| said.kind() == FORGOTTEN)
+            }) {
+                return Ok(Some(position));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Takes what a field has in plain: all of it, or, where something within it is encrypted already, each member that is not. False where a member
+/// has a name that no field can have, or is too deep.
+fn in_plain(
+    field: &PrivateField,
+    record: &Record,
+    encrypted: &[PrivateField],
+    out: &mut Vec<PrivateField>,
+) -> bool {
+    let Some(value) = field.value(record) else { return true };
+    if !encrypted.iter().any(|other| field.holds(other)) {
+        out.push(field.clone());
+        return true;
+    }
+    let Some((RawKind::Map(_), _)) = value.form() else { return true };
+    value.members().all(|(name, _)| match field.within(name) {
+        Some(member) => in_plain(&member, record, encrypted, out),
+        None => false,
+    })
+}
