@@ -100,16 +100,18 @@ impl<R: BufRead> JsonTexts<R> {
                 };
             };
             let start = self.read.bytes == 0;
-            if let Some(named) = (!byte.is_ascii() || start).then(|| no_text(self.ahead(), start)).flatten() {
-                return Err(Error::invalid("an event", "JSON in UTF-8", named));
-            }
             self.place = match (self.place, byte) {
                 (place, byte) if is_blank(byte) => place,
                 (TextPosition::Top | TextPosition::First | TextPosition::Item, b'{') => return Ok(true),
                 (TextPosition::Top, b'[') => TextPosition::First,
                 (TextPosition::First | TextPosition::After, b']') => TextPosition::Top,
                 (TextPosition::After, b',') => TextPosition::Item,
-                (place, _) => return Err(unfit(place, found)),
+                (place, _) => {
+                    return Err(match no_text(&self.ahead()?, start) {
+                        Some(named) => Error::invalid("an event", "JSON in UTF-8", named),
+                        None => unfit(place, found),
+                    });
+                }
             };
             self.pass(byte);
         }
@@ -183,9 +185,19 @@ impl<R: BufRead> JsonTexts<R> {
         Ok(())
     }
 
-    /// What comes next, as far as it is there.
-    fn ahead(&mut self) -> &[u8] {
-        fill(&mut self.input).unwrap_or_default()
+    /// What comes next, taken from an input that is read no further: however little of it comes at a time.
+    fn ahead(&mut self) -> Result<Vec<u8>> {
+        let mut ahead = Vec::new();
+        while ahead.len() < LONGEST_BEGINNING {
+            let chunk = fill(&mut self.input)?;
+            if chunk.is_empty() {
+                break;
+            }
+            let taken = chunk.len().min(LONGEST_BEGINNING - ahead.len());
+            ahead.extend_from_slice(&chunk[..taken]);
+            self.input.consume(taken);
+        }
+        Ok(ahead)
     }
 
     fn peek(&mut self) -> Result<Option<u8>> {
@@ -208,6 +220,9 @@ impl ReadCount {
         self.bytes += bytes.len() as u64;
     }
 }
+
+/// How many bytes tell what an input is.
+const LONGEST_BEGINNING: usize = 5;
 
 /// What bytes are that no JSON has: at the start of an input, or anywhere between two objects.
 fn no_text(bytes: &[u8], start: bool) -> Option<&'static str> {
@@ -393,7 +408,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_answered_the_same_in_any_chunks(
-            bytes in prop::collection::vec(prop::sample::select(&b"{}[]\":,\\ \n\r1a-.\xef\xbb\xbf\xff"[..]), 0..30),
+            bytes in prop::collection::vec(prop::sample::select(&b"{}[]\":,\\ \n\r1a-.\xef\xbb\xbf\xff\xfe\x1f\x8bBZh"[..]), 0..30),
             chunk in 1..40usize,
         ) {
             let (found, fault) = read_bytes(&bytes, chunk);
