@@ -10,6 +10,7 @@ mod event;
 mod follow;
 mod import;
 mod parse;
+mod private;
 mod query;
 mod read;
 mod states;
@@ -76,6 +77,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     if arguments.wants("views") {
         views::run(arguments)?;
+    }
+    if arguments.wants("private") {
+        private::run(arguments)?;
     }
     if arguments.wants("import") {
         import::run(arguments)?;

@@ -194,6 +194,20 @@ impl<'s> ReadTxn<'s> {
         Ok(Some(Arc::from(self.formed(position, bytes)?)))
     }
 
+    /// The same as it was appended, whatever form events are handed over in: with its private values in plain, and what is forgotten null.
+    pub fn appended(&self, position: Position) -> Result<Option<Arc<[u8]>>> {
+        if position == Position::START || position > self.head() {
+            return Ok(None);
+        }
+        if position > self.checkpoint {
+            return self.memtables.plain(position).ok_or_else(|| self.missing(position)).map(Some);
+        }
+        let row = self.log()?.row(position)?;
+        let found = row.as_ref().map_or(Ok(None), |row| row.event(position))?;
+        let stored = found.ok_or_else(|| self.missing(position))?;
+        Ok(Some(Arc::from(self.decrypted(position, stored)?)))
+    }
+
     /// The event at a position behind C.
     pub(super) fn newest(&self, position: Position) -> Result<Arc<[u8]>> {
         if self.form == EventForm::Stored {

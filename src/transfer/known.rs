@@ -1,7 +1,8 @@
 //! Telling lines whose events are in the log already from new ones, and from those that only share an id or a key with another.
 //!
 //! An event is known by its id or its key. A line says the same event only if all that it says is what the event says; what it
-//! leaves to the database (its time, its correlation, its namespace) may be anything.
+//! leaves to the database (its time, its correlation, its namespace) may be anything; so may what is forgotten of the event: whoever is
+//! forgotten does not come back with the same lines.
 
 use std::collections::HashMap;
 
@@ -9,6 +10,7 @@ use super::ParsedLine;
 use crate::document::Document;
 use crate::entity::{Entity, EventType};
 use crate::error::{Conflict, Error, Result, shorten};
+use crate::event::private::{FieldRoot, FieldValues, ForgottenFields, PrivateField};
 use crate::event::{Cause, Event, EventId, NewEvent, Producer, Tag, codec};
 use crate::store::Store;
 use crate::store::index::term::Term;
@@ -103,7 +105,8 @@ pub(super) fn place_of(view: &ReadTxn, line: &ParsedLine) -> Result<Option<Event
         place = view.first(&Term::key(key)?)?;
     }
     let Some(position) = place else { return Ok(None) };
-    let bytes = view.event(position)?;
+    // A line says what was appended, whatever the event is read as since.
+    let bytes = view.appended(position)?;
     let bytes = bytes.ok_or_else(|| Error::corrupt("the log", format!("no event at {position}")))?;
     codec::decode(position, bytes).map(Some)
 }
@@ -155,6 +158,8 @@ struct Content<'a> {
     tags: &'a [Tag],
     data: &'a Document,
     metadata: &'a Document,
+    /// What was said there, and nobody knows any more.
+    forgotten: &'a [PrivateField],
 }
 
 impl<'a> Content<'a> {
@@ -174,6 +179,7 @@ impl<'a> Content<'a> {
             tags: &event.tags,
             data: &event.data,
             metadata: &event.metadata,
+            forgotten: event.forgotten.as_ref().map_or(&[], ForgottenFields::fields),
         }
     }
 
@@ -195,6 +201,7 @@ impl<'a> Content<'a> {
             tags: &event.tags,
             data: &event.data,
             metadata: &event.metadata,
+            forgotten: &[],
         })
     }
 
@@ -206,8 +213,8 @@ impl<'a> Content<'a> {
         let parts = [
             ("type", self.kind == first.kind),
             ("target", self.target == first.target),
-            ("data", same(self.data, first.data)),
-            ("metadata", same(self.metadata, first.metadata)),
+            ("data", same(self.data, first.data) || first.is_said_by(self, FieldRoot::Data)),
+            ("metadata", same(self.metadata, first.metadata) || first.is_said_by(self, FieldRoot::Metadata)),
             ("actor", self.actor == first.actor),
             ("producer", self.producer == first.producer),
             ("time", unsaid(self.timestamp, first.timestamp)),
@@ -223,6 +230,21 @@ impl<'a> Content<'a> {
             ("key", unsaid(self.key, first.key)),
         ];
         parts.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect()
+    }
+
+    /// Whether what a line says is what this says, but for what is forgotten of this: that may have been anything.
+    fn is_said_by(&self, line: &Content, root: FieldRoot) -> bool {
+        let blank = FieldValues::blank(self.forgotten.iter());
+        let without = |said: &Content| {
+            let mut out = Vec::new();
+            match root {
+                FieldRoot::Data => blank.write_data(said.data.as_bytes(), &mut out),
+                FieldRoot::Metadata => blank.write_metadata(said.metadata.as_bytes(), &mut out),
+            }?;
+            Some(Document::from_bytes(out.into()))
+        };
+        let is_forgotten = !self.forgotten.is_empty();
+        is_forgotten && matches!((without(line), without(self)), (Some(line), Some(own)) if same(&line, &own))
     }
 
     fn told(&self) -> String {

@@ -67,7 +67,7 @@ fn first_of(view: &ReadTxn, line: &ParsedLine) -> Result<Option<Event>> {
 }
 
 fn event_at(view: &ReadTxn, position: Position) -> Result<Option<Event>> {
-    view.event(position)?.map(|bytes| codec::decode(position, bytes)).transpose()
+    view.appended(position)?.map(|bytes| codec::decode(position, bytes)).transpose()
 }
 
 /// The key of the first line of a group.

@@ -363,3 +363,43 @@ fn who_forgets_while_a_backup_tells_of_itself_is_told_instead_of_waiting_for_its
     run(&db, "PERFORM Close User 1 {all: TRUE}");
     assert_eq!(events(&db, "$subject.forgotten").len(), 2);
 }
+
+#[test]
+fn whoever_is_forgotten_does_not_come_back_with_the_same_lines() {
+    use crate::maintain::ImportOptions;
+    let disk = SimulatedDisk::new();
+    let db = on(&disk).create(PATH).unwrap();
+    run(&db, CONTACT);
+    let line = |user: u64, more: &str| {
+        let name = secret(user);
+        format!(
+            r#"{{"type":"User.named","target":{{"type":"User","id":"{user}"}},"data":{{"age":{user},"name":"{name}"}}{more}}}"#
+        )
+    };
+    let import = |lines: &str| {
+        let report = db.import(lines.as_bytes(), &ImportOptions::new(), &mut |_| {});
+        report.map(|report| (report.added, report.known))
+    };
+    // Known by what they say, by an id, and by a key.
+    let lines: Vec<String> = (1..7)
+        .map(|user| {
+            line(user, ["", r#","id":"i""#, r#","key":"k""#][if user < 5 { 0 } else { user as usize - 4 }])
+        })
+        .collect();
+    let lines = lines.join("\n");
+    assert_eq!(import(&lines).unwrap(), (6, 0));
+    for user in [2, 3, 5, 6] {
+        run(&db, &format!("FORGET User {user}"));
+    }
+    let head = db.head();
+    assert_eq!(import(&lines).unwrap(), (0, 6));
+    // The shape that they are read in is none of theirs.
+    run(&db, "DEFINE EVENT User.named {nick: text?} UPCAST SET data.nick = data.age DELETE data.age");
+    assert_eq!(import(&lines).unwrap(), (0, 6));
+    assert_eq!(db.head(), head.next());
+    assert_eq!(with(&disk, secret(2).as_bytes()), Vec::<PathBuf>::new());
+    // What says something else is another event, and by its id or key a conflict.
+    let other = line(2, "").replace(r#""age":2"#, r#""age":3"#);
+    assert_eq!(import(&other).unwrap(), (1, 0));
+    assert!(import(&line(5, r#","id":"i""#).replace(r#""age":5"#, r#""age":6"#)).unwrap_err().is_conflict());
+}
