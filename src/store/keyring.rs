@@ -8,8 +8,9 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use super::cipher::SubjectCipher;
 use super::index::term::Term;
@@ -30,7 +31,10 @@ use crate::event::{Event, FORGOTTEN};
 const MADE: usize = 256;
 
 /// How many keys are remembered; made ready, one takes some 700 bytes.
-const REMEMBERED: usize = 1 << 13;
+const REMEMBERED: usize = 1 << 14;
+
+/// Of how many subjects is remembered which key they have; one takes some 150 bytes.
+const SUBJECTS: usize = 1 << 15;
 
 /// The keys of subjects.
 #[derive(Debug, Default)]
@@ -55,9 +59,64 @@ struct KeyringState {
 #[derive(Debug, Default)]
 struct KnownKeys {
     /// Those that were asked for lately.
-    there: HashMap<KeyNumber, Arc<SubjectCipher>>,
+    there: Arc<KeyTable>,
+    /// How often one of them had the place of another.
+    displaced: usize,
     /// Those of subjects that were forgotten since this was opened: nobody who still sees older tables brings them back.
     forgotten: HashSet<KeyNumber>,
+}
+
+/// Keys made ready, to be read by many at once. Each has one place, by its number: they are given in their order, so those of subjects of about one
+/// time have places of their own. What has its place keeps it, until another table follows this one.
+#[derive(Debug, Default)]
+pub(crate) struct KeyTable(Box<[OnceLock<(KeyNumber, Arc<SubjectCipher>)>]>);
+
+/// A key that is at hand: in a table, or fetched.
+pub(crate) enum KeyAtHand<'t> {
+    InTable(&'t SubjectCipher),
+    Fetched(Arc<SubjectCipher>),
+}
+
+impl Deref for KeyAtHand<'_> {
+    type Target = SubjectCipher;
+
+    fn deref(&self) -> &SubjectCipher {
+        match self {
+            KeyAtHand::InTable(key) => key,
+            KeyAtHand::Fetched(key) => key,
+        }
+    }
+}
+
+impl KeyTable {
+    fn with_places(places: usize) -> KeyTable {
+        KeyTable((0..places).map(|_| OnceLock::new()).collect())
+    }
+
+    fn place(&self, number: KeyNumber) -> Option<&OnceLock<(KeyNumber, Arc<SubjectCipher>)>> {
+        let places = self.0.len() as u64;
+        // Less than there are places: it fits.
+        self.0.get(number.0.checked_rem(places)? as usize)
+    }
+
+    fn get(&self, number: KeyNumber) -> Option<&Arc<SubjectCipher>> {
+        let (known, key) = self.place(number)?.get()?;
+        (*known == number).then_some(key)
+    }
+
+    /// False where another has its place.
+    fn insert(&self, number: KeyNumber, key: &Arc<SubjectCipher>) -> bool {
+        self.place(number).is_some_and(|place| place.get_or_init(|| (number, key.clone())).0 == number)
+    }
+
+    /// The same keys but some, with more places.
+    fn again(&self, places: usize, but: impl Fn(KeyNumber) -> bool) -> KeyTable {
+        let table = KeyTable::with_places(places);
+        for (number, key) in self.0.iter().filter_map(OnceLock::get).filter(|(number, _)| !but(*number)) {
+            table.insert(*number, key);
+        }
+        table
+    }
 }
 
 /// The key that a subject gets with an event, where it has none yet.
@@ -79,11 +138,18 @@ impl Keyring {
     }
 
     /// The key that a subject has, if it has one.
+    ///
+    /// It is remembered. So whoever asks holds the committer: nobody is forgotten meanwhile.
     pub fn key_of(&self, subject: &Entity, tables: &Tables) -> Result<Option<KeyNumber>> {
         if let Some((key, _)) = locked(&self.state).given.get(subject) {
             return Ok(*key);
         }
-        tables.read()?.key_of(subject)
+        let found = tables.read()?.key_of(subject)?;
+        let mut keys = locked(&self.state);
+        if let (Some(key), true) = (found, keys.given.len() < SUBJECTS) {
+            keys.given.insert(subject.clone(), (Some(key), Position::START));
+        }
+        Ok(found)
     }
 
     /// A key that no subject has. It is durable.
@@ -133,15 +199,15 @@ impl Keyring {
     /// The tables have everything up to a position; these keys are gone from them.
     pub fn release(&self, through: Position, forgotten: &[KeyNumber]) {
         let mut keys = locked(&self.state);
-        let full = keys.given.len() > REMEMBERED;
+        let full = keys.given.len() >= SUBJECTS;
         keys.given.retain(|_, (key, told)| *told > through || key.is_some() && !full);
         drop(keys);
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        for key in forgotten {
-            known.there.remove(key);
-            known.forgotten.insert(*key);
+        if !forgotten.is_empty() {
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            known.forgotten.extend(forgotten);
+            let places = known.there.0.len();
+            known.there = Arc::new(known.there.again(places, |number| forgotten.contains(&number)));
         }
-        drop(known);
         self.forgotten.fetch_add(forgotten.len(), Ordering::AcqRel);
     }
 
@@ -157,7 +223,7 @@ impl Keyring {
         look: impl FnOnce() -> Result<KeyState>,
     ) -> Result<KeyState<Arc<SubjectCipher>>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = known.there.get(&number) {
+        if let Some(key) = known.there.get(number) {
             return Ok(KeyState::There(key.clone()));
         }
         if known.forgotten.contains(&number) {
@@ -173,11 +239,49 @@ impl Keyring {
         if known.forgotten.contains(&number) {
             return Ok(KeyState::Forgotten);
         }
-        if known.there.len() >= REMEMBERED {
-            known.there.clear();
-        }
-        known.there.insert(number, found.clone());
+        known.insert(number, &found);
         Ok(KeyState::There(found))
+    }
+
+    /// The keys that are known now, to be read by one reader: for a moment, since none of them goes as its subject is forgotten.
+    pub fn table(&self) -> Arc<KeyTable> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).there.clone()
+    }
+
+    /// What there is of a key, in a table that was taken before, or now.
+    pub fn key_in<'t>(
+        &self,
+        table: &'t KeyTable,
+        number: KeyNumber,
+        look: impl FnOnce() -> Result<KeyState>,
+    ) -> Result<KeyState<KeyAtHand<'t>>> {
+        if let Some(key) = table.get(number) {
+            return Ok(KeyState::There(KeyAtHand::InTable(key)));
+        }
+        Ok(match self.key(number, look)? {
+            KeyState::There(key) => KeyState::There(KeyAtHand::Fetched(key)),
+            KeyState::Forgotten => KeyState::Forgotten,
+            KeyState::Missing => KeyState::Missing,
+        })
+    }
+}
+
+impl KnownKeys {
+    /// Remembers a key. Where the table is full of others, or has not as many places as there are keys, another follows it.
+    fn insert(&mut self, number: KeyNumber, key: &Arc<SubjectCipher>) {
+        let places = self.there.0.len();
+        let wanted = usize::try_from(number.0).unwrap_or(REMEMBERED).clamp(16, REMEMBERED - 1) + 1;
+        if places < wanted {
+            self.there = Arc::new(self.there.again(wanted.next_power_of_two(), |_| false));
+        }
+        if self.there.insert(number, key) {
+            return;
+        }
+        self.displaced += 1;
+        if self.displaced > places {
+            (self.there, self.displaced) = (Arc::new(KeyTable::with_places(places)), 0);
+            self.there.insert(number, key);
+        }
     }
 }
 
@@ -254,4 +358,54 @@ pub(crate) fn subject_terms(given: &[GivenKey]) -> Result<Vec<Term>> {
         }
     }
     Ok(terms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_remembered_is_the_one_of_its_number() {
+        let mut known = KnownKeys::default();
+        assert!(known.there.get(KeyNumber(1)).is_none());
+        let mut made = HashMap::new();
+        for number in (1..40).chain([1 << 13, 1 << 14, (1 << 14) + 1, u64::MAX]) {
+            let key = Arc::new(SubjectCipher::new(&KeyBytes([number as u8; 32])));
+            known.insert(KeyNumber(number), &key);
+            made.insert(number, key);
+            assert!(known.there.0.len() <= REMEMBERED);
+            for (number, key) in &made {
+                // Another one may have its place.
+                let found = known.there.get(KeyNumber(*number));
+                assert!(found.is_none_or(|found| Arc::ptr_eq(found, key)), "{number}");
+            }
+        }
+        assert!((1..40).all(|number| known.there.get(KeyNumber(number)).is_some()));
+        // One that is asked for again and again gets a place.
+        let (late, key) = (KeyNumber((1 << 14) + 1), made[&1].clone());
+        assert!(known.there.get(late).is_none());
+        (0..=REMEMBERED).for_each(|_| known.insert(late, &key));
+        assert!(known.there.get(late).is_some() && known.there.get(KeyNumber(1)).is_none());
+    }
+
+    #[test]
+    fn a_key_that_is_forgotten_is_not_brought_back() {
+        let keyring = Keyring::default();
+        let look = || Ok(KeyState::There(KeyBytes([1; 32])));
+        let state = |number| keyring.key(KeyNumber(number), look).unwrap();
+        assert!(matches!((state(1), state(2)), (KeyState::There(_), KeyState::There(_))));
+        keyring.release(Position(9), &[KeyNumber(1), KeyNumber(3)]);
+        assert!(keyring.table().get(KeyNumber(1)).is_none() && keyring.table().get(KeyNumber(2)).is_some());
+        assert!(matches!((state(1), state(3)), (KeyState::Forgotten, KeyState::Forgotten)));
+        let table = keyring.table();
+        assert!(matches!(
+            keyring.key_in(&table, KeyNumber(2), look).unwrap(),
+            KeyState::There(KeyAtHand::InTable(_))
+        ));
+        assert!(matches!(
+            keyring.key_in(&table, KeyNumber(4), look).unwrap(),
+            KeyState::There(KeyAtHand::Fetched(_))
+        ));
+        assert!(matches!(keyring.key_in(&table, KeyNumber(3), look).unwrap(), KeyState::Forgotten));
+    }
 }

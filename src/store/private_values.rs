@@ -1,7 +1,7 @@
 //! Private values, encrypted as an event is stored and decrypted as it is read. How they lie in it is told in [`crate::event::private`]; whose
 //! keys they take, in [`keyring`](super::keyring).
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use super::cipher::SubjectCipher;
@@ -90,10 +90,10 @@ fn without_values(record: &Record, private: &PrivateValues, trailer: Trailer) ->
 ///
 /// # Errors
 /// [`Error::Corrupt`] where a key is missing, or does not fit.
-pub(crate) fn decrypt(
+pub(crate) fn decrypt<K: Deref<Target = SubjectCipher>>(
     position: Position,
     stored: &[u8],
-    mut key: impl FnMut(KeyNumber) -> Result<KeyState<Arc<SubjectCipher>>>,
+    mut key: impl FnMut(KeyNumber) -> Result<KeyState<K>>,
 ) -> Result<Vec<u8>> {
     let event = codec::parts(position, stored).ok_or_else(|| codec::damage(position, stored))?;
     let Parts { header, data, metadata, trailer: Some(trailer) } = event else { return Ok(stored.to_vec()) };

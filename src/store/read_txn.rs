@@ -6,6 +6,7 @@
 //! It takes the lock of what is applied for a moment, and then that of the tables' shared read; never both.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use super::apply::Applied;
 use super::catalog::Catalog;
 use super::index::term::Term;
-use super::keyring::Keyring;
+use super::keyring::{KeyTable, Keyring};
 use super::memtable::{ListEnd, Memtable, Memtables};
 use super::private_values::{OriginalPayload, decrypt, original_payload};
 use super::read_form::{EventForm, read_form};
@@ -52,6 +53,8 @@ pub(crate) struct ReadTxn<'s> {
     pub(super) read: TablesRead<'s>,
     form: EventForm,
     keyring: &'s Keyring,
+    /// The keys that were known as the first was asked for.
+    keys: OnceCell<Arc<KeyTable>>,
     /// What is defined for whoever reads; else all that is applied.
     catalog: Option<&'s Catalog>,
     cancel: Option<&'s Cancel>,
@@ -80,7 +83,8 @@ impl<'s> ReadTxn<'s> {
                 format!("C is {checkpoint}, and the memtables begin after {}", memtables.base()),
             ));
         }
-        Ok(ReadTxn { memtables, checkpoint, read, form: EventForm::Read, keyring, catalog: None, cancel })
+        let (form, keys) = (EventForm::Read, OnceCell::new());
+        Ok(ReadTxn { memtables, checkpoint, read, form, keyring, keys, catalog: None, cancel })
     }
 
     /// Reads within a view. Where the failure of another comes between, which redb then tells to all, it reads once more.
@@ -245,7 +249,10 @@ impl<'s> ReadTxn<'s> {
         if !codec::is_encrypted(stored) {
             return Ok(Cow::Borrowed(stored));
         }
-        decrypt(position, stored, |key| self.keyring.key(key, || self.read.key(key))).map(Cow::Owned)
+        // Whoever reads many takes no lock for each.
+        let table = self.keys.get_or_init(|| self.keyring.table());
+        let key = |number| self.keyring.key_in(table, number, || self.read.key(number));
+        decrypt(position, stored, key).map(Cow::Owned)
     }
 
     /// What an event that was rewritten was appended with; none where that is forgotten.
