@@ -478,7 +478,11 @@ impl Zone {
         let last = Position::from_be_bytes(*taken(&mut bytes).ok_or_else(cut)?);
         let mut time = || -> Result<Timestamp> {
             let seconds = i64::from_be_bytes(*taken(&mut bytes).ok_or_else(cut)?);
-            Timestamp::from_parts(seconds, i32::from_be_bytes(*taken(&mut bytes).ok_or_else(cut)?))
+            let nanos = i32::from_be_bytes(*taken(&mut bytes).ok_or_else(cut)?);
+            let time = Timestamp::from_parts(seconds, nanos)?;
+            // Each is written in one way.
+            let other = || Error::corrupt(place(), "a time that no zone is written with");
+            (time.parts() == (seconds, nanos)).then_some(time).ok_or_else(other)
         };
         let (occurred, recorded) = ((time()?, time()?), (time()?, time()?));
         let chain = *taken(&mut bytes).ok_or_else(cut)?;
