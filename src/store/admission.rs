@@ -29,6 +29,7 @@ use super::event_schema::SchemaWarnings;
 use super::index::term::Term;
 use super::kernel::Kernel;
 use super::memtable::{ListEnd, Memtables, Staged};
+use super::private_values::Nonces;
 use super::read_txn::{ReadTxn, find_own_id};
 use super::state::state_cache::CachedState;
 use super::verb::is_forgotten;
@@ -54,6 +55,7 @@ pub(super) struct AdmissionBatch {
     keys: HashMap<Term, (Position, KeyDigest)>,
     /// Which keys subjects have, as far as this batch says so; none where they are forgotten.
     subjects: HashMap<Entity, Option<KeyNumber>>,
+    nonces: Nonces,
     /// What entities are, as far as verbs looked at them.
     pub known: HashMap<Entity, CachedState>,
     /// The instant of this commit.
@@ -75,6 +77,7 @@ impl AdmissionBatch {
             ids: HashMap::new(),
             keys: HashMap::new(),
             subjects: HashMap::new(),
+            nonces: Nonces::default(),
             known: HashMap::new(),
             now,
             recorded,

@@ -20,16 +20,39 @@ use crate::event::rewritten::payload_hash;
 /// What events encrypt to, by their subjects: the fields and their values.
 pub(crate) type PrivateValues = Vec<(Entity, Vec<PrivateField>)>;
 
+/// Nonces of the system, some at a time: to ask for each takes longer than the cipher does. Whoever has them keeps them for a batch, not for longer: a
+/// copy of a machine that runs on has the same.
+#[derive(Debug, Default)]
+pub(crate) struct Nonces(Vec<[u8; NONCE]>);
+
+impl Nonces {
+    /// How many are asked for at a time.
+    const SOME: usize = 64;
+
+    fn next(&mut self) -> Result<[u8; NONCE]> {
+        if self.0.is_empty() {
+            let bytes: [u8; NONCE * Nonces::SOME] = random()?;
+            self.0.extend(bytes.as_chunks::<NONCE>().0);
+        }
+        match self.0.pop() {
+            Some(nonce) => Ok(nonce),
+            // There are some: they were just asked for.
+            None => random(),
+        }
+    }
+}
+
 /// The stored form of an event with private values: those are encrypted, each under the key of its subject. `key` gives that.
 pub(crate) fn encrypt(
     position: Position,
     plain: &[u8],
     private: &PrivateValues,
+    nonces: &mut Nonces,
     key: impl FnMut(&Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
 ) -> Result<Vec<u8>> {
     let record = Record::open(position, plain)?;
     let mut trailer = Vec::new();
-    write_parts(&record, private, key, &mut trailer)?;
+    write_parts(&record, private, nonces, key, &mut trailer)?;
     without_values(&record, private, Trailer::Encrypted(&trailer))
 }
 
@@ -38,11 +61,12 @@ pub(crate) fn rewrite(
     position: Position,
     stored: &[u8],
     private: &PrivateValues,
+    nonces: &mut Nonces,
     key: impl FnMut(&Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
 ) -> Result<Vec<u8>> {
     let record = Record::open(position, stored)?;
     let mut trailer = record.encrypted().to_vec();
-    write_parts(&record, private, key, &mut trailer)?;
+    write_parts(&record, private, nonces, key, &mut trailer)?;
     record.original().write(&mut trailer);
     without_values(&record, private, Trailer::Rewritten(&trailer))
 }
@@ -51,6 +75,7 @@ pub(crate) fn rewrite(
 fn write_parts(
     record: &Record,
     private: &PrivateValues,
+    nonces: &mut Nonces,
     mut key: impl FnMut(&Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
     trailer: &mut Vec<u8>,
 ) -> Result<()> {
@@ -58,8 +83,7 @@ fn write_parts(
     let (mut values, mut bound) = (Vec::new(), Vec::new());
     for (subject, fields) in private {
         let (number, cipher) = key(subject)?;
-        // Of the system, each by itself: a copy of a machine that runs on makes others.
-        let nonce: [u8; NONCE] = random()?;
+        let nonce = nonces.next()?;
         values.clear();
         for field in fields {
             let value = field.value(record).ok_or_else(|| unreadable(position))?.0;
@@ -273,10 +297,10 @@ mod tests {
         let others =
             vec![(user(), vec![field(FieldRoot::Data, &["name"]), field(FieldRoot::Metadata, &["ip"])])];
         let city = vec![(user(), vec![field(FieldRoot::Data, &["address", "city"])])];
-        let encrypted = encrypt(AT, &plain, &street, one_key).unwrap();
+        let encrypted = encrypt(AT, &plain, &street, &mut Nonces::default(), one_key).unwrap();
         for before in [&plain, &encrypted] {
-            let once = rewrite(AT, before, &others, one_key).unwrap();
-            let twice = rewrite(AT, &once, &city, one_key).unwrap();
+            let once = rewrite(AT, before, &others, &mut Nonces::default(), one_key).unwrap();
+            let twice = rewrite(AT, &once, &city, &mut Nonces::default(), one_key).unwrap();
             for rewritten in [&once, &twice] {
                 assert!(
                     codec::is_encrypted(rewritten) && Record::open(AT, rewritten).unwrap().is_rewritten()
@@ -304,12 +328,20 @@ mod tests {
     }
 
     #[test]
+    fn no_nonce_comes_twice() {
+        let mut nonces = Nonces::default();
+        let made: std::collections::HashSet<_> = (0..1000).map(|_| nonces.next().unwrap()).collect();
+        assert_eq!(made.len(), 1000);
+    }
+
+    #[test]
     fn a_change_of_what_is_rewritten_is_told() {
         let names = vec![(user(), vec![field(FieldRoot::Data, &["name"])])];
         let plain = stored();
         let record = Record::open(AT, &plain).unwrap();
         let whole = [record.data().0, record.metadata().0].concat();
-        let rewritten = rewrite(AT, &plain, &names, |_| Ok((KeyNumber(5), cipher()))).unwrap();
+        let rewritten =
+            rewrite(AT, &plain, &names, &mut Nonces::default(), |_| Ok((KeyNumber(5), cipher()))).unwrap();
         let header = Record::open(AT, &rewritten).unwrap().header().len();
         let mut told = 0;
         for at in codec::LEAD + header..rewritten.len() {

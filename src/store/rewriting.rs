@@ -23,7 +23,7 @@ use super::cipher::SubjectCipher;
 use super::index::term::Term;
 use super::journal::random;
 use super::kernel::Kernel;
-use super::private_values::{PrivateValues, rewrite};
+use super::private_values::{Nonces, PrivateValues, rewrite};
 use super::snapshot::{ScanDirection, Snapshot};
 use super::tables::keys::{KeyBytes, KeyState, NOBODYS};
 use crate::cancel::Cancel;
@@ -62,6 +62,7 @@ pub(crate) struct Rewriting<'k> {
     /// Whether anybody was ever forgotten.
     forgets: bool,
     subjects: HashMap<Entity, SubjectKey>,
+    nonces: Nonces,
     done: Rewritten,
 }
 
@@ -103,7 +104,17 @@ impl<'k> Rewriting<'k> {
         let forgets =
             snapshot.list(said, PositionRange::ALL, ScanDirection::Ascending).next().transpose()?.is_some();
         let (subjects, done) = (HashMap::new(), Rewritten::default());
-        Ok(Some(Rewriting { kernel, cancel, snapshot, rules, through, forgets, subjects, done }))
+        Ok(Some(Rewriting {
+            kernel,
+            cancel,
+            snapshot,
+            rules,
+            through,
+            forgets,
+            subjects,
+            nonces: Nonces::default(),
+            done,
+        }))
     }
 
     /// Gives keys to the subjects whose values were in plain, and puts the events into their lists.
@@ -170,12 +181,14 @@ impl<'k> Rewriting<'k> {
             return Ok(None);
         }
         let mut is_lost = false;
-        let new: Arc<[u8]> = rewrite(position, stored, &values, |subject| {
+        let mut nonces = std::mem::take(&mut self.nonces);
+        let new: Arc<[u8]> = rewrite(position, stored, &values, &mut nonces, |subject| {
             let (number, cipher) = self.key(subject, position)?;
             is_lost |= number == NOBODYS;
             Ok((number, cipher))
         })?
         .into();
+        self.nonces = nonces;
         let is_same = link([0; 32], position, stored)? == link([0; 32], position, &new)?
             && (is_lost
                 || self.snapshot.decrypted(position, stored)? == self.snapshot.decrypted(position, &new)?);

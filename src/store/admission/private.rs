@@ -38,12 +38,13 @@ impl Admission<'_> {
                 "private values are not appended to a log that is shared: {why}"
             )));
         }
-        let mut given = Vec::new();
-        let stored = private_values::encrypt(position, plain, &private, |subject| {
+        let (mut given, mut nonces) = (Vec::new(), std::mem::take(&mut batch.nonces));
+        let stored = private_values::encrypt(position, plain, &private, &mut nonces, |subject| {
             let (number, cipher) = self.key_of(batch, subject, staging)?;
             given.push(GivenKey { subject: subject.clone(), key: Some(number) });
             Ok((number, cipher))
         })?;
+        batch.nonces = nonces;
         let payload = committer.frame.payload_mut();
         payload.truncate(payload.len() - plain.len() - 4);
         payload.extend_from_slice(&(stored.len() as u32).to_be_bytes());
