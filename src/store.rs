@@ -377,6 +377,8 @@ impl Store {
         if let Some(open) = locked(&self.open).as_mut() {
             open.locks.push(lock);
         }
+        let Some((rewritten, through)) = rewritten else { return Ok((compaction, Rewritten::default())) };
+        kernel.tables.write("rewriting events", |tables| tables.set_rewritten(through))?;
         Ok((compaction, rewritten))
     }
 

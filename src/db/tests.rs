@@ -13,6 +13,7 @@ mod load;
 mod outcomes;
 mod proof;
 mod rescue;
+mod rewriting;
 mod running;
 mod schemas;
 mod shared;

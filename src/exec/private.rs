@@ -53,13 +53,18 @@ pub(super) fn define(store: &Store, define: &Define, cancel: &Cancel) -> Result<
     if !said.past {
         return append_definition(store, define);
     }
+    if cfg!(not(feature = "encryption")) {
+        return Err(Error::stopped(
+            "nothing is encrypted by a program that was built without the feature `encryption`",
+        ));
+    }
     store.check_forgettable()?;
     let _alone = store.forgetting_until(cancel)?;
     let mut answer = append_definition(store, define)?;
     let rewritten = store.rewrite_past(cancel).map_err(|error| {
         Error::stopped(format!(
-            "{} is defined, and holds for what is appended from now on; what events before it have may still be in plain ({error}): say it \
-             once more, or open the file again",
+            "{0} is defined, and holds for what is appended from now on; what events before it have may still be in plain ({error}): say it \
+             once more, or open the file again; DROP PRIVATE {0} ends it",
             NameText(&name)
         ))
     })?;
@@ -70,7 +75,7 @@ pub(super) fn define(store: &Store, define: &Define, cancel: &Cancel) -> Result<
     }
     if let Some(first) = rewritten.first_left {
         answer.notices.push(format!(
-            "of {} before it, the first {first}, such fields stay in plain: they do not say whose they are, or say it of two",
+            "of {} before it, the first {first}, such fields stay in plain: they do not say whose they are, say it of two, or have names within that no field can have",
             events(rewritten.left)
         ));
     }

@@ -21,6 +21,7 @@ use super::rewriting::{Rewriting, Rewritten};
 use super::tables::copy::CopiedRows;
 use super::temporary::{Place, TemporaryFile};
 use crate::cancel::Cancel;
+use crate::entity::Position;
 use crate::error::{Error, Result};
 
 /// What came of a compaction.
@@ -36,7 +37,8 @@ pub struct Compaction {
 /// What was done to the file.
 pub(crate) struct Compacted {
     pub compaction: Compaction,
-    pub rewritten: Rewritten,
+    /// What was rewritten, and up to which definition, where something was to be.
+    pub rewritten: Option<(Rewritten, Position)>,
     /// The lock of the new file: it is to be held as long as that of the one before.
     pub lock: Box<dyn Lock>,
 }
@@ -92,14 +94,7 @@ pub(crate) fn compact(
     let go_on = || TableCopier::go_on(kernel, cancel);
     alone.replace(new, go_on, || made.publish(&kernel.path, Place::Of(old)).map_err(failed))?;
     kernel.tables.sync_name()?;
-    drop(alone);
-    let rewritten = match rewriting.map(Rewriting::end) {
-        Some((rewritten, through)) => {
-            kernel.tables.write("rewriting events", |tables| tables.set_rewritten(through))?;
-            rewritten
-        }
-        None => Rewritten::default(),
-    };
+    let rewritten = rewriting.map(Rewriting::end);
     Ok(Compacted { compaction: Compaction { before, after }, rewritten, lock })
 }
 

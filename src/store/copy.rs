@@ -1,11 +1,13 @@
 //! A copy of the tables under way: what is copied is held to the chain of hashes, and it ends where somebody cancels, or closes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::chain::{ChainHash, link};
 use super::cursor::{Cursor, CursorOwner};
 use super::disk::Disk;
+use super::index::term::Term;
 use super::kernel::Kernel;
 use super::rewriting::Rewriting;
 use super::tables::copy::{CopiedRows, CopyWatch};
@@ -131,10 +133,19 @@ impl CopyWatch for TableCopier<'_, '_> {
         self.rewriting.is_some()
     }
 
-    fn rewritten(&mut self, position: Position, bytes: &[u8]) -> Result<Option<Arc<[u8]>>> {
+    fn rewritten(
+        &mut self,
+        read: &TablesRead,
+        position: Position,
+        bytes: &[u8],
+    ) -> Result<Option<Arc<[u8]>>> {
         match &mut self.rewriting {
-            Some(rewriting) => rewriting.rewritten(position, bytes),
+            Some(rewriting) => rewriting.rewritten(read, position, bytes),
             None => Ok(None),
         }
+    }
+
+    fn take_lists(&mut self) -> BTreeMap<Term, Vec<Position>> {
+        self.rewriting.as_mut().map(|rewriting| rewriting.take_lists()).unwrap_or_default()
     }
 }

@@ -57,6 +57,8 @@ pub(super) fn forget_kept(
     if !kernel.tables.read()?.keys_to_erase()? {
         return Ok(None);
     }
+    // What was read before this is not kept: some of it may have been encrypted under no key just now.
+    kernel.keyring.count_forgotten(1);
     let go_on = || cancel.check();
     kernel.tables.erase_keys(go_on)?;
     let through = kernel.tables.read()?.checkpoint()?;

@@ -44,10 +44,10 @@ impl Store {
     /// Rewrites what events have in plain that is private since, where a definition asks for it. Whoever asks has the lock of
     /// [`forgetting`](Store::forgetting).
     pub fn rewrite_past(&self, cancel: &Cancel) -> Result<Rewritten> {
-        if !rewriting::is_due(&self.shared)? {
-            return Ok(Rewritten::default());
-        }
-        let rewritten = self.compact_with(cancel)?.1;
+        let rewritten = match rewriting::is_due(&self.shared)? {
+            true => self.compact_with(cancel)?.1,
+            false => Rewritten::default(),
+        };
         // Some of it may be of subjects that were forgotten before.
         self.forget_rest(cancel)?;
         Ok(rewritten)

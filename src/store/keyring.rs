@@ -208,7 +208,12 @@ impl Keyring {
             let places = known.there.0.len();
             known.there = Arc::new(known.there.again(places, |number| forgotten.contains(&number)));
         }
-        self.forgotten.fetch_add(forgotten.len(), Ordering::AcqRel);
+        self.count_forgotten(forgotten.len());
+    }
+
+    /// Some more subjects are forgotten.
+    pub fn count_forgotten(&self, subjects: usize) {
+        self.forgotten.fetch_add(subjects, Ordering::AcqRel);
     }
 
     /// How many subjects were forgotten since this was opened: what was read before may have their values.

@@ -5,8 +5,8 @@
 //! ([`compact`](super::compact)), which has all events in the tables and lets nobody append meanwhile:
 //!
 //! 1. the journal goes, which may have them in plain;
-//! 2. subjects get keys, and lists of their events, in the tables as they are ([`Rewriting::prepare`]);
-//! 3. events are rewritten on the way into the new file ([`Rewriting::rewritten`]);
+//! 2. subjects get keys, in the tables as they are ([`Rewriting::prepare`]);
+//! 3. events are rewritten on the way into the new file ([`Rewriting::rewritten`]), and stand there in the lists of their subjects;
 //! 4. once that has the name, a row of `meta` says that it is done.
 //!
 //! Up to the last of these it is begun anew as the file is opened: all of it can be done twice.
@@ -14,7 +14,7 @@
 //! Whoever was forgotten behind an event has no key of it any more: of that event the values are encrypted under a key that nobody keeps, and what
 //! was made of them is dropped then as when somebody is forgotten.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::catalog::{PrivateFields, add_field};
@@ -23,8 +23,10 @@ use super::cipher::SubjectCipher;
 use super::index::term::Term;
 use super::journal::random;
 use super::kernel::Kernel;
-use super::private_values::{Nonces, PrivateValues, rewrite};
+use super::keyring::GivenKey;
+use super::private_values::{Nonces, PrivateValues, decrypt, rewrite};
 use super::snapshot::{ScanDirection, Snapshot};
+use super::tables::TablesRead;
 use super::tables::keys::{KeyBytes, KeyState, NOBODYS};
 use crate::cancel::Cancel;
 use crate::document::RawKind;
@@ -34,7 +36,7 @@ use crate::event::private::{EncryptedPart, KeyNumber, PrivateField};
 use crate::event::record::Record;
 use crate::event::{FORGOTTEN, SUBJECT};
 
-/// How many values are prepared in one write.
+/// How many subjects are prepared in one write.
 const PREPARED: usize = 4096;
 
 /// Of how many subjects is remembered whose values are whose.
@@ -45,7 +47,8 @@ const REMEMBERED: usize = 1 << 12;
 pub(crate) struct Rewritten {
     /// How many events were rewritten.
     pub events: u64,
-    /// How many have a field in plain that is private since, and do not say whose it is; and the first of them.
+    /// How many have a field in plain that is private since, and stays so: they do not say whose it is, or it has a name that no field can have; and
+    /// the first of them.
     pub left: u64,
     pub first_left: Option<Position>,
 }
@@ -63,6 +66,8 @@ pub(crate) struct Rewriting<'k> {
     forgets: bool,
     subjects: HashMap<Entity, SubjectKey>,
     nonces: Nonces,
+    /// The events that were rewritten since the lists were taken, by their subjects.
+    lists: BTreeMap<Term, Vec<Position>>,
     done: Rewritten,
 }
 
@@ -76,8 +81,9 @@ struct SubjectKey {
 
 /// Whether there is something to rewrite: a definition says so, and it was not done.
 pub(super) fn is_due(kernel: &Kernel) -> Result<bool> {
+    // The events of a log that is shared are not ours to rewrite.
     let done = kernel.tables.read()?.rewritten_through()?;
-    Ok(rules(kernel, done).next().is_some())
+    Ok(!kernel.log.is_shared() && rules(kernel, done).next().is_some())
 }
 
 /// The definitions behind a position that include what was before them. One that this version does not understand says nothing to it.
@@ -97,13 +103,16 @@ impl<'k> Rewriting<'k> {
             let read = kernel.tables.read()?;
             (read.rewritten_through()?, read.checkpoint()?)
         };
+        if kernel.log.is_shared() {
+            return Ok(None);
+        }
         let rules: Vec<_> = rules(kernel, done).collect();
         let Some(through) = rules.iter().map(|(position, _)| *position).max() else { return Ok(None) };
         let snapshot = kernel.snapshot().until(checkpoint).cancelled_by(cancel).stored();
         let said = Term::kind(&EventType::new(FORGOTTEN)?)?;
         let forgets =
             snapshot.list(said, PositionRange::ALL, ScanDirection::Ascending).next().transpose()?.is_some();
-        let (subjects, done) = (HashMap::new(), Rewritten::default());
+        let (subjects, nonces, lists, done) = Default::default();
         Ok(Some(Rewriting {
             kernel,
             cancel,
@@ -112,67 +121,76 @@ impl<'k> Rewriting<'k> {
             through,
             forgets,
             subjects,
-            nonces: Nonces::default(),
+            nonces,
+            lists,
             done,
         }))
     }
 
-    /// Gives keys to the subjects whose values were in plain, and puts the events into their lists.
+    /// Gives keys to the subjects whose values were in plain.
     pub fn prepare(&mut self) -> Result<()> {
-        let mut found: HashMap<Entity, Vec<Position>> = HashMap::new();
-        let mut count = 0;
+        let mut found: HashMap<Entity, PositionRange> = HashMap::new();
         for row in self.snapshot.log(PositionRange::through(self.through), ScanDirection::Ascending) {
             let (position, bytes) = row?;
-            for (subject, _) in self.private(position, &bytes)?.0 {
-                found.entry(subject).or_default().push(position);
-                count += 1;
+            if !self.is_of_any(position, Record::open(position, &bytes)?.kind()) {
+                continue;
             }
-            if count >= PREPARED {
+            for (subject, _) in self.private(&self.kernel.tables.read()?, position, &bytes)?.0 {
+                let range = found.entry(subject).or_insert(PositionRange::new(position, position));
+                range.last = position;
+            }
+            if found.len() >= PREPARED {
                 self.write(&mut found)?;
-                count = 0;
             }
         }
         self.write(&mut found)
     }
 
-    fn write(&mut self, found: &mut HashMap<Entity, Vec<Position>>) -> Result<()> {
+    /// Gives keys to subjects, of each of which the first and the last event are known.
+    fn write(&mut self, found: &mut HashMap<Entity, PositionRange>) -> Result<()> {
         self.cancel.check()?;
         if found.is_empty() {
             return Ok(());
         }
         let (kernel, mut given, mut nobodys) = (self.kernel, Vec::new(), None);
-        for (subject, positions) in found.iter() {
-            let said = self.last_forgotten(subject)?;
-            nobodys = nobodys.max(said.filter(|said| positions.first().is_some_and(|first| first < said)));
-            let has_own = positions.last().is_some_and(|last| said.is_none_or(|said| said < *last));
-            if has_own && self.key_number(subject)?.is_none() {
-                given.push((subject, kernel.keyring.take(&kernel.tables)?));
+        for (subject, events) in found.iter() {
+            let said = self.last_forgotten(&kernel.tables.read()?, subject)?;
+            nobodys = nobodys.max(said.filter(|said| events.first < *said));
+            let has_none = || Ok::<bool, Error>(self.key_of(&kernel.tables.read()?, subject)?.is_none());
+            if said.is_none_or(|said| said < events.last) && has_none()? {
+                given.push(GivenKey {
+                    subject: subject.clone(),
+                    key: Some(kernel.keyring.take(&kernel.tables)?),
+                });
             }
         }
         kernel.tables.write("rewriting events", |tables| {
             tables.set_rewriting()?;
-            for (subject, key) in &given {
-                tables.give_key(subject, *key)?;
-            }
-            for (subject, positions) in found.iter() {
-                tables.add_postings(Term::subject(subject)?.as_bytes(), positions)?;
+            for GivenKey { subject, key } in &given {
+                key.map_or(Ok(()), |key| tables.give_key(subject, key))?;
             }
             nobodys.map_or(Ok(()), |said| tables.forget_again(said))
         })?;
+        kernel.keyring.apply(&given, Position::START);
         found.clear();
         Ok(())
     }
 
-    /// The stored form of an event, where it has something in plain that is private since.
+    /// The stored form of an event, where it has something in plain that is private since. What is read of the tables is read of `read`: whoever
+    /// copies holds it, and must not wait for another.
     ///
     /// # Errors
     /// [`Error::Corrupt`] where it would not be the same event: nothing is to be written then.
-    pub fn rewritten(&mut self, position: Position, stored: &[u8]) -> Result<Option<Arc<[u8]>>> {
-        if position >= self.through || !self.is_of_any(position, Record::open(position, stored)?.kind()) {
+    pub fn rewritten(
+        &mut self,
+        read: &TablesRead,
+        position: Position,
+        stored: &[u8],
+    ) -> Result<Option<Arc<[u8]>>> {
+        if !self.is_of_any(position, Record::open(position, stored)?.kind()) {
             return Ok(None);
         }
-        let stored = &Arc::from(stored);
-        let (values, is_left) = self.private(position, stored)?;
+        let (values, is_left) = self.private(read, position, stored)?;
         if is_left {
             self.done.left += 1;
             self.done.first_left.get_or_insert(position);
@@ -180,24 +198,29 @@ impl<'k> Rewriting<'k> {
         if values.is_empty() {
             return Ok(None);
         }
-        let mut is_lost = false;
-        let mut nonces = std::mem::take(&mut self.nonces);
-        let new: Arc<[u8]> = rewrite(position, stored, &values, &mut nonces, |subject| {
-            let (number, cipher) = self.key(subject, position)?;
+        let (mut nonces, mut is_lost) = (std::mem::take(&mut self.nonces), false);
+        let new = rewrite(position, stored, &values, &mut nonces, |subject| {
+            let (number, cipher) = self.key(read, subject, position)?;
             is_lost |= number == NOBODYS;
             Ok((number, cipher))
-        })?
-        .into();
+        })?;
         self.nonces = nonces;
         let is_same = link([0; 32], position, stored)? == link([0; 32], position, &new)?
-            && (is_lost
-                || self.snapshot.decrypted(position, stored)? == self.snapshot.decrypted(position, &new)?);
+            && (is_lost || self.plain(read, position, stored)? == self.plain(read, position, &new)?);
         if !is_same {
             let place = format!("rewriting the event at {position}");
             return Err(Error::corrupt(place, "another event than the one that was stored"));
         }
+        for (subject, _) in values {
+            self.lists.entry(Term::subject(&subject)?).or_default().push(position);
+        }
         self.done.events += 1;
-        Ok(Some(new))
+        Ok(Some(new.into()))
+    }
+
+    /// The lists that events were rewritten for since this was asked last: they have these events, too.
+    pub fn take_lists(&mut self) -> BTreeMap<Term, Vec<Position>> {
+        std::mem::take(&mut self.lists)
     }
 
     /// What came of it, and up to which definition it is done.
@@ -206,20 +229,17 @@ impl<'k> Rewriting<'k> {
     }
 
     /// What of an event is in plain and private since, and whose it is; and whether there is more that is nobody's.
-    fn private(&self, position: Position, stored: &Arc<[u8]>) -> Result<(PrivateValues, bool)> {
+    fn private(&self, read: &TablesRead, position: Position, stored: &[u8]) -> Result<(PrivateValues, bool)> {
         let record = Record::open(position, stored)?;
         let kind = record.kind();
         let (mut found, mut is_left) = (PrivateValues::new(), false);
-        if !self.is_of_any(position, kind) {
-            return Ok((found, is_left));
-        }
         // What is encrypted already is null in its place.
         let mut encrypted = Vec::new();
         for part in EncryptedPart::all(position, record.encrypted()) {
             encrypted.extend(part?.fields());
         }
         // Whose it is may be told by what is encrypted.
-        let plain = self.snapshot.decrypted(position, stored)?;
+        let plain = self.plain(read, position, stored)?;
         let plain = Record::open(position, &plain)?;
         for rule in self.rules_of(position, kind) {
             let mut there = Vec::new();
@@ -241,6 +261,11 @@ impl<'k> Rewriting<'k> {
         Ok((found, is_left))
     }
 
+    /// The event with its private values in plain.
+    fn plain(&self, read: &TablesRead, position: Position, stored: &[u8]) -> Result<Vec<u8>> {
+        decrypt(position, stored, |number| self.kernel.keyring.key(number, || read.key(number)))
+    }
+
     /// What is private since of an event of a type.
     fn rules_of(&self, position: Position, kind: &str) -> impl Iterator<Item = &Arc<PrivateFields>> {
         let is_of = move |rule: &PrivateFields| !kind.starts_with('$') && rule.on.matches_text(kind);
@@ -253,12 +278,17 @@ impl<'k> Rewriting<'k> {
     }
 
     /// The key of a subject's values in an event.
-    fn key(&mut self, subject: &Entity, position: Position) -> Result<(KeyNumber, Arc<SubjectCipher>)> {
+    fn key(
+        &mut self,
+        read: &TablesRead,
+        subject: &Entity,
+        position: Position,
+    ) -> Result<(KeyNumber, Arc<SubjectCipher>)> {
         let found = match self.subjects.get(subject) {
             Some(found) => found.clone(),
             None => {
-                let found =
-                    SubjectKey { forgotten: self.last_forgotten(subject)?, key: self.key_of(subject)? };
+                let (forgotten, key) = (self.last_forgotten(read, subject)?, self.key_of(read, subject)?);
+                let found = SubjectKey { forgotten, key };
                 if self.subjects.len() >= REMEMBERED {
                     self.subjects.clear();
                 }
@@ -274,37 +304,32 @@ impl<'k> Rewriting<'k> {
         })
     }
 
-    fn key_of(&self, subject: &Entity) -> Result<Option<(KeyNumber, Arc<SubjectCipher>)>> {
-        let Some(number) = self.key_number(subject)? else { return Ok(None) };
-        let look = || self.kernel.tables.read()?.key(number);
-        match self.kernel.keyring.key(number, look)? {
+    /// The key that a subject has; none where that is lost, as a rescue may find.
+    fn key_of(&self, read: &TablesRead, subject: &Entity) -> Result<Option<(KeyNumber, Arc<SubjectCipher>)>> {
+        let Some(number) = read.key_of(subject)? else { return Ok(None) };
+        match self.kernel.keyring.key(number, || read.key(number))? {
             KeyState::There(cipher) => Ok(Some((number, cipher))),
             KeyState::Forgotten | KeyState::Missing => Ok(None),
         }
     }
 
-    /// The number of the key that a subject has; none where that is lost, as a rescue may find.
-    fn key_number(&self, subject: &Entity) -> Result<Option<KeyNumber>> {
-        let (keyring, tables) = (&self.kernel.keyring, &self.kernel.tables);
-        let Some(number) = keyring.key_of(subject, tables)? else { return Ok(None) };
-        let state = keyring.key(number, || tables.read()?.key(number))?;
-        Ok(matches!(state, KeyState::There(_)).then_some(number))
-    }
-
     /// The event that says last that a subject is forgotten.
-    fn last_forgotten(&self, subject: &Entity) -> Result<Option<Position>> {
+    fn last_forgotten(&self, read: &TablesRead, subject: &Entity) -> Result<Option<Position>> {
         if !self.forgets {
             return Ok(None);
         }
         let told = Term::entity(&Entity::new(SUBJECT, &subject.to_string())?)?;
-        for position in self.snapshot.list(told, PositionRange::ALL, ScanDirection::Descending) {
-            let position = position?;
-            let bytes = self.snapshot.encoded(position)?;
-            if bytes.is_some_and(|bytes| {
-                Record::open(position, &bytes).is_ok_and(|said| said.kind() == FORGOTTEN)
-            }) {
-                return Ok(Some(position));
+        let mut before = Position::MAX;
+        while let Some(chunk) = read.postings()?.chunk_before(told.as_bytes(), before)? {
+            for position in chunk.positions.iter().rev() {
+                let bytes = read.log()?.get(*position)?;
+                let said = bytes.map(|bytes| Ok(Record::open(*position, &bytes)?.kind() == FORGOTTEN));
+                if said.unwrap_or(Ok::<bool, Error>(false))? {
+                    return Ok(Some(*position));
+                }
             }
+            let Some(first) = chunk.positions.first() else { break };
+            before = first.previous();
         }
         Ok(None)
     }
@@ -324,8 +349,8 @@ fn in_plain(
         return true;
     }
     let Some((RawKind::Map(_), _)) = value.form() else { return true };
-    value.members().all(|(name, _)| match field.within(name) {
-        Some(member) => in_plain(&member, record, encrypted, out),
-        None => false,
+    value.members().fold(true, |whole, (name, _)| {
+        let member = field.within(name);
+        member.is_some_and(|member| in_plain(&member, record, encrypted, out)) && whole
     })
 }

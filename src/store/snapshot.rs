@@ -229,6 +229,11 @@ impl Snapshot {
         bytes.map(|bytes| codec::decode(position, bytes)).transpose()
     }
 
+    /// Whether something is left to do for subjects that were forgotten.
+    pub fn has_keys_to_erase(&self) -> Result<bool> {
+        self.kernel.tables.read()?.keys_to_erase()
+    }
+
     /// How many events an entity has.
     pub fn version(&self, entity: &Entity) -> Result<Version> {
         let term = Term::entity(entity)?;

@@ -112,7 +112,17 @@ fn words(error: &Error) -> String {
 }
 
 /// Compares all that a snapshot shows.
+///
+/// # Errors
+/// [`Error::Stopped`] while something is left to do for somebody who was forgotten: what was made of the values does not fit the log any more, and
+/// nothing is damaged.
 pub(crate) fn verify(snapshot: &Snapshot) -> Result<Verification> {
+    if snapshot.has_keys_to_erase()? {
+        return Err(Error::stopped(
+            "a subject was forgotten, and what was made of its values is still to be dropped: say FORGET or DEFINE PRIVATE once more, or open \
+             the file again, to write",
+        ));
+    }
     compare(snapshot).map_err(|error| match error {
         Error::Corrupt { place, found, .. } => Error::Corrupt {
             place,

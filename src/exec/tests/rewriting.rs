@@ -238,3 +238,54 @@ fn an_older_backup_does_not_grow_and_one_from_a_failure_is_not_made() {
     assert_eq!(Session::new(&copy).lines("EVENTS '*'"), session.lines("EVENTS '*'"));
     assert_eq!(faults(&copy), [""; 0]);
 }
+
+#[test]
+fn what_failed_is_done_when_it_is_said_once_more() {
+    let (mut failed, mut told) = (0, 0);
+    for (kind, after) in [Kind::Write, Kind::Sync, Kind::Create, Kind::Rename, Kind::Remove, Kind::Read]
+        .into_iter()
+        .flat_map(|kind| (1..60).map(move |after| (kind, after)))
+    {
+        let disk = SimulatedDisk::new();
+        let store = in_plain(&disk);
+        let session = Session::new(&store);
+        session.rows("DEFINE ENTITY User SNAPSHOT EVERY 1 ON named SET name = data.name");
+        session.rows("DEFINE INDEX name ON 'User.*' AS data.name");
+        store.shared().settle().unwrap();
+        session.rows("FORGET User 2");
+        let before = session.lines("EVENTS 'Order.*'");
+        disk.faults().fail_after(after, Failure::of(kind));
+        let outcome = session.run(CONTACT);
+        disk.faults().clear();
+        let why = format!("{kind:?} {after}: {outcome:?}");
+        failed += usize::from(outcome.is_err());
+        // Whatever came of it, nothing is damaged.
+        match verify(&store.snapshot()) {
+            Ok(found) => assert_eq!(found.faults, [""; 0], "{why}"),
+            Err(error) => assert!(matches!(error, Error::Stopped { .. }), "{why}: {error}"),
+        }
+        let again = session.run(CONTACT);
+        let emitted = session.run("EMIT User.named 3 {name: 'secret name 4'}");
+        if let (Ok(_), Ok(_)) = (&again, &emitted) {
+            store.shared().settle().unwrap();
+            for gone in ["secret name 2", "secret ip 2", "secret ip 1"] {
+                assert_eq!(is_on_disk(&disk, gone), None, "{why}: {gone}");
+            }
+            assert_eq!(faults(&store), [""; 0], "{why}");
+            assert_eq!(session.lines("EVENTS 'Order.*'"), before);
+        } else {
+            // The log takes nothing more, and says so.
+            told += 1;
+        }
+        drop(session);
+        let _ = store.close();
+        let store = Store::open(path(), options(&disk)).unwrap();
+        store.shared().settle().unwrap();
+        let session = Session::new(&store);
+        let defined = !session.lines("SHOW PRIVATE").is_empty();
+        assert_eq!(is_on_disk(&disk, "secret name 2").is_none(), defined, "{why}");
+        assert!(session.lines("HISTORY User 1")[0].contains("secret name 1"), "{why}");
+        assert_eq!(faults(&store), [""; 0], "{why}");
+    }
+    assert!(failed > 60 && told < failed / 3, "{failed} {told}");
+}

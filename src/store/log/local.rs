@@ -35,6 +35,8 @@ pub(crate) struct LocalLog {
     salt: Mutex<Salt>,
     /// The journal, from its first frame on, up to its end.
     journal: RwLock<Option<Arc<Journal>>>,
+    /// One that has ended, and could not be removed yet.
+    ended: Mutex<Option<Arc<Journal>>>,
     /// What a try to create it made and could not remove again.
     made: Mutex<Vec<CreatedFile>>,
     /// When all names were looked at last.
@@ -70,6 +72,7 @@ impl LocalLog {
             sizes,
             salt: Mutex::new(Salt::random()?),
             journal: RwLock::default(),
+            ended: Mutex::default(),
             made: Mutex::default(),
             looked: Mutex::default(),
             left: Mutex::default(),
@@ -87,6 +90,16 @@ impl LocalLog {
     #[cfg(test)]
     pub fn look_again(&self) {
         *locked(&self.looked) = None;
+    }
+
+    /// Removes what is left of a journal that has ended.
+    fn remove_ended(&self) -> Result<()> {
+        let mut ended = locked(&self.ended);
+        match &*ended {
+            Some(journal) if !journal.remove()? => return Err(self.foreign_journal()),
+            _ => *ended = None,
+        }
+        Ok(())
     }
 
     fn foreign_journal(&self) -> Error {
@@ -152,6 +165,7 @@ impl LocalLog {
 
     /// Creates the journal: its salt is durable in the tables before its first frame.
     fn begin(&self) -> Result<Journal, AppendError> {
+        self.remove_ended().map_err(AppendError::Refused)?;
         let (made, salt) = (&mut *locked(&self.made), *locked(&self.salt));
         let journal = self
             .name
@@ -234,6 +248,7 @@ impl Log for LocalLog {
     }
 
     fn end_journal(&self, settle: &dyn Fn(JournalAfter) -> Result<()>) -> Result<()> {
+        self.remove_ended()?;
         let Some(journal) = self.journal() else { return Ok(()) };
         let (old, new) = (journal.salt(), Salt::random()?);
         self.name.check()?;
@@ -248,15 +263,14 @@ impl Log for LocalLog {
         *self.journal.write().unwrap_or_else(PoisonError::into_inner) = None;
         *locked(&self.salt) = new;
         *locked(&self.left) = [None; 2];
-        if !journal.remove()? {
-            return Err(self.foreign_journal());
-        }
-        Ok(())
+        *locked(&self.ended) = Some(journal);
+        self.remove_ended()
     }
 
     /// Moves everything into the tables, and removes the journal.
     fn close(&self, settle: &dyn Fn(JournalAfter) -> Result<()>) -> Result<()> {
         let name = &self.name;
+        self.remove_ended()?;
         let Some(journal) = self.journal() else {
             return if name.is_held()? { Ok(()) } else { Err(name.lost(&[])) };
         };

@@ -2,7 +2,7 @@
 //!
 //! Each row is held to its checksum on the way, so that damage is not copied but told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use redb::{TableDefinition, TableHandle};
@@ -17,7 +17,7 @@ use super::{
 use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::store::index::posting;
-use crate::store::index::term::definition_of;
+use crate::store::index::term::{Term, definition_of};
 
 /// How many bytes of rows one write has, about.
 const WRITE: usize = 16 << 20;
@@ -81,8 +81,18 @@ pub(crate) trait CopyWatch {
     }
 
     /// The form that an event has in the copy, where it is another one.
-    fn rewritten(&mut self, _position: Position, _bytes: &[u8]) -> Result<Option<Arc<[u8]>>> {
+    fn rewritten(
+        &mut self,
+        _read: &TablesRead,
+        _position: Position,
+        _bytes: &[u8],
+    ) -> Result<Option<Arc<[u8]>>> {
         Ok(None)
+    }
+
+    /// The lists that are to have those events, too.
+    fn take_lists(&mut self) -> BTreeMap<Term, Vec<Position>> {
+        BTreeMap::new()
     }
 }
 
@@ -137,13 +147,15 @@ impl TablesRead<'_> {
                 CopiedRows::All | CopiedRows::OfBackup => copied,
             };
             let Some(from) = self.table_if_any(copied.definition, copied.what)? else { continue };
-            if copied.definition.name() == LOG.name() && watch.rewrites() {
-                copy_rewritten(self, &from, to, watch)?;
-            } else {
+            if copied.definition.name() != LOG.name() || !watch.rewrites() {
                 copy_table(self, copied, &from, to, watch)?;
             }
         }
-        Ok(())
+        // Events that are rewritten come behind the lists, some of which get them.
+        match self.table_if_any(LOG, "the log")? {
+            Some(log) if watch.rewrites() => copy_rewritten(self, &log, to, watch),
+            _ => Ok(()),
+        }
     }
 
     /// Makes a database of what was copied.
@@ -183,15 +195,19 @@ fn copy_rewritten(read: &TablesRead, from: &ReadTable, to: &Tables, watch: &mut 
             for event in BlockEvents::of(row_position("the log", row.key())?, row.value()) {
                 let (position, stored) = event?;
                 watch.event(position, stored)?;
-                let stored = watch.rewritten(position, stored)?.unwrap_or_else(|| stored.into());
+                let stored = watch.rewritten(read, position, stored)?.unwrap_or_else(|| stored.into());
                 bytes += stored.len();
                 first.get_or_insert(position);
                 events.push(stored);
             }
             next = rows.next()?;
         }
+        let lists = watch.take_lists();
         if let Some(first) = first {
-            to.write("copying the tables", |to| to.put_events(first, events.iter().map(|event| &**event)))?;
+            to.write("copying the tables", |to| {
+                to.put_events(first, events.iter().map(|event| &**event))?;
+                lists.iter().try_for_each(|(term, positions)| to.add_postings(term.as_bytes(), positions))
+            })?;
         }
         end_write(read, watch)?;
     }
