@@ -427,7 +427,7 @@ impl<'de> de::MapAccess<'de> for &mut DocumentParts<'_, 'de> {
             *left = fewer;
             reader.owed = true;
             let name = reader.name()?;
-            if seen.twice(name.text, begin) {
+            if seen.twice(name.text.as_bytes(), begin) {
                 return Err(LongWay);
             }
             seed.deserialize(name).map(Some)
@@ -450,23 +450,22 @@ impl<'de> de::MapAccess<'de> for &mut DocumentParts<'_, 'de> {
 }
 
 /// The names of an object so far, to find one that appears twice.
-enum Seen<'de> {
+pub(super) enum Seen<'de> {
     /// How many there were, and a bit for each: one whose bit is free is new.
     Few(u32, u64),
-    Many(HashSet<&'de str>),
+    Many(HashSet<&'de [u8]>),
 }
 
 impl<'de> Seen<'de> {
-    fn new(count: usize) -> Seen<'de> {
+    pub fn new(count: usize) -> Seen<'de> {
         const FEW: usize = 24;
         if count <= FEW { Seen::Few(0, 0) } else { Seen::Many(HashSet::new()) }
     }
 
     /// Whether the name is one of those before it, in the object whose members begin there.
-    fn twice(&mut self, name: &'de str, begin: &[u8]) -> bool {
+    pub fn twice(&mut self, name: &'de [u8], begin: &[u8]) -> bool {
         match self {
             Seen::Few(count, bits) => {
-                let name = name.as_bytes();
                 let ends = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or_default());
                 let hash = name.len() + 5 * ends(name.first()) + 11 * ends(name.last());
                 let bit = 1 << (hash % 64);

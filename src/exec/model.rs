@@ -251,6 +251,18 @@ impl Fold for ModelFold {
         }
     }
 
+    fn merges(&self, event: &Record, own: bool, begins: bool) -> bool {
+        // The first is merged into `INITIAL`, and what is said of forgotten fields is worked out.
+        !begins
+            && self.initial.is_ok()
+            && match self.change(event.kind_bytes()) {
+                Some(FoldChange::Merge) => true,
+                Some(_) => false,
+                None => Plain.effect(event.kind(), own) == Effect::Makes,
+            }
+            && (self.model.forgotten.is_empty() || event.forgotten().is_none())
+    }
+
     fn effect(&self, kind: &str, own: bool) -> Effect {
         match self.change(kind.as_bytes()) {
             Some(FoldChange::Merge | FoldChange::Set(_)) => Effect::Makes,

@@ -24,6 +24,9 @@ use crate::store::snapshot::{LogScan, ScanDirection, Snapshot};
 const FIRST_PAGE: usize = 8;
 const LARGEST_PAGE: usize = 256;
 
+/// So many are found at once, where no more are wanted.
+const LARGEST_FIRST_PAGE: usize = 32;
+
 /// How many bytes of what is made of events are held, about, however many are wanted at a time.
 pub(super) const PAGE_BYTES: usize = 4 << 20;
 
@@ -171,6 +174,8 @@ impl EventScan {
         let access = &events.access;
         let range = window.positions();
         let zones = ZoneMap::new(snapshot, access.times, direction);
+        let few = usize::try_from(left).ok().filter(|left| *left <= LARGEST_FIRST_PAGE);
+        let size = few.unwrap_or_default().max(FIRST_PAGE);
         let feed = match (PositionCursor::new(snapshot, &access.source, range, direction), zones) {
             (None, None) => ScanSource::Log(snapshot.log(range, direction)),
             (None, Some(zones)) => {
@@ -178,7 +183,7 @@ impl EventScan {
                 ScanSource::Runs { run: snapshot.log(PositionRange::NONE, direction), zones, direction, left }
             }
             (Some(cursor), zones) => {
-                ScanSource::Cursor { cursor, zones, direction, ahead: VecDeque::new(), size: FIRST_PAGE }
+                ScanSource::Cursor { cursor, zones, direction, ahead: VecDeque::new(), size }
             }
         };
         let filter = Filter {
@@ -196,7 +201,7 @@ impl EventScan {
             left,
             page,
             names: NameCache::default(),
-            size: FIRST_PAGE,
+            size,
             failed: None,
             done: left == 0,
         }

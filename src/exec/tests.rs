@@ -22,6 +22,7 @@ mod choices;
 mod defined;
 mod facts;
 mod find;
+mod folded_at_once;
 mod foreseen;
 mod forgotten;
 mod found_naively;

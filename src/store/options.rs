@@ -281,7 +281,8 @@ impl Options {
         self
     }
 
-    /// Memory for pages of the file, in bytes (128 MiB by default).
+    /// Memory for pages of the file, in bytes (128 MiB by default); and half as much again for events that were read lately, one here and
+    /// one there, as those of an entity are.
     pub fn cache(mut self, bytes: usize) -> Options {
         self.cache = bytes;
         self

@@ -6,14 +6,14 @@
 //! It takes the lock of what is applied for a moment, and then that of the tables' shared read; never both.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::apply::Applied;
 use super::catalog::Catalog;
-use super::index::term::Term;
+use super::index::term::{Term, is_counted};
 use super::keyring::{KeyTable, Keyring};
 use super::memtable::{ListEnd, Memtable, Memtables};
 use super::private_values::{OriginalPayload, decrypt, original_payload};
@@ -27,6 +27,40 @@ use crate::event::{Event, EventId, codec};
 /// How often a read is begun again that the failure of another has ended. Checkpoints, what is kept and places are written by threads of
 /// their own: on a disk that is full each fails again and again, and ends whatever is read then.
 const TRIES: usize = 40;
+
+/// How many events that are in memory are copied at a time at most.
+const GATHERED: usize = 64;
+
+/// So many events are looked up one by one, however close they lie: what was read of the log lately is in memory.
+const FEW: usize = if cfg!(test) { 2 } else { 16 };
+
+/// Events that were in memory, one behind the other.
+#[derive(Debug, Default)]
+struct KeptEvents {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+thread_local! {
+    /// Where they are copied to: to make room for each page anew takes longer than to fill it.
+    static ROOM: Cell<KeptEvents> = const { Cell::new(KeptEvents { bytes: Vec::new(), ends: Vec::new() }) };
+}
+
+/// No more room than this is left for the next.
+const MOST_ROOM: usize = 64 << 10;
+
+impl KeptEvents {
+    fn taken() -> KeptEvents {
+        ROOM.try_with(Cell::take).unwrap_or_default()
+    }
+
+    fn give_back(self) {
+        if self.bytes.capacity() <= MOST_ROOM {
+            // A thread that ends leaves none.
+            let _ = ROOM.try_with(|room| room.set(self));
+        }
+    }
+}
 
 /// Which way along the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,6 +226,14 @@ impl<'s> ReadTxn<'s> {
         if position > self.checkpoint {
             return self.newest(position).map(Some);
         }
+        let mut kept: Option<Arc<[u8]>> = None;
+        self.log()?.lend_kept(std::iter::once(position), |bytes| kept = Some(Arc::from(bytes)));
+        if let Some(bytes) = kept {
+            return Ok(Some(match self.formed(position, &bytes)? {
+                Cow::Owned(formed) => Arc::from(formed),
+                Cow::Borrowed(_) => bytes,
+            }));
+        }
         let row = self.log()?.row(position)?;
         let found = row.as_ref().map_or(Ok(None), |row| row.event(position))?;
         let bytes = found.ok_or_else(|| self.missing(position))?;
@@ -275,7 +317,7 @@ impl<'s> ReadTxn<'s> {
         if self.are_dense(positions) {
             return self.lend_dense(positions, take);
         }
-        let mut row: Option<LogBlock> = None;
+        let (mut row, mut kept): (Option<LogBlock>, _) = (None, KeptEvents::taken());
         while let Some(&position) = positions.front() {
             let go_on = if position == Position::START || position > self.head() {
                 // A list may not lead beyond the head: `event` would say so.
@@ -283,7 +325,11 @@ impl<'s> ReadTxn<'s> {
             } else if position <= self.checkpoint {
                 // Positions that follow closely are often in one row.
                 if !row.as_ref().is_some_and(|row| row.has(position)) {
-                    row = self.log()?.row(position)?;
+                    match self.lend_kept(positions, &mut kept, &mut take)? {
+                        (0, _) => row = self.log()?.row(position)?,
+                        (_, true) => continue,
+                        (_, false) => break,
+                    }
                 }
                 let found = row.as_ref().map_or(Ok(None), |row| row.event(position))?;
                 let bytes = found.ok_or_else(|| self.missing(position))?;
@@ -296,13 +342,48 @@ impl<'s> ReadTxn<'s> {
                 break;
             }
         }
+        kept.give_back();
         Ok(())
     }
 
-    /// Whether passing over what lies between these positions is cheaper than finding each: all of them are in the tables, and few
-    /// rows of the log have none of them.
+    /// Lends those of the next events that are in memory; tells how many there are, and whether to go on. They are copied first: so
+    /// the processor waits for all of them at once and not for each, and nobody else for whoever is lent them.
+    fn lend_kept(
+        &self,
+        positions: &mut VecDeque<Position>,
+        kept: &mut KeptEvents,
+        mut take: impl FnMut(Position, &[u8]) -> Result<bool>,
+    ) -> Result<(usize, bool)> {
+        kept.bytes.clear();
+        kept.ends.clear();
+        let in_tables = PositionRange::through(self.checkpoint.min(self.head()));
+        let next = positions.iter().copied().take_while(|position| in_tables.contains(*position));
+        let count = self.log()?.lend_kept(next.take(GATHERED), |bytes| {
+            kept.bytes.extend_from_slice(bytes);
+            kept.ends.push(kept.bytes.len());
+        });
+        let mut begin = 0;
+        for end in &kept.ends {
+            let (Some(&position), Some(bytes)) = (positions.front(), kept.bytes.get(begin..*end)) else {
+                break;
+            };
+            begin = *end;
+            let go_on = take(position, &self.formed(position, bytes)?)?;
+            positions.pop_front();
+            if !go_on {
+                return Ok((count, false));
+            }
+        }
+        Ok((count, true))
+    }
+
+    /// Whether passing over what lies between these positions is cheaper than finding each: all of them are in the tables, few
+    /// rows of the log have none of them, and they are more than are soon found one by one.
     fn are_dense(&self, positions: &VecDeque<Position>) -> bool {
         const ROWS_PASSED: u64 = 2;
+        if positions.len() <= FEW {
+            return false;
+        }
         let (Some(&a), Some(&b)) = (positions.front(), positions.back()) else { return false };
         let (first, last) = (a.min(b), a.max(b));
         let in_order = || {
@@ -380,17 +461,7 @@ impl<'s> ReadTxn<'s> {
                 let tables = last.min(checkpoint);
                 let mut page = Vec::new();
                 if first <= tables {
-                    // Nothing begins before the first position.
-                    if first > Position::FIRST
-                        && let Some(chunk) = self.postings()?.chunk_before(term.as_bytes(), first)?
-                    {
-                        page = range.of(&chunk.positions).to_vec();
-                    }
-                    if page.is_empty()
-                        && let Some(chunk) = self.postings()?.chunk_after(term.as_bytes(), first)?
-                    {
-                        page = range.of(&chunk.positions).to_vec();
-                    }
+                    page = self.page_of_tables(term, PositionRange::new(first, tables))?;
                 }
                 if page.is_empty() {
                     page = self.memtables.list(term, in_memtables);
@@ -409,6 +480,36 @@ impl<'s> ReadTxn<'s> {
                 Ok(page)
             }
         }
+    }
+
+    /// A page of a term's positions in the tables, oldest first: what is left of the chunk that the first of them is in.
+    fn page_of_tables(&self, term: &Term, range: PositionRange) -> Result<Vec<Position>> {
+        let (postings, term, first) = (self.postings()?, term.as_bytes(), range.first);
+        // Most lists of entities are of one chunk, and who asked how long this one is has had the last.
+        if is_counted(term) {
+            match postings.chunk_before(term, range.last)? {
+                None => return Ok(Vec::new()),
+                Some(chunk)
+                    if chunk.before == 0 || chunk.positions.first().is_some_and(|at| *at <= first) =>
+                {
+                    return Ok(range.of(&chunk.positions).to_vec());
+                }
+                Some(_) => {}
+            }
+        }
+        // Nothing begins before the first position.
+        if first > Position::FIRST
+            && let Some(chunk) = postings.chunk_before(term, first)?
+        {
+            let page = range.of(&chunk.positions);
+            if !page.is_empty() {
+                return Ok(page.to_vec());
+            }
+        }
+        Ok(match postings.chunk_after(term, first)? {
+            Some(chunk) => range.of(&chunk.positions).to_vec(),
+            None => Vec::new(),
+        })
     }
 
     /// The first term at or after some bytes that has an entry below the head.

@@ -21,6 +21,7 @@
 //! error of its backend; [`Tables::reopen`] gets over one.
 
 pub(crate) mod block;
+mod block_cache;
 mod checksums;
 pub(crate) mod copy;
 pub(crate) mod cursors;
@@ -57,6 +58,7 @@ use crate::error::{Error, Result};
 use crate::time::Timestamp;
 use block::BlockEvents;
 pub(crate) use block::MOST as MOST_IN_BLOCK;
+use block_cache::BlockCache;
 pub(crate) use checksums::first_positions;
 use guard::Guarded;
 pub(crate) use handle::PAGE;
@@ -199,7 +201,7 @@ impl Tables {
         let written = guard::writing(doing, &handle.latched, || {
             let mut transaction = handle.database()?.begin_write().map_err(|e| failed(doing, e))?;
             transaction.set_quick_repair(true);
-            match WriteTables::open(&transaction).and_then(|mut tables| write(&mut tables)) {
+            match WriteTables::open(&transaction, &handle.blocks).and_then(|mut tables| write(&mut tables)) {
                 Ok(()) => transaction.commit().map_err(|e| failed(doing, e)),
                 Err(error) => {
                     // Dropping it would abort too; the first error is the one worth telling.
@@ -209,6 +211,7 @@ impl Tables {
             }
         });
         // Whoever reads from now on sees it.
+        handle.blocks.end_rewriting();
         handle.forget_committed();
         written.map_err(|error| handle.told(doing, error))
     }
@@ -367,6 +370,7 @@ impl TablesAlone<'_> {
         let handle = state.handle()?;
         // Nobody finds there what was read before.
         handle.forget_committed();
+        handle.blocks.clear();
         work(&*handle.file)
     }
 
@@ -550,11 +554,12 @@ pub(crate) struct WriteTables<'t> {
     subjects: TableWrite<'t, Bytes>,
     forgotten: TableWrite<'t, Bytes>,
     meta: TableWrite<'t, &'static str>,
+    blocks: &'t BlockCache,
     buffer: Vec<u8>,
 }
 
 impl<'t> WriteTables<'t> {
-    fn open(transaction: &'t WriteTransaction) -> Result<WriteTables<'t>> {
+    fn open(transaction: &'t WriteTransaction, blocks: &'t BlockCache) -> Result<WriteTables<'t>> {
         Ok(WriteTables {
             log: opened(transaction, LOG)?,
             postings: opened(transaction, POSTINGS)?,
@@ -570,6 +575,7 @@ impl<'t> WriteTables<'t> {
             subjects: opened(transaction, SUBJECTS)?,
             forgotten: opened(transaction, FORGOTTEN)?,
             meta: opened(transaction, META)?,
+            blocks,
             buffer: Vec::new(),
         })
     }
@@ -593,6 +599,13 @@ impl<'t> WriteTables<'t> {
             self.log.insert(key.as_slice(), value).map_err(|e| failed("writing the log", e))?;
             Ok(())
         })
+    }
+
+    /// To be called before a row of the log is changed that was there before this write: nobody finds in memory what it was, once this
+    /// is committed.
+    #[cfg_attr(not(test), allow(dead_code, reason = "nothing that is stored is changed but in tests"))]
+    pub fn rewrites_log(&mut self) {
+        self.blocks.begin_rewriting();
     }
 
     pub fn put_zone(&mut self, first: Position, zone: &Zone) -> Result<()> {

@@ -10,6 +10,7 @@ use crate::entity::{Entity, Position, PositionRange};
 use crate::error::Result;
 use crate::store::index::term::Term;
 use crate::store::state::fold::{EVERY, Fold, Folded, Plain};
+use crate::store::state::fold_run::FoldRun;
 use crate::store::state::stored_state::StoredState;
 use crate::store::state_caches::MadeSnapshot;
 use crate::store::tables::states::SnapshotOwner;
@@ -147,19 +148,20 @@ impl Snapshot {
             return Ok(());
         }
         keep &= self.catalog.model(entity.kind()).is_none();
-        let limits = self.limits();
-        for event in self.stream(entity, fold, PositionRange::between(folded.position, until.through))? {
-            let event = event?;
+        let mut stream = self.stream(entity, fold, PositionRange::between(folded.position, until.through))?;
+        let mut run = FoldRun::new(std::mem::take(folded), fold, self.limits());
+        while let Some(event) = stream.lend()? {
             let record = event.record()?;
             if until.by.is_none_or(|by| record.timestamp() <= by) {
-                folded.add(fold, &record, event.own, &limits)?;
-                if keep && folded.version.is_multiple_of(EVERY) {
-                    self.keep_missing(entity, folded)?;
+                run.add(&record, event.own)?;
+                if keep && run.version().is_multiple_of(EVERY) {
+                    self.keep_missing(entity, run.folded()?)?;
                 }
             } else {
                 keep = false;
             }
         }
+        *folded = run.finish()?;
         Ok(())
     }
 

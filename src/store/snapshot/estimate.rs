@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::iter::Sum;
+use std::sync::Arc;
 
 use super::{ReadTxn, ScanDirection, Snapshot};
 use crate::entity::{Position, PositionRange};
@@ -109,6 +110,9 @@ impl ReadTxn<'_> {
 
     /// How many entries a counted list has in the tables up to a position.
     fn rank(&self, term: &Term, position: Position) -> Result<u64> {
+        if position == Position::START {
+            return Ok(0);
+        }
         let chunk = self.postings()?.chunk_before(term.as_bytes(), position)?;
         Ok(chunk.map_or(0, |chunk| chunk.before + within(&chunk, PositionRange::through(position))))
     }
@@ -120,7 +124,7 @@ impl ReadTxn<'_> {
         let Some(end) = self.postings()?.chunk_before(term, range.last)? else { return Ok(Estimate::NONE) };
         let Some(mut low) = (match self.postings()?.chunk_before(term, range.first)? {
             Some(chunk) => Some(chunk),
-            None => self.postings()?.chunk_after(term, range.first)?,
+            None => self.postings()?.chunk_after(term, range.first)?.map(Arc::new),
         }) else {
             return Ok(Estimate::NONE);
         };
@@ -130,7 +134,7 @@ impl ReadTxn<'_> {
                 return Ok(Estimate::exactly(entries));
             }
             match self.postings()?.chunk_after(term, through(&low).next())? {
-                Some(next) => low = next,
+                Some(next) => low = Arc::new(next),
                 None => return Ok(Estimate::exactly(entries)),
             }
             entries += within(&low, range);
@@ -172,7 +176,7 @@ impl ReadTxn<'_> {
                 ScanDirection::Descending => self.postings()?.chunk_before(key, rest.last)?,
                 ScanDirection::Ascending => match self.postings()?.chunk_before(key, rest.first)? {
                     Some(chunk) if through(&chunk) >= rest.first => Some(chunk),
-                    _ => self.postings()?.chunk_after(key, rest.first)?,
+                    _ => self.postings()?.chunk_after(key, rest.first)?.map(Arc::new),
                 },
             };
             let Some(chunk) = chunk else { return Ok(Estimate::exactly(entries)) };

@@ -17,6 +17,9 @@ const FIRST: usize = 16;
 const MOST: usize = 256;
 const BYTES: usize = 4 << 20;
 
+/// How many bytes an event has, about.
+const ABOUT: usize = 300;
+
 /// The events that the fold of an entity reads, a page at a time. After an error there are no more.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -24,11 +27,41 @@ pub(crate) struct Stream {
     entity: Entity,
     own: Peekable<PostingList>,
     included: Vec<(Peekable<PostingList>, Pattern)>,
-    page: VecDeque<Folding>,
+    /// What is to be read next, and whether the entity's own list has it.
+    ahead: VecDeque<Position>,
+    ahead_own: VecDeque<bool>,
+    page: VecDeque<PagedEvent>,
+    /// The bytes of the events of the page, one behind the other.
+    bytes: Vec<u8>,
     size: usize,
 }
 
-/// An event on its way into a fold.
+/// An event of a page: where its bytes are.
+#[derive(Debug, Clone, Copy)]
+struct PagedEvent {
+    position: Position,
+    start: usize,
+    end: usize,
+    own: bool,
+}
+
+/// An event on its way into a fold, lent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LentEvent<'s> {
+    pub position: Position,
+    pub bytes: &'s [u8],
+    /// Of the entity itself, not included.
+    pub own: bool,
+}
+
+impl<'s> LentEvent<'s> {
+    /// The event, to be read in place.
+    pub fn record(&self) -> Result<Record<'s>> {
+        Record::open(self.position, self.bytes)
+    }
+}
+
+/// The same, to be kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Folding {
     pub position: Position,
@@ -63,7 +96,10 @@ impl Stream {
             entity: entity.clone(),
             own: list(Term::entity(entity)?),
             included,
+            ahead: VecDeque::new(),
+            ahead_own: VecDeque::new(),
             page: VecDeque::new(),
+            bytes: Vec::new(),
             size: FIRST,
         })
     }
@@ -88,34 +124,35 @@ impl Stream {
 
     fn fill(&mut self) -> Result<()> {
         while self.page.is_empty() {
-            let (mut ahead, mut own) = (VecDeque::new(), VecDeque::new());
-            while ahead.len() < self.size
-                && let Some((position, is_own)) = self.next_position()?
-            {
-                ahead.push_back(position);
-                own.push_back(is_own);
+            if self.ahead.is_empty() {
+                while self.ahead.len() < self.size
+                    && let Some((position, is_own)) = self.next_position()?
+                {
+                    self.ahead.push_back(position);
+                    self.ahead_own.push_back(is_own);
+                }
+                if self.ahead.is_empty() {
+                    return Ok(());
+                }
+                self.size = (self.size * 2).min(MOST);
             }
-            if ahead.is_empty() {
-                return Ok(());
-            }
-            self.size = (self.size * 2).min(MOST);
-            let Stream { snapshot, entity, included, page, .. } = self;
-            while !ahead.is_empty() {
-                let before = ahead.len();
-                let mut held = 0;
-                // What was lent is taken from the front of both: a read that is interrupted goes on where it was.
-                snapshot.read(|view| {
-                    view.lend(&mut ahead, |position, bytes| {
-                        let Some(own) = own.pop_front() else { return Ok(false) };
-                        if own || is_included(entity, included, position, bytes)? {
-                            held += bytes.len();
-                            page.push_back(Folding { position, bytes: Arc::from(bytes), own });
-                        }
-                        Ok(held < BYTES)
-                    })
-                })?;
-                snapshot.tally().add_events((before - ahead.len()) as u64);
-            }
+            let Stream { snapshot, entity, included, ahead, ahead_own, page, bytes: paged, .. } = self;
+            paged.clear();
+            paged.reserve(ahead.len() * ABOUT);
+            let before = ahead.len();
+            // What was lent is taken from the front of both: a read that is interrupted goes on where it was.
+            snapshot.read(|view| {
+                view.lend(ahead, |position, bytes| {
+                    let Some(own) = ahead_own.pop_front() else { return Ok(false) };
+                    if own || is_included(entity, included, position, bytes)? {
+                        let start = paged.len();
+                        paged.extend_from_slice(bytes);
+                        page.push_back(PagedEvent { position, start, end: paged.len(), own });
+                    }
+                    Ok(paged.len() < BYTES)
+                })
+            })?;
+            snapshot.tally().add_events((before - ahead.len()) as u64);
         }
         Ok(())
     }
@@ -134,20 +171,35 @@ fn is_included(
     Ok(another && included.iter().any(|(_, on)| on.matches_text(event.kind())))
 }
 
-impl Iterator for Stream {
-    type Item = Result<Folding>;
-
-    fn next(&mut self) -> Option<Result<Folding>> {
+impl Stream {
+    /// Lends the next event; none once there are no more.
+    pub fn lend(&mut self) -> Result<Option<LentEvent<'_>>> {
         if self.page.is_empty()
             && let Err(error) = self.fill()
         {
             self.included.clear();
+            self.ahead.clear();
+            self.ahead_own.clear();
             self.own = self
                 .snapshot
                 .list(Term::from_bytes(&[]), PositionRange::NONE, ScanDirection::Ascending)
                 .peekable();
-            return Some(Err(error));
+            return Err(error);
         }
-        self.page.pop_front().map(Ok)
+        let Some(PagedEvent { position, start, end, own }) = self.page.pop_front() else { return Ok(None) };
+        Ok(Some(LentEvent { position, bytes: self.bytes.get(start..end).unwrap_or_default(), own }))
+    }
+}
+
+impl Iterator for Stream {
+    type Item = Result<Folding>;
+
+    fn next(&mut self) -> Option<Result<Folding>> {
+        let lent = self.lend().transpose()?;
+        Some(lent.map(|LentEvent { position, bytes, own }| Folding {
+            position,
+            bytes: Arc::from(bytes),
+            own,
+        }))
     }
 }

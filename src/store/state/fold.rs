@@ -29,6 +29,12 @@ pub(crate) trait Fold: fmt::Debug + Send + Sync {
     /// What could not be worked out of the event, or that somebody ended it. The state is then as it was.
     fn apply(&self, state: &mut Value, event: &Record, own: bool, limits: &Limits) -> Result<u64, Unmade>;
 
+    /// Whether all that it makes of an event is to merge its data (RFC 7396) into a state, as [`merged`] has them: then several may be
+    /// merged at once, and what [`apply`](Fold::apply) would do with each is known. `begins`: there is no state yet.
+    fn merges(&self, _event: &Record, _own: bool, _begins: bool) -> bool {
+        false
+    }
+
     /// What an event of a type does to a state, whatever its data.
     fn effect(&self, kind: &str, own: bool) -> Effect;
 
@@ -124,6 +130,10 @@ impl Fold for Plain {
         Ok(0)
     }
 
+    fn merges(&self, event: &Record, own: bool, _: bool) -> bool {
+        self.effect(event.kind(), own) == Effect::Makes
+    }
+
     fn effect(&self, kind: &str, own: bool) -> Effect {
         if own && kind.rsplit('.').next() == Some("deleted") { Effect::Deletes } else { Effect::Makes }
     }
@@ -201,6 +211,16 @@ impl Weight {
         self.0 <= limits.largest()
     }
 
+    /// Adds what takes so many bytes where it is stored, if it is small enough by then without a look at it; tells whether it is.
+    pub(super) fn grow_by_stored(&mut self, bytes: usize, limits: &Limits) -> bool {
+        let grown = self.0.saturating_add(heaviest(bytes));
+        let fits = grown <= limits.largest();
+        if fits {
+            self.0 = grown;
+        }
+        fits
+    }
+
     /// Adds what it has grown by; an error in words where it is too large by then.
     fn grow(&mut self, growth: u64, state: &Value, limits: &Limits) -> Result<(), String> {
         self.0 = self.0.saturating_add(growth);
@@ -264,6 +284,11 @@ impl Folded {
             let (position, kind) = (event.position(), event.kind().to_owned());
             self.fault = Some(FoldFault { position, kind, why });
         }
+        Ok(self.count(fold, event, own))
+    }
+
+    /// All that the next event changes beside the state and the fault; tells whether it is late.
+    pub(super) fn count(&mut self, fold: &dyn Fold, event: &Record, own: bool) -> bool {
         if own {
             self.version = event.version().map_or(self.version, |version| version.0);
             self.clock.add(event);
@@ -282,7 +307,7 @@ impl Folded {
             self.lateness = self.lateness.max(lateness.unsigned_abs());
         }
         self.latest = self.latest.max(Some(occurred));
-        Ok(late)
+        late
     }
 
     /// What the event makes of the state; or why it makes nothing.

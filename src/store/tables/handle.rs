@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redb::{Database, ReadableDatabase, StorageBackend};
 
 use super::super::disk::{Disk, File, Identity};
+use super::block_cache::BlockCache;
 use super::checksums::{BRANCH, Checksums, count};
 use super::read::Committed;
 use super::{failed, guard, was_interrupted};
@@ -25,6 +26,8 @@ pub(super) enum TablesState {
 pub(super) struct Handle {
     /// What is committed, for all who read it; none until somebody does.
     committed: Mutex<Option<Arc<Committed>>>,
+    /// Blocks of the log that were read lately.
+    pub blocks: Arc<BlockCache>,
     /// None once it is being closed.
     database: Option<Database>,
     /// Which file it is open on.
@@ -62,9 +65,10 @@ impl Handle {
         if let Some(committed) = &*committed {
             return Ok(committed.clone());
         }
+        let token = self.blocks.token();
         let begin = || self.database()?.begin_read().map_err(|e| failed("beginning to read the tables", e));
         let transaction = guard::reading("the tables", &self.latched, begin)?;
-        let new = Arc::new(Committed::new(transaction, self.latched.clone()));
+        let new = Arc::new(Committed::new(transaction, self.latched.clone(), (self.blocks.clone(), token)));
         *committed = Some(new.clone());
         Ok(new)
     }
@@ -162,7 +166,8 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, cache: usize, only: Option<Iden
     match opened {
         Some(Ok(database)) => {
             let (committed, database) = (Mutex::default(), Some(database));
-            Ok(Handle { committed, database, identity, file, latched, failure, read_only: None })
+            let blocks = Arc::new(BlockCache::new(cache / 2));
+            Ok(Handle { committed, blocks, database, identity, file, latched, failure, read_only: None })
         }
         Some(Err(redb::DatabaseError::Storage(redb::StorageError::Io(io))))
             if io.kind() != ErrorKind::InvalidData && io.kind() != ErrorKind::UnexpectedEof =>

@@ -1,15 +1,18 @@
 //! The reading side of the tables: what one transaction sees.
 
+use std::collections::HashMap;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, OnceLock, RwLockReadGuard};
 
 use redb::{AccessGuard, ReadTransaction, ReadableTable, TableDefinition, TableError};
 
 use super::super::index::posting::{self, ChunkHead, PostingChunk};
 use super::super::journal::{DatabaseId, Salt};
+use super::super::mutex::locked;
 use super::super::tables::block::{self, BlockEvents};
+use super::block_cache::{BlockCache, BlockToken};
 use super::handle::TablesState;
 use super::table::{Entry, ReadTable};
 use super::{
@@ -29,6 +32,7 @@ pub(super) struct Committed {
     /// None once it is being dropped.
     transaction: Option<ReadTransaction>,
     poisoned: Arc<AtomicBool>,
+    blocks: (Arc<BlockCache>, BlockToken),
     checkpoint: OnceLock<Position>,
     log: OnceLock<LogTable>,
     postings: OnceLock<Postings>,
@@ -42,10 +46,16 @@ pub(super) struct Committed {
 pub(super) type OpenedTable = OnceLock<Option<ReadTable>>;
 
 impl Committed {
-    pub fn new(transaction: ReadTransaction, poisoned: Arc<AtomicBool>) -> Committed {
+    /// The token is of before the transaction.
+    pub fn new(
+        transaction: ReadTransaction,
+        poisoned: Arc<AtomicBool>,
+        blocks: (Arc<BlockCache>, BlockToken),
+    ) -> Committed {
         Committed {
             transaction: Some(transaction),
             poisoned,
+            blocks,
             checkpoint: OnceLock::new(),
             log: OnceLock::new(),
             postings: OnceLock::new(),
@@ -221,11 +231,17 @@ impl TablesRead<'_> {
     }
 
     pub fn log(&self) -> Result<&LogTable> {
-        once(&self.committed.log, || Ok(LogTable(self.table(LOG, "the log")?)))
+        let open = || {
+            let (blocks, token) = self.committed.blocks.clone();
+            Ok(LogTable { rows: self.table(LOG, "the log")?, blocks, token })
+        };
+        once(&self.committed.log, open)
     }
 
     pub fn postings(&self) -> Result<&Postings> {
-        once(&self.committed.postings, || Ok(Postings(self.table(POSTINGS, LISTS)?)))
+        once(&self.committed.postings, || {
+            Ok(Postings { rows: self.table(POSTINGS, LISTS)?, last_before: Mutex::default() })
+        })
     }
 
     /// Refuses tables whose `meta` tells of another log than they have.
@@ -318,7 +334,11 @@ impl TablesRead<'_> {
 }
 
 /// The table `log`.
-pub(crate) struct LogTable(ReadTable);
+pub(crate) struct LogTable {
+    rows: ReadTable,
+    blocks: Arc<BlockCache>,
+    token: BlockToken,
+}
 
 /// That an event is missing, or another is where it should be.
 fn missing(position: Position, instead: Option<Position>) -> Error {
@@ -334,15 +354,23 @@ impl LogTable {
 
     /// The row that has the event at a position, if any has.
     pub fn row(&self, position: Position) -> Result<Option<LogBlock<'_>>> {
-        let Some(row) = self.0.at_or_before(&position.to_be_bytes())? else { return Ok(None) };
-        Ok(Some(LogBlock { first: row_position("the log", row.key())?, value: row.into_value() }))
+        let Some(row) = self.rows.at_or_before(&position.to_be_bytes())? else { return Ok(None) };
+        let first = row_position("the log", row.key())?;
+        self.blocks.put(first, row.value(), self.token);
+        Ok(Some(LogBlock { first, value: row.into_value() }))
+    }
+
+    /// Lends the events at some positions as far as they are in memory, one after another up to the first that is not; tells how many.
+    /// Whoever is lent them is to be quick, and calls nothing else of the tables.
+    pub fn lend_kept(&self, positions: impl Iterator<Item = Position>, event: impl FnMut(&[u8])) -> usize {
+        self.blocks.lend(positions, self.token, event)
     }
 
     /// Where events can be read again, behind one that cannot be read and up to another.
     pub fn readable_after(&self, position: Position, last: Position) -> Option<Position> {
         let until = last.next().to_be_bytes();
         // A row begins with its first event.
-        let key = self.0.readable_after(&position.to_be_bytes(), Some(&until))?;
+        let key = self.rows.readable_after(&position.to_be_bytes(), Some(&until))?;
         row_position("the log", &key).ok()
     }
 
@@ -363,12 +391,12 @@ impl LogTable {
         }
         let PositionRange { first, last } = range;
         let mut rows = if descending {
-            self.0.range(Bound::Unbounded, Bound::Included(&last.to_be_bytes()))?
+            self.rows.range(Bound::Unbounded, Bound::Included(&last.to_be_bytes()))?
         } else {
             // The other end is left open: the table would compare each key with it.
             // The row that has the first one begins no further back than it has events.
             let start = first.minus(block::MOST as u64 - 1).to_be_bytes();
-            self.0.range(Bound::Included(&start), Bound::Unbounded)?
+            self.rows.range(Bound::Included(&start), Bound::Unbounded)?
         };
         if descending {
             let mut expected = last;
@@ -393,7 +421,7 @@ impl LogTable {
         let mut next = match rows.next() {
             // What lies before the first may be what is damaged.
             Err(error) => {
-                rows = self.0.range(Bound::Included(&first.to_be_bytes()), Bound::Unbounded)?;
+                rows = self.rows.range(Bound::Included(&first.to_be_bytes()), Bound::Unbounded)?;
                 let next = rows.next()?.filter(|row| row.key() == first.to_be_bytes());
                 Some(next.ok_or(error)?)
             }
@@ -457,7 +485,18 @@ impl LogBlock<'_> {
 }
 
 /// The table `postings`.
-pub(crate) struct Postings(ReadTable);
+pub(crate) struct Postings {
+    rows: ReadTable,
+    /// Of some terms, what was answered last where the last chunk before a position was asked for: who estimates what a list costs asks
+    /// for the chunk that is read then. Nothing of it changes, for this is of one commit.
+    last_before: Mutex<HashMap<Vec<u8>, ChunkBefore>>,
+}
+
+/// The last chunk that begins at or before a position, if there is one.
+type ChunkBefore = (Position, Option<Arc<PostingChunk>>);
+
+/// Of how many terms that is remembered at most. Each takes some 2 KB.
+const REMEMBERED: usize = 128;
 
 /// Whether a row is a chunk of a term.
 fn is_chunk_of(term: &[u8], row: &Entry) -> bool {
@@ -466,25 +505,34 @@ fn is_chunk_of(term: &[u8], row: &Entry) -> bool {
 
 impl Postings {
     /// The last chunk of a term that begins at or before a position.
-    pub fn chunk_before(&self, term: &[u8], position: Position) -> Result<Option<PostingChunk>> {
+    pub fn chunk_before(&self, term: &[u8], position: Position) -> Result<Option<Arc<PostingChunk>>> {
+        if let Some((_, chunk)) = locked(&self.last_before).get(term).filter(|(at, _)| *at == position) {
+            return Ok(chunk.clone());
+        }
         let key = posting::key(term, position);
-        let (before, after) = self.0.around(&key, true)?;
-        self.chunk_of(term, before, after)
+        let (before, after) = self.rows.around(&key, true)?;
+        let chunk = self.chunk_of(term, before, after)?.map(Arc::new);
+        let mut remembered = locked(&self.last_before);
+        if remembered.len() >= REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(term.to_vec(), (position, chunk.clone()));
+        Ok(chunk)
     }
 
     /// The first chunk of a term that begins at or after a position.
     pub fn chunk_after(&self, term: &[u8], position: Position) -> Result<Option<PostingChunk>> {
         let key = posting::key(term, position);
-        let (before, after) = self.0.around(&key, false)?;
+        let (before, after) = self.rows.around(&key, false)?;
         self.chunk_of(term, after, before)
     }
 
     /// What the last chunk of a term says that begins at or before a position, and the first one after that.
     pub fn heads(&self, term: &[u8], position: Position) -> Result<[Option<ChunkHead>; 2]> {
-        let (before, after) = self.0.around(&posting::key(term, position), true)?;
+        let (before, after) = self.rows.around(&posting::key(term, position), true)?;
         let head = |row: Option<Entry>| match row {
             Some(row) if is_chunk_of(term, &row) => posting::head(row.key(), row.value()).map(Some),
-            row => self.0.check(row.as_ref()).map(|()| None),
+            row => self.rows.check(row.as_ref()).map(|()| None),
         };
         Ok([head(before)?, head(after)?])
     }
@@ -496,19 +544,19 @@ impl Postings {
         row: Option<Entry>,
         beside: Option<Entry>,
     ) -> Result<Option<PostingChunk>> {
-        self.0.check(beside.as_ref())?;
+        self.rows.check(beside.as_ref())?;
         match row {
             Some(row) if is_chunk_of(term, &row) => posting::decode(row.key(), row.value()).map(Some),
             // There is none: so says this row.
-            row => self.0.check(row.as_ref()).map(|()| None),
+            row => self.rows.check(row.as_ref()).map(|()| None),
         }
     }
 
     /// The first term at or after some bytes, whatever its list.
     pub fn term_at(&self, from: &[u8]) -> Result<Option<Vec<u8>>> {
-        let (before, after) = self.0.around(from, false)?;
-        self.0.check(before.as_ref())?;
-        self.0.check(after.as_ref())?;
+        let (before, after) = self.rows.around(from, false)?;
+        self.rows.check(before.as_ref())?;
+        self.rows.check(after.as_ref())?;
         after.map(|row| Ok(posting::split_key(row.key())?.0.to_vec())).transpose()
     }
 
@@ -523,7 +571,7 @@ impl Postings {
         mut row: impl FnMut(PostingChunk),
     ) -> Result<Option<Vec<u8>>> {
         let (mut looked_at, mut next) = (0, None);
-        self.0.within_as_it_is(from, Some(until), |key, value| {
+        self.rows.within_as_it_is(from, Some(until), |key, value| {
             let chunk = posting::decode(key, value)?;
             if posting::split_key(key)?.1 <= last {
                 row(chunk);
@@ -544,7 +592,7 @@ impl Postings {
         from: &mut Vec<u8>,
         mut row: impl FnMut(&[u8], Result<PostingChunk>) -> Result<()>,
     ) -> Result<()> {
-        let mut rows = self.0.range(Bound::Included(from), Bound::Unbounded)?;
+        let mut rows = self.rows.range(Bound::Included(from), Bound::Unbounded)?;
         while let Some(next) = rows.next()? {
             let key = next.key();
             from.clear();
@@ -556,6 +604,6 @@ impl Postings {
 
     /// The first key behind another from which on chunks can be read again.
     pub fn readable_after(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.0.readable_after(key, None)
+        self.rows.readable_after(key, None)
     }
 }

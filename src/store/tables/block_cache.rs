@@ -1,0 +1,426 @@
+//! Blocks of the log that were read lately, opened: each is found by the position of any of its events, without a search in the tables.
+//!
+//! A block is written once, and is what it was whatever is committed since; so what is here outlives commits. Who changes rows of the log
+//! says so before ([`BlockCache::begin_rewriting`]): from then on nothing is found here nor kept, and once that is committed, what is
+//! found was read after it. A read knows by its [`BlockToken`] whether it began then, so that one that began before finds nothing of
+//! what came after either.
+//!
+//! The bytes are those of the file, unchecked: whoever reads an event compares its checksum, as it does with one from the tables.
+//! What has not been asked for longest goes first. Each shard has a lock, held for a moment and within no other.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::super::mutex::locked;
+use super::block::{BlockEvents, MOST};
+use crate::entity::Position;
+
+/// A larger block is not kept: to find it is little beside reading it.
+const LARGEST: usize = u16::MAX as usize;
+
+/// So many positions are a span, and what is kept of a span goes at once. A block may be in two.
+const SPAN: u64 = 128;
+
+/// So many spans that follow each other are of one shard: who reads several events has their lock once, and the processor waits for
+/// all of them at a time.
+const NEIGHBOURS: u64 = 256;
+
+const SHARDS: u64 = 16;
+
+/// Since when a read sees what it sees, as far as rows of the log are changed. To be taken before it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BlockToken(u64);
+
+/// Blocks of a file of tables that is open.
+#[derive(Debug)]
+pub(crate) struct BlockCache {
+    /// How many bytes are kept at most, and are now.
+    most: usize,
+    bytes: AtomicUsize,
+    /// The shard whose turn it is to let something go.
+    turn: AtomicUsize,
+    /// Grows with each time that rows are changed; odd while they are.
+    age: AtomicU64,
+    shards: Vec<Mutex<BlockShard>>,
+}
+
+#[derive(Debug, Default)]
+struct BlockShard {
+    age: u64,
+    spans: HashMap<u64, BlockSpan, BuildHasherDefault<SpanHasher>>,
+    /// The spans, in the order in which they go.
+    order: VecDeque<u64>,
+}
+
+/// What is kept of consecutive positions.
+#[derive(Debug)]
+struct BlockSpan {
+    places: [EventPlace; SPAN as usize],
+    blocks: Vec<Arc<[u8]>>,
+    bytes: usize,
+    /// It was asked for since its turn to go came last.
+    asked: bool,
+}
+
+/// Where an event is.
+#[derive(Debug, Clone, Copy, Default)]
+struct EventPlace {
+    /// The number of its block, counted from 1; 0 where it is not kept.
+    block: u8,
+    begin: u16,
+    length: u16,
+}
+
+/// Numbers of spans grow with the log, and nobody chooses them.
+#[derive(Debug, Default)]
+struct SpanHasher(u64);
+
+impl Hasher for SpanHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+}
+
+impl BlockCache {
+    /// One that keeps so many bytes at most.
+    pub fn new(most: usize) -> BlockCache {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let (bytes, turn) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        BlockCache { most, bytes, turn, age: AtomicU64::new(0), shards }
+    }
+
+    /// For a read that begins after this.
+    pub fn token(&self) -> BlockToken {
+        BlockToken(self.age.load(Ordering::SeqCst))
+    }
+
+    fn shard(&self, span: u64) -> Option<&Mutex<BlockShard>> {
+        self.shards.get((span / NEIGHBOURS % SHARDS) as usize)
+    }
+
+    /// Lends the events at some positions, up to the first that is not kept; tells how many. Whoever is lent them is to be quick.
+    pub fn lend(
+        &self,
+        positions: impl Iterator<Item = Position>,
+        token: BlockToken,
+        mut event: impl FnMut(&[u8]),
+    ) -> usize {
+        let (mut positions, mut count) = (positions.peekable(), 0);
+        while let Some(position) = positions.peek() {
+            let neighbours = position.0 / SPAN / NEIGHBOURS;
+            let Some(shard) = self.shard(position.0 / SPAN) else { return count };
+            let mut shard = locked(shard);
+            if shard.age != token.0 {
+                return count;
+            }
+            while let Some(position) = positions.next_if(|next| next.0 / SPAN / NEIGHBOURS == neighbours) {
+                let Some(bytes) = shard.event(position) else { return count };
+                event(bytes);
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// Keeps a block that a read has found, if all of its lengths fit.
+    pub fn put(&self, first: Position, value: &[u8], token: BlockToken) {
+        // A read that began while rows are changed may have seen what was there before.
+        if value.len() > LARGEST.min(self.most) || token.0 % 2 == 1 {
+            return;
+        }
+        let (mut places, mut count, mut at) = ([EventPlace::default(); MOST], 0, 0);
+        for event in BlockEvents::of(first, value) {
+            let Ok((_, bytes)) = event else { return };
+            let Some(place) = places.get_mut(count) else { return };
+            // The whole is not longer than these can tell.
+            *place = EventPlace { block: 0, begin: at + size_of::<u32>() as u16, length: bytes.len() as u16 };
+            at = place.begin.saturating_add(place.length);
+            count += 1;
+        }
+        let Some(last) = (count as u64).checked_sub(1).map(|more| first.plus(more)) else { return };
+        let block: Arc<[u8]> = value.into();
+        for number in first.0 / SPAN..=last.0 / SPAN {
+            let Some(shard) = self.shard(number) else { continue };
+            let mut shard = locked(shard);
+            if shard.age == token.0 {
+                let more = shard.put(number, first, places.get(..count).unwrap_or_default(), &block);
+                self.bytes.fetch_add(more, Ordering::Relaxed);
+            }
+        }
+        self.shrink();
+    }
+
+    /// Lets go what has not been asked for longest, one shard after another, until the rest is not too much.
+    fn shrink(&self) {
+        let mut empty = 0;
+        while self.bytes.load(Ordering::Relaxed) > self.most && empty < self.shards.len() {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.shards.len().max(1);
+            let Some(shard) = self.shards.get(turn) else { return };
+            let mut shard = locked(shard);
+            match shard.let_go() {
+                Some(less) => {
+                    empty = 0;
+                    self.bytes.fetch_sub(less, Ordering::Relaxed);
+                }
+                None => empty += 1,
+            }
+        }
+    }
+
+    /// To be called before rows of the log are changed, by whoever writes.
+    pub fn begin_rewriting(&self) {
+        if self.age.load(Ordering::SeqCst).is_multiple_of(2) {
+            self.grow_older();
+        }
+    }
+
+    /// To be called once what was changed is committed, or will not be. If nothing was, nothing happens.
+    pub fn end_rewriting(&self) {
+        if !self.age.load(Ordering::SeqCst).is_multiple_of(2) {
+            self.grow_older();
+        }
+    }
+
+    /// Forgets all of it; for whoever is alone.
+    pub fn clear(&self) {
+        self.begin_rewriting();
+        self.end_rewriting();
+    }
+
+    /// Only who writes calls this, and nobody else writes then.
+    fn grow_older(&self) {
+        let age = self.age.load(Ordering::SeqCst) + 1;
+        for shard in &self.shards {
+            let mut shard = locked(shard);
+            self.bytes.fetch_sub(shard.spans.values().map(|span| span.bytes).sum(), Ordering::Relaxed);
+            *shard = BlockShard { age, ..BlockShard::default() };
+        }
+        self.age.store(age, Ordering::SeqCst);
+    }
+
+    /// How many bytes are kept, as the spans say.
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
+        let of_shard =
+            |shard: &Mutex<BlockShard>| locked(shard).spans.values().map(|span| span.bytes).sum::<usize>();
+        self.shards.iter().map(of_shard).sum()
+    }
+}
+
+impl BlockShard {
+    fn event(&mut self, position: Position) -> Option<&[u8]> {
+        let span = self.spans.get_mut(&(position.0 / SPAN))?;
+        let EventPlace { block, begin, length } = *span.places.get((position.0 % SPAN) as usize)?;
+        let bytes = span.blocks.get(usize::from(block.checked_sub(1)?))?;
+        span.asked = true;
+        bytes.get(usize::from(begin)..)?.get(..usize::from(length))
+    }
+
+    /// Keeps what a span has of a block; tells how many bytes that takes.
+    fn put(&mut self, number: u64, first: Position, events: &[EventPlace], block: &Arc<[u8]>) -> usize {
+        let BlockShard { spans, order, .. } = self;
+        let mut more = 0;
+        let span = spans.entry(number).or_insert_with(|| {
+            order.push_back(number);
+            more += size_of::<BlockSpan>();
+            let (places, blocks) = ([EventPlace::default(); SPAN as usize], Vec::new());
+            BlockSpan { places, blocks, bytes: size_of::<BlockSpan>(), asked: false }
+        });
+        let (mut is_new, numbered) = (false, span.blocks.len() as u8 + 1);
+        for (position, event) in first.onwards().zip(events) {
+            if position.0 / SPAN != number {
+                continue;
+            }
+            // Another may have been quicker.
+            if let Some(place) = span.places.get_mut((position.0 % SPAN) as usize).filter(|at| at.block == 0)
+            {
+                *place = EventPlace { block: numbered, ..*event };
+                is_new = true;
+            }
+        }
+        if is_new {
+            span.blocks.push(block.clone());
+            let size = block.len() + 4 * size_of::<usize>();
+            span.bytes += size;
+            more += size;
+        }
+        more
+    }
+
+    /// Lets go the span whose turn it is, if it was not asked for since its last one: how many bytes that gives. None where there is none.
+    fn let_go(&mut self) -> Option<usize> {
+        let number = self.order.pop_front()?;
+        match self.spans.get_mut(&number) {
+            Some(span) if span.asked => {
+                span.asked = false;
+                self.order.push_back(number);
+                Some(0)
+            }
+            _ => Some(self.spans.remove(&number).map_or(0, |span| span.bytes)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The row of some events, each of as many bytes as its length says.
+    fn block(first: u64, lengths: &[usize]) -> (Position, Vec<u8>, Vec<Vec<u8>>) {
+        let events: Vec<Vec<u8>> =
+            lengths.iter().enumerate().map(|(at, length)| vec![(first + at as u64) as u8; *length]).collect();
+        let mut value = Vec::new();
+        for event in &events {
+            value.extend_from_slice(&(event.len() as u32).to_be_bytes());
+            value.extend_from_slice(event);
+        }
+        (Position(first), value, events)
+    }
+
+    fn found(cache: &BlockCache, position: Position, token: BlockToken) -> Option<Vec<u8>> {
+        let mut found = None;
+        let count = cache.lend(std::iter::once(position), token, |bytes| found = Some(bytes.to_vec()));
+        assert_eq!(count, usize::from(found.is_some()));
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_is_what_was_kept_and_no_more_than_may_be(
+            // Blocks one behind the other, in any order and again.
+            counts in prop::collection::vec(1usize..=MOST, 1..80),
+            asked in prop::collection::vec(any::<prop::sample::Index>(), 1..300),
+            most in prop_oneof![Just(0usize), Just(96 << 10), Just(1 << 20)],
+        ) {
+            let cache = BlockCache::new(most);
+            let token = cache.token();
+            let (mut blocks, mut first) = (Vec::new(), 100);
+            for count in counts {
+                blocks.push(block(first, &vec![70; count]));
+                first += count as u64;
+            }
+            for at in asked {
+                let (first, value, events) = &blocks[at.index(blocks.len())];
+                for (position, event) in first.onwards().zip(events) {
+                    if let Some(found) = found(&cache, position, token) {
+                        prop_assert_eq!(&found, event);
+                    }
+                }
+                cache.put(*first, value, token);
+                if most == 1 << 20 {
+                    let mut lent = Vec::new();
+                    let count = cache.lend(first.onwards().take(events.len()), token, |bytes| lent.push(bytes.to_vec()));
+                    prop_assert_eq!((count, &lent), (events.len(), events));
+                }
+                prop_assert!(cache.bytes() <= most);
+                prop_assert_eq!(cache.bytes(), cache.bytes.load(Ordering::Relaxed));
+            }
+            prop_assert!(found(&cache, Position(first), token).is_none());
+            prop_assert!(found(&cache, Position(99), token).is_none());
+        }
+
+        #[test]
+        fn what_is_no_block_is_not_kept(
+            value in prop::collection::vec(any::<u8>(), 0..64),
+            first in prop_oneof![0u64..300, (0u64..20).prop_map(|n| u64::MAX - n)],
+        ) {
+            let cache = BlockCache::new(1 << 20);
+            let token = cache.token();
+            cache.put(Position(first), &value, token);
+            let several: Result<Vec<_>, _> = BlockEvents::of(Position(first), &value).collect();
+            match several {
+                Ok(several) => for (position, bytes) in several {
+                    prop_assert_eq!(found(&cache, position, token), Some(bytes.to_vec()));
+                },
+                Err(_) => prop_assert!(found(&cache, Position(first), token).is_none()),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_lent_ends_at_the_first_that_is_not_kept() {
+        let cache = BlockCache::new(1 << 20);
+        let token = cache.token();
+        for first in [1, 127, 5000, 100_000] {
+            let (first, value, _) = block(first, &[3; 4]);
+            cache.put(first, &value, token);
+        }
+        let lent = |positions: &[u64]| cache.lend(positions.iter().map(|at| Position(*at)), token, |_| {});
+        assert_eq!(lent(&[1, 4, 127, 128, 130, 5001, 100_003]), 7);
+        assert_eq!(lent(&[100_000, 5000, 130, 2]), 4);
+        assert_eq!(lent(&[1, 5, 127]), 1);
+        assert_eq!(lent(&[131, 1]), 0);
+        assert_eq!(lent(&[]), 0);
+    }
+
+    #[test]
+    fn what_is_asked_for_again_stays() {
+        // All of one shard, and all over.
+        for apart in [SPAN * NEIGHBOURS * SHARDS, SPAN * NEIGHBOURS, SPAN] {
+            let cache = BlockCache::new(100_000);
+            let token = cache.token();
+            let at = |n: u64| n * apart;
+            for n in 1..100 {
+                let (first, value, _) = block(at(n), &[2000; 4]);
+                cache.put(first, &value, token);
+                assert!(found(&cache, Position(at(1)), token).is_some(), "after {n}");
+            }
+            assert!(found(&cache, Position(at(2)), token).is_none());
+            assert!(found(&cache, Position(at(99)), token).is_some());
+            assert!(cache.bytes() > 80_000);
+        }
+    }
+
+    #[test]
+    fn a_large_block_is_not_kept() {
+        let cache = BlockCache::new(64 << 20);
+        for (length, kept) in [(LARGEST - 4, true), (LARGEST - 3, false)] {
+            let (first, value, _) = block(1, &[length]);
+            cache.put(first, &value, cache.token());
+            assert_eq!(found(&cache, first, cache.token()).is_some(), kept);
+            cache.clear();
+        }
+    }
+
+    #[test]
+    fn nobody_finds_a_block_of_before_or_after_rows_were_changed() {
+        let cache = BlockCache::new(1 << 20);
+        let put = |length: usize, token| cache.put(Position(1), &block(1, &[length]).1, token);
+        let found = |token| found(&cache, Position(1), token).map(|found| found.len());
+        let old = cache.token();
+        put(10, old);
+        assert_eq!(found(old), Some(10));
+        cache.end_rewriting();
+        assert_eq!(found(old), Some(10), "nothing was changed");
+
+        cache.begin_rewriting();
+        let meanwhile = cache.token();
+        for token in [old, meanwhile] {
+            put(10, token);
+            assert_eq!(found(token), None);
+        }
+        cache.begin_rewriting();
+        cache.end_rewriting();
+        let new = cache.token();
+        for token in [old, meanwhile] {
+            put(10, token);
+            assert_eq!(found(token), None);
+        }
+        assert_eq!(found(new), None);
+        put(20, new);
+        assert_eq!(found(new), Some(20));
+        assert_eq!((found(old), found(meanwhile)), (None, None));
+    }
+}
