@@ -53,7 +53,7 @@ pub(super) fn plan(snapshot: &Snapshot, read: ViewRead) -> Result<ReadView> {
     let finds = |query| entities(snapshot, &view, narrows, query);
     let rows = match rows {
         RowQuery::Events(events) => RowSelection::Each(Box::new(self::events(snapshot, &view, events)?)),
-        RowQuery::Entities(query) => RowSelection::Each(Box::new(ReadKind::Find(Box::new(finds(query)?)))),
+        RowQuery::Entities(query) => RowSelection::Each(Box::new(ReadKind::Find(Arc::new(finds(query)?)))),
         RowQuery::Groups(groups) => {
             let GroupQuery { of, group, through, latest, predicate, order, limit, columns } = *groups;
             let of = match of {

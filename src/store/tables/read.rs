@@ -11,6 +11,7 @@ use super::super::index::posting::{self, ChunkHead, PostingChunk};
 use super::super::journal::{DatabaseId, Salt};
 use super::super::tables::block::{self, BlockEvents};
 use super::handle::TablesState;
+use super::index_facts::CommitFacts;
 use super::table::{Entry, ReadTable};
 use super::{
     Bytes, FORMAT, FORMAT_WITHOUT_KEYS, LOG, META, Meta, POSTINGS, ZONES, Zone, ZoneRow, closed, failed,
@@ -36,6 +37,7 @@ pub(super) struct Committed {
     pub(super) found: OpenedTable,
     pub(super) snapshots: OpenedTable,
     pub(super) followers: OpenedTable,
+    pub(super) facts: CommitFacts,
 }
 
 /// A table that is opened by the first who asks; none where the file has no such table.
@@ -53,6 +55,7 @@ impl Committed {
             found: OnceLock::new(),
             snapshots: OnceLock::new(),
             followers: OnceLock::new(),
+            facts: CommitFacts::default(),
         }
     }
 }
