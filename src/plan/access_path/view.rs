@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
-use super::find::{self, COUNTED, Candidates, FindPlan, key_ranges};
+use super::find::{self, COUNTED, Candidates, FindPlan, IndexQuestion, key_ranges};
 use super::physical::ReadKind;
 use crate::entity::{NameText, Position};
 use crate::error::Result;
@@ -99,10 +99,10 @@ fn entities(snapshot: &Snapshot, view: &DefinedView, narrows: bool, query: FindQ
     let source = match (snapshot.count_found(own, &ranges, COUNTED)?, find.source) {
         (Some(counted), source @ Candidates::Index { estimate, .. }) if estimate <= counted.entries => source,
         (Some(counted), _) => {
-            let name = format!("of the view {}", NameText(&view.name));
+            let asked = IndexQuestion::RowsOf(view.name.clone());
             let ranges = ranges.into_iter().chain([own.faulty()]).collect();
             let (finder, estimate) = (own.clone(), counted.entries);
-            Candidates::Index { finder, ranges, name, estimate, found: counted.ids }
+            Candidates::Index { finder, ranges, asked, estimate, found: counted.ids }
         }
         (None, source) => source,
     };

@@ -167,6 +167,7 @@ impl Snapshot {
     }
 
     fn states_from(&self, kind: &str, until: FoldBound, source: StateSource) -> Result<States> {
+        let done = matches!(&source, StateSource::KeptIds(ids) if ids.is_empty());
         Ok(States {
             snapshot: self.clone(),
             kind: kind.to_owned(),
@@ -175,7 +176,7 @@ impl Snapshot {
             source,
             overlay: None,
             page: VecDeque::new(),
-            done: false,
+            done,
         })
     }
 
