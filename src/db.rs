@@ -24,6 +24,7 @@ use crate::live::runner::Runner;
 use crate::live::{EventContext, Handler, HandlerResult, Subscription};
 use crate::pattern::Pattern;
 use crate::plan;
+use crate::query::cache::StatementCache;
 use crate::store::append_request::{AppendOutcome, AppendRequest};
 use crate::store::{Options, Store, Submitted};
 
@@ -51,6 +52,7 @@ pub struct Db {
     cancel: Option<Cancel>,
     shelf: Arc<SnapshotCache>,
     views: Arc<ViewCaches>,
+    statements: Arc<StatementCache>,
 }
 
 impl Options {
@@ -79,7 +81,7 @@ impl Db {
         }
         let runner = options.live.then(|| Runner::start(store.shared())).transpose()?.map(Arc::new);
         let (store, shelf, views) = (Arc::new(store), Arc::default(), Arc::default());
-        Ok(Db { runner, store, actor: None, cancel: None, shelf, views })
+        Ok(Db { runner, store, actor: None, cancel: None, shelf, views, statements: Arc::default() })
     }
 
     /// Opens an existing database.
@@ -273,6 +275,10 @@ impl Db {
 
     pub(crate) fn shelf(&self) -> &SnapshotCache {
         &self.shelf
+    }
+
+    pub(crate) fn statements(&self) -> &StatementCache {
+        &self.statements
     }
 
     pub(crate) fn views(&self) -> &Arc<ViewCaches> {

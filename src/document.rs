@@ -4,6 +4,7 @@
 //! skips what stands before it and decodes nothing else. Only the forms that JSON has are ever written: nil, booleans,
 //! integers, 64-bit floats, text, arrays, and maps with text keys.
 
+mod decode;
 pub(crate) mod patch;
 pub(crate) mod raw;
 pub(crate) mod read;

@@ -69,7 +69,9 @@
 //!
 //! 1. A text is cut into tokens (`lang/token.rs`) and parsed to a tree (`lang/parse.rs`, `lang/ast.rs`); what would
 //!    have been accepted where it fails is on record (`lang/expectations.rs`), for the message and for completion.
-//! 2. Binding looks up its names, parameters and points in time: a logical plan (`plan/bind.rs`, `plan/logical.rs`). As of a snapshot, it is
+//!    What was parsed lately is remembered (`query/cache.rs`), and so is what is prepared (`query/prepared.rs`).
+//! 2. Binding looks up its names, parameters and points in time: a logical plan (`plan/bind.rs`, `plan/logical.rs`); what can be bound once is
+//!    given other values alone (`plan/bind/reuse.rs`). As of a snapshot, it is
 //!    chosen what answers that (`plan/access_path.rs`).
 //! 3. A read runs against a snapshot of the log and cannot write (`exec/scan.rs`, `store/snapshot.rs`). What an entity is comes
 //!    from what is kept of it and the events since (`exec/fold.rs`, `exec/find.rs`, `store/snapshot/entity.rs`), and how it came to be so
@@ -164,7 +166,7 @@ pub mod read {
         BlameEntry, ChangeKind, EntityState, QueryResult, ReplayStep, StateChange, StatePath, TraceEntry,
     };
     pub use crate::plan::PointInTime;
-    pub use crate::query::Script;
+    pub use crate::query::{PreparedStatement, Script};
 }
 
 /// Reacting to events: handlers, and subscriptions that keep their place.

@@ -40,7 +40,7 @@ use serde::Serialize;
 
 use crate::entity::Position;
 use crate::error::Result;
-use crate::lang::ast::Stmt;
+use crate::lang::ast::{Query, ReadStmt, Stmt};
 use crate::store::snapshot::Snapshot;
 use crate::time::Timestamp;
 
@@ -52,9 +52,9 @@ pub(crate) use access_path::{
 #[cfg(test)]
 pub(crate) use access_path::{FORCED, Forced};
 pub(crate) use bind::{
-    BindInput, compares_instants, entity_definition, event_schema, index_expression, private_definition,
-    program_definition, reaction_definition, row_key, schedule_definition, verb_definition, view_definition,
-    webhook_definition,
+    BindInput, BoundOnce, compares_instants, entity_definition, event_schema, index_expression,
+    private_definition, program_definition, reaction_definition, row_key, schedule_definition,
+    verb_definition, view_definition, webhook_definition,
 };
 pub(crate) use by::By;
 pub(crate) use expr::Predicate;
@@ -75,6 +75,20 @@ use bind::Names;
 /// Makes a plan of a statement: binds it, and chooses how what it asks is come by.
 pub(crate) fn prepare(statement: &Stmt, input: BindInput, snapshot: &Snapshot) -> Result<Plan> {
     let asked = bind::bind(statement, input, Names::of(snapshot))?;
+    access_path::plan(snapshot, asked)
+}
+
+/// The same of one that is run again and again, by what it was bound to before where that is the same.
+pub(crate) fn prepare_again(
+    statement: &Stmt,
+    bound: Option<&BoundOnce>,
+    input: BindInput,
+    snapshot: &Snapshot,
+) -> Result<Plan> {
+    let (Stmt::Read(ReadStmt::Query(Query::Find { kind, clauses })), Some(bound)) = (statement, bound) else {
+        return prepare(statement, input, snapshot);
+    };
+    let asked = bound.find(kind, clauses, input, Names::of(snapshot))?;
     access_path::plan(snapshot, asked)
 }
 

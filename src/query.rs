@@ -1,21 +1,26 @@
 //! Statements, from Rust: parsed once, run with parameters, answered row by row.
 
+pub(crate) mod cache;
 #[cfg(test)]
 mod language;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod never_true;
+mod prepared;
 
 use std::fmt;
 use std::sync::Arc;
+
+use cache::{Looked, ParsedStatement};
+pub use prepared::PreparedStatement;
 
 use crate::db::Db;
 use crate::error::{Error, Result, size};
 use crate::exec::{self, QueryResult, Row};
 use crate::lang;
 use crate::live::{Delivery, Subscription, ViewSubscription};
-use crate::plan::{self, BindInput, Parameters, Plan};
+use crate::plan::{self, BindInput, BoundOnce, Parameters, Plan};
 use crate::store::options::MAX_STATEMENT;
 use crate::store::snapshot::Snapshot;
 use crate::telemetry::{StatementKind, StatementTimer};
@@ -253,14 +258,33 @@ impl Db {
     /// # Errors
     /// As for [`query`](Db::query), and [`Error::Invalid`] for a value that the text does not ask for.
     pub fn query_with(&self, text: &str, parameters: &Parameters) -> Result<QueryResult> {
+        let prepared = self.parsed(text, false)?;
+        self.run_prepared(&prepared, parameters)
+    }
+
+    /// Parses a text, unless that was done lately.
+    fn parsed(&self, text: &str, again: bool) -> Result<Arc<ParsedStatement>> {
         let shared = self.store().shared();
+        let looked = self.statements().look(text);
+        shared.counts.statement_cache.count(matches!(looked, Looked::Found(_)));
+        if let Looked::Found(prepared) = looked {
+            return Ok(prepared);
+        }
         let parsed = Statement::within(text, shared.options.max_statement);
-        let parsed = parsed.and_then(|statement| {
-            parameters.check_used(statement.parameters())?;
-            Ok(statement)
-        });
         let statement = parsed.inspect_err(|error| shared.counts.statement_failed(error.kind()))?;
-        self.run_with(&statement, parameters)
+        let again = again || matches!(looked, Looked::Again(_));
+        let prepared = Arc::new(ParsedStatement::new(statement, again));
+        if let Looked::Again(hash) = looked {
+            self.statements().keep(hash, &prepared);
+        }
+        Ok(prepared)
+    }
+
+    fn run_prepared(&self, prepared: &ParsedStatement, parameters: &Parameters) -> Result<QueryResult> {
+        let ParsedStatement { statement, bound } = prepared;
+        let used = parameters.check_used(statement.parameters());
+        used.inspect_err(|error| self.store().shared().counts.statement_failed(error.kind()))?;
+        self.run_bound(statement, bound.as_ref(), parameters)
     }
 
     /// Parses statements, separated by semicolons, of so many bytes as [`Options::max_statement`](crate::Options::max_statement) says. As with
@@ -297,10 +321,19 @@ impl Db {
     /// # Errors
     /// What running it gives.
     pub fn run_with(&self, statement: &Statement, parameters: &Parameters) -> Result<QueryResult> {
+        self.run_bound(statement, None, parameters)
+    }
+
+    fn run_bound(
+        &self,
+        statement: &Statement,
+        bound: Option<&BoundOnce>,
+        parameters: &Parameters,
+    ) -> Result<QueryResult> {
         let timer = StatementTimer::begin(&self.store().shared().counts, statement.kind());
         let answered = {
             let _within = timer.enter();
-            self.answer(statement, parameters)
+            self.answer(statement, bound, parameters)
         };
         match answered {
             // How long it goes on says nothing of how long it takes.
@@ -313,7 +346,12 @@ impl Db {
         }
     }
 
-    fn answer(&self, statement: &Statement, parameters: &Parameters) -> Result<QueryResult> {
+    fn answer(
+        &self,
+        statement: &Statement,
+        bound: Option<&BoundOnce>,
+        parameters: &Parameters,
+    ) -> Result<QueryResult> {
         let cancel = &self.cancel();
         let store = self.store();
         let (length, most) = (statement.text().len(), store.shared().options.max_statement);
@@ -322,7 +360,8 @@ impl Db {
             return Err(Error::invalid("a statement", expected, size(length as u64)));
         }
         let snapshot = store.snapshot().cancelled_by(cancel);
-        match plan::prepare(&statement.tree.statement, self.input(statement, parameters), &snapshot)? {
+        let input = self.input(statement, parameters);
+        match plan::prepare_again(&statement.tree.statement, bound, input, &snapshot)? {
             Plan::Read(read) => exec::read(&snapshot, self.views(), &read),
             Plan::Write(write) => exec::write(store, &write, cancel),
             Plan::Explain(explain) => exec::explain(store, &snapshot, self.views(), &explain),

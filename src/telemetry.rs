@@ -50,6 +50,7 @@ pub(crate) struct Counts {
     /// Of each kind of statement how long they took.
     statements: [Histogram; StatementKind::COUNT],
     statement_errors: Mutex<BTreeMap<&'static str, u64>>,
+    pub statement_cache: CacheCounts,
     pub state_cache: CacheCounts,
     pub view_cache: CacheCounts,
     pub aggregate_cache: CacheCounts,
@@ -131,6 +132,7 @@ impl Default for Counts {
             failed_checkpoints: Counter::default(),
             statements: Default::default(),
             statement_errors: Mutex::default(),
+            statement_cache: CacheCounts::default(),
             state_cache: CacheCounts::default(),
             view_cache: CacheCounts::default(),
             aggregate_cache: CacheCounts::default(),

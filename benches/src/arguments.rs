@@ -13,7 +13,7 @@ usage: bygone-bench [write|read|query|import|states|follow|views|private|parse|a
   --events <n>      instead of a time: how many events each contestant writes in each round
   --preload <n>     how many events are in each store before (100,000)
   --only <names>    only contestants (for `parse`: shapes) whose names contain one of these, divided by commas
-  --part <letters>  only these of the questions of `read` (abcde)
+  --part <letters>  only these of the questions of `read` (abcde), or of 9 of `states` (abcdefg)
   --scenario <n>    only this one of the three of `write`, its conditions (10), of those of `states` (7, 8, 9), of `follow` (11, 12), of `private` (14, 15, 16)
   --size <n>        how many events or entities `states` has (1,000,000)
   --dir <folder>    where to put the files (the system's folder for temporary files)

@@ -103,6 +103,9 @@ impl<'a> Raw<'a> {
 
     /// This value alone, decoded.
     pub fn to_value(self) -> Result<Value> {
+        if let Some(value) = self.decoded() {
+            return Ok(value);
+        }
         rmp_serde::from_slice(self.0).map_err(|e| Error::corrupt("stored data", e.to_string()))
     }
 

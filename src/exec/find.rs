@@ -18,6 +18,8 @@ use crate::allowance::Limits;
 use crate::entity::{Entity, EntityStr, Version};
 use crate::error::{Error, Result};
 use crate::plan::access_path::find::{Candidates, FindPlan, FirstByIndex};
+use crate::plan::expr::BoundExpr;
+use crate::plan::field::Field;
 use crate::plan::find::FindQuery;
 use crate::plan::shape::{OutputColumn, Shape, SortKey};
 use crate::store::snapshot::{Snapshot, StateAccess, States, WalkedIds};
@@ -28,7 +30,7 @@ use crate::value::{Object, Value};
 const PAGE: usize = if cfg!(test) { 2 } else { 64 };
 
 /// `FIND`.
-pub(super) fn answer(snapshot: &Snapshot, find: &FindPlan) -> Result<QueryResult> {
+pub(super) fn answer(snapshot: &Snapshot, find: &Arc<FindPlan>) -> Result<QueryResult> {
     Ok(match &find.query.shape {
         None => QueryResult::rows(EntityRows::new(snapshot, find, None)?),
         Some(Shape::Select(columns)) => {
@@ -36,15 +38,14 @@ pub(super) fn answer(snapshot: &Snapshot, find: &FindPlan) -> Result<QueryResult
         }
         Some(Shape::Sort { order, limit, columns }) => {
             let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-            let best = match first(snapshot, find, order, most)? {
-                Some(best) => best,
-                None if most == 0 => TopK::default(),
+            let ids: VecDeque<String> = match first(snapshot, find, order, most)? {
+                Some(ids) => ids,
+                None if most == 0 => VecDeque::new(),
                 None if find.first.is_some() => {
-                    best(snapshot, &find.without_order(snapshot)?, order, most, None)?.0
+                    best(snapshot, &find.without_order(snapshot)?, order, most, None)?.0.chosen()
                 }
-                None => best(snapshot, find, order, most, None)?.0,
+                None => best(snapshot, find, order, most, None)?.0.chosen(),
             };
-            let ids: VecDeque<String> = best.chosen();
             let states = Some(open(snapshot, find, Some(ids))?);
             QueryResult::rows(EntityRows {
                 states,
@@ -65,11 +66,11 @@ fn best(
     find: &FindPlan,
     order: &[SortKey],
     most: usize,
-    walked: Option<WalkedIds>,
+    walked: Option<&WalkedIds>,
 ) -> Result<(TopK<String>, usize)> {
     let (sorting, limits) = (Sorting::new(snapshot, order, most), snapshot.query_limits());
     let (mut best, mut settled) = (TopK::default(), 0);
-    let (ids, of) = walked.map(|walked| (walked.ids.into_iter().collect(), walked.settled)).unzip();
+    let (ids, of) = walked.map(|walked| (walked.ids().into_iter().collect(), walked.settled())).unzip();
     each(snapshot, find, ids, |id, found| {
         settled += usize::from(of.as_ref().is_some_and(|of| of.contains(id)));
         sorting.offer(&mut best, &Scope::found(found, &limits), id.len(), || id.to_owned())
@@ -84,16 +85,23 @@ fn first(
     find: &FindPlan,
     order: &[SortKey],
     most: usize,
-) -> Result<Option<TopK<String>>> {
+) -> Result<Option<VecDeque<String>>> {
     let Some(FirstByIndex { walk, bounded, lengths }) = &find.first else { return Ok(None) };
     let mut least = lengths.least;
     while least <= lengths.most
         && let Some(walked) = snapshot.walk_found(walk, usize::try_from(least).unwrap_or(usize::MAX))?
     {
         let all = walked.all;
-        let (best, settled) = best(snapshot, find, order, most, Some(walked))?;
-        if settled >= most || all && *bounded {
-            return Ok(Some(best));
+        // Where the index has them as they are now, it tells them in their order.
+        if walked.are_exact() && find.query.predicate.is_none() && are_rows(order) {
+            if walked.in_order.len() >= most || all && *bounded {
+                return Ok(Some(walked.in_order.into_iter().take(most).collect()));
+            }
+        } else {
+            let (best, settled) = best(snapshot, find, order, most, Some(&walked))?;
+            if settled >= most || all && *bounded {
+                return Ok(Some(best.chosen()));
+            }
         }
         if all || least == lengths.most {
             break;
@@ -104,6 +112,11 @@ fn first(
         }
     }
     Ok(None)
+}
+
+/// Whether all that has such a place in an order is a row: what has no state has no member of one.
+fn are_rows(order: &[SortKey]) -> bool {
+    matches!(order, [SortKey { node: BoundExpr::Field(Field::State(steps)), .. }] if !steps.is_empty())
 }
 
 /// The groups of the entities that are wanted.
@@ -226,7 +239,7 @@ fn named(kind: &str, id: &str) -> String {
 /// Rows, made as they are pulled.
 struct EntityRows {
     states: Option<States>,
-    find: FindPlan,
+    find: Arc<FindPlan>,
     columns: Option<Vec<OutputColumn>>,
     limits: Limits,
     /// What a state takes at most.
@@ -237,14 +250,18 @@ struct EntityRows {
 }
 
 impl EntityRows {
-    fn new(snapshot: &Snapshot, find: &FindPlan, columns: Option<Vec<OutputColumn>>) -> Result<EntityRows> {
+    fn new(
+        snapshot: &Snapshot,
+        find: &Arc<FindPlan>,
+        columns: Option<Vec<OutputColumn>>,
+    ) -> Result<EntityRows> {
         Ok(EntityRows {
             states: Some(open(snapshot, find, None)?),
             ..EntityRows::of(snapshot, find, columns)
         })
     }
 
-    fn of(snapshot: &Snapshot, find: &FindPlan, columns: Option<Vec<OutputColumn>>) -> EntityRows {
+    fn of(snapshot: &Snapshot, find: &Arc<FindPlan>, columns: Option<Vec<OutputColumn>>) -> EntityRows {
         EntityRows {
             states: None,
             find: find.clone(),

@@ -13,6 +13,8 @@ mod source;
 mod times;
 pub(crate) mod view;
 
+use std::sync::Arc;
+
 use super::by::{By, Tagged};
 use super::logical::{AccessQuery, EventsRead, LogicalPlan, LogicalRead};
 use super::window::RowLimit;
@@ -121,7 +123,7 @@ pub(super) fn plan(snapshot: &Snapshot, asked: LogicalPlan) -> Result<Plan> {
 fn read(snapshot: &Snapshot, asked: LogicalRead) -> Result<ReadKind> {
     Ok(match asked {
         LogicalRead::Events(events) => self::events(snapshot, events)?,
-        LogicalRead::Find(query) => ReadKind::Find(Box::new(find::plan(snapshot, *query)?)),
+        LogicalRead::Find(query) => ReadKind::Find(Arc::new(find::plan(snapshot, *query)?)),
         LogicalRead::View(read) => ReadKind::View(Box::new(view::plan(snapshot, *read)?)),
         LogicalRead::Direct(read) => ReadKind::Direct(read),
     })

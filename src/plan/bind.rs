@@ -29,6 +29,7 @@ mod program;
 mod reaction;
 mod read;
 mod read_view;
+mod reuse;
 mod shape;
 mod sorts;
 mod trace;
@@ -65,6 +66,7 @@ pub(crate) use private::private_definition;
 pub(crate) use program::tagged;
 pub(crate) use reaction::{reaction_definition, schedule_definition};
 pub(crate) use read::event_condition;
+pub(crate) use reuse::BoundOnce;
 pub(crate) use verb::verb_definition;
 pub(crate) use view::{row_key, view_definition};
 pub(crate) use webhook::webhook_definition;
@@ -200,6 +202,10 @@ struct Binder<'a> {
     is_new: bool,
     /// Whether an instant is compared with what may be a text.
     instants: Cell<bool>,
+    /// Whether anything of the log was looked at but where it ends.
+    looked_at_log: Cell<bool>,
+    /// How often a value was asked for.
+    parameters_taken: Cell<u32>,
 }
 
 impl<'a> Binder<'a> {
@@ -222,6 +228,8 @@ impl<'a> Binder<'a> {
             allowance,
             is_new: names.is_some(),
             instants: Cell::new(false),
+            looked_at_log: Cell::new(false),
+            parameters_taken: Cell::new(0),
         }
     }
 
@@ -282,6 +290,16 @@ impl<'a> Binder<'a> {
     }
 
     fn names(&self) -> Result<Names<'a>> {
+        self.looked_at_log.set(true);
+        self.log()
+    }
+
+    /// Where the log ends.
+    fn head(&self) -> Result<Position> {
+        self.log().map(Names::head)
+    }
+
+    fn log(&self) -> Result<Names<'a>> {
         let none =
             || Error::invalid("a definition", "what means the same whatever the log holds", "a look at it");
         self.names.ok_or_else(none)
@@ -309,6 +327,7 @@ impl<'a> Binder<'a> {
     }
 
     fn parameter(&self, param: &Param) -> Result<&'a Value> {
+        self.parameters_taken.set(self.parameters_taken.get().saturating_add(1));
         self.context.parameters.get(&param.name).ok_or_else(|| {
             let given = self.context.parameters.names().collect::<Vec<_>>();
             let meant = fault::nearest(&param.name, given.iter().copied()).map(|name| format!("${name}"));

@@ -39,6 +39,9 @@ impl Parameters {
 
     /// Refuses values that no statement of a text asks for: a misspelt name would pass unnoticed.
     pub(crate) fn check_used<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
         let names: IndexSet<&str> = names.into_iter().collect();
         match self.0.keys().find(|given| !names.contains(given.as_str())) {
             None => Ok(()),

@@ -27,6 +27,7 @@ pub(crate) mod copy;
 pub(crate) mod cursors;
 mod guard;
 mod handle;
+pub(crate) mod index_facts;
 pub(crate) mod indexes;
 pub(crate) mod keys;
 mod pages;

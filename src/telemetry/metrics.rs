@@ -268,6 +268,7 @@ impl Metrics {
         self.gauge(("bygone_queue_bytes", "Bytes that wait to be committed."), gauges.queue_bytes);
         self.gauge(("bygone_definitions", "Definitions that are in force."), gauges.definitions);
         let caches = [
+            ("statement", &counts.statement_cache),
             ("state", &counts.state_cache),
             ("view", &counts.view_cache),
             ("aggregate", &counts.aggregate_cache),

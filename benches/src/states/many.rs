@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bygone::{Db, NewEvent};
-use rusqlite::{Connection, params};
+use bygone::read::PreparedStatement;
+use bygone::{Db, NewEvent, Parameters};
+use rusqlite::{Connection, Statement, params};
 
 use super::{rows, slice, wait_until};
 use crate::Result;
@@ -248,21 +249,42 @@ fn ask(arguments: &Arguments, path: &Path, folder: &Path) -> Result<()> {
     let mut connection = sqlite::connect(&sqlite::file(folder))?;
     let beside = arguments.wants_contestant(SQLITE);
     let names = if beside { vec![BYGONE, SQLITE] } else { vec![BYGONE] };
-    for question in &QUESTIONS {
-        let mut table = Table::new(question.title, names.iter().copied());
+    // Each as a text that says its values, and prepared once with parameters for them: both by both.
+    for (question, prepared) in QUESTIONS.iter().flat_map(|question| [(question, false), (question, true)]) {
+        let title = format!("{}{}", question.title, if prepared { ", prepared" } else { "" });
+        if !arguments.wants_part(&title[1..2]) {
+            continue;
+        }
+        let found = db.prepare(&put(question.bygone, "$low", "$high"))?;
+        let select = put(question.sqlite, "?1", "?2");
+        let mut select = beside.then(|| connection.prepare(&select)).transpose()?;
+        let mut table = Table::new(&title, names.iter().copied());
         for round in 0..arguments.rounds {
             let mut counts = [0, 0];
             for turn in 0..names.len() {
                 let at = (round + turn) % names.len();
-                eprint!("\r{} — round {}: {:<10}", question.title, round + 1, names[at]);
+                eprint!("\r{title} — round {}: {:<10}", round + 1, names[at]);
                 settle_disk();
                 let mut random = Random(round as u64);
                 let count = &mut counts[at];
                 let measured = slice(arguments.slice, || {
-                    let text = if at == 0 { question.bygone } else { question.sqlite };
-                    let text = filled(text, &mut random);
-                    let found = if at == 0 { rows(&db, &text)? } else { rows_of(&connection, &text)? };
-                    *count = found;
+                    *count = match (prepared, at) {
+                        (false, 0) => rows(&db, &filled(question.bygone, &mut random))?,
+                        (false, _) => {
+                            let text = filled(question.sqlite, &mut random);
+                            {
+                                let mut select = connection.prepare_cached(&text)?;
+                                rows_of(&mut select, [])?
+                            }
+                        }
+                        (true, 0) => Question::run(&found, drawn(&mut random))?,
+                        (true, _) => {
+                            let Some(select) = &mut select else { return Ok(1) };
+                            let values = drawn(&mut random);
+                            let values = values.into_iter().take(select.parameter_count());
+                            rows_of(select, rusqlite::params_from_iter(values))?
+                        }
+                    };
                     // Not each value is a balance.
                     Ok(1)
                 })?;
@@ -274,6 +296,9 @@ fn ask(arguments: &Arguments, path: &Path, folder: &Path) -> Result<()> {
         }
         eprintln!();
         table.print_reads(SQLITE);
+    }
+    if !arguments.wants_part("f") {
+        return Ok(db.close()?);
     }
     let (mut first, mut next, mut one_more) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..arguments.rounds as u64 {
@@ -324,16 +349,40 @@ fn ask(arguments: &Arguments, path: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A question, with a value that is drawn.
-fn filled(text: &str, random: &mut Random) -> String {
-    let low = 10_000 + random.below(1_000_000);
-    text.replace("{}", &low.to_string()).replace("{+}", &(low + 20).to_string())
+impl Question {
+    /// Runs it with values, and counts its rows; each is looked at.
+    fn run(prepared: &PreparedStatement, values: [i64; 2]) -> Result<u64> {
+        let names = prepared.parameters().zip(values);
+        let given = names.fold(Parameters::new(), |given, (name, value)| given.set(name, value));
+        let mut count = 0;
+        for row in prepared.run(&given)?.rows {
+            drop(std::hint::black_box(row?));
+            count += 1;
+        }
+        Ok(count)
+    }
 }
 
-fn rows_of(connection: &Connection, text: &str) -> Result<u64> {
-    let mut statement = connection.prepare_cached(text)?;
+/// A value that some account may have, and a little more.
+fn drawn(random: &mut Random) -> [i64; 2] {
+    let low = 10_000 + random.below(1_000_000) as i64;
+    [low, low + 20]
+}
+
+/// A question, with values that are drawn.
+fn filled(text: &str, random: &mut Random) -> String {
+    let [low, high] = drawn(random);
+    put(text, &low.to_string(), &high.to_string())
+}
+
+/// A question with something in the place of its values.
+fn put(text: &str, low: &str, high: &str) -> String {
+    text.replace("{}", low).replace("{+}", high)
+}
+
+fn rows_of(statement: &mut Statement, values: impl rusqlite::Params) -> Result<u64> {
     let columns = statement.column_count();
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query(values)?;
     let mut count = 0;
     while let Some(row) = rows.next()? {
         for at in 0..columns {

@@ -299,7 +299,7 @@ fn an_order_does_not_take_the_place_of_an_index_that_leads_to_less() {
     WALKS.set(Walks::AsShipped);
     let snapshot = store.snapshot();
     let plan = |text: &str| match session.plan(text, &snapshot).unwrap() {
-        Plan::Read(crate::plan::ReadPlan { kind: crate::plan::ReadKind::Find(find), .. }) => *find,
+        Plan::Read(crate::plan::ReadPlan { kind: crate::plan::ReadKind::Find(find), .. }) => (*find).clone(),
         other => panic!("{other:?}"),
     };
     let both = plan("FIND Bill WHERE state.u = 1 AND state.w = 1 ORDER BY state.v DESC LIMIT 10");

@@ -88,13 +88,20 @@ pub(crate) enum Candidates {
     Index {
         finder: Arc<Finder>,
         ranges: Vec<TermRange>,
-        /// What is asked of it, for people to read.
-        name: String,
+        asked: IndexQuestion,
         /// How many there are, as far as they were counted.
         estimate: u64,
         /// What was counted.
         found: Option<Arc<FoundIds>>,
     },
+}
+
+/// What is asked of an index.
+#[derive(Debug, Clone)]
+pub(crate) enum IndexQuestion {
+    Passing(Test),
+    /// All rows of the view of this name, whose index it is.
+    RowsOf(String),
 }
 
 /// So many entries of an index are counted, to choose among indexes.
@@ -146,9 +153,9 @@ fn candidates(
             least = found.entries;
             // Those of which there is no state are to be told of.
             ranges.push(finder.faulty());
-            let name = format!("{} {test}", NameText(&finder.name));
             let (finder, estimate) = (finder.clone(), found.entries);
-            best = Candidates::Index { finder, ranges, name, estimate, found: found.ids };
+            let asked = IndexQuestion::Passing(test);
+            best = Candidates::Index { finder, ranges, asked, estimate, found: found.ids };
         }
     }
     best.if_worth_it(snapshot, kind)
@@ -321,10 +328,15 @@ impl Display for FindPlan {
             Candidates::All => f.write_str("from all of them")?,
             Candidates::Ids(ids) if ids.len() == 1 => f.write_str("from the one that is named")?,
             Candidates::Ids(ids) => write!(f, "from the {} that are named", ids.len())?,
-            Candidates::Index { name, estimate, .. } => {
+            Candidates::Index { finder, asked, estimate, .. } => {
                 // Beside an order no more are counted than it takes to choose.
                 let more = if self.first.is_some() || *estimate >= COUNTED { " or more" } else { "" };
-                write!(f, "from the index {name}, {}{more}", estimate.min(&COUNTED))?;
+                f.write_str("from the index ")?;
+                match asked {
+                    IndexQuestion::Passing(test) => write!(f, "{} {test}", NameText(&finder.name))?,
+                    IndexQuestion::RowsOf(view) => write!(f, "of the view {}", NameText(view))?,
+                }
+                write!(f, ", {}{more}", estimate.min(&COUNTED))?;
             }
         }
         match self.way {

@@ -1,5 +1,7 @@
 //! The plan of a statement: what is left to do once it is known how what it asks is come by.
 
+use std::sync::Arc;
+
 use super::AccessPath;
 use super::find::FindPlan;
 use super::view::{ReadView, ViewSubscriptionPlan};
@@ -51,7 +53,7 @@ pub(crate) enum ReadKind {
     /// The same with `GROUP BY`, `SELECT` or `ORDER BY`.
     Shaped(Box<Shaped>),
     /// `FIND`.
-    Find(Box<FindPlan>),
+    Find(Arc<FindPlan>),
     /// `READ`.
     View(Box<ReadView>),
     /// There is one way only.

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
-use super::find::{self, COUNTED, Candidates, FindPlan, key_ranges};
+use super::find::{self, COUNTED, Candidates, FindPlan, IndexQuestion, key_ranges};
 use super::physical::ReadKind;
 use crate::entity::{NameText, Position};
 use crate::error::Result;
@@ -53,7 +53,7 @@ pub(super) fn plan(snapshot: &Snapshot, read: ViewRead) -> Result<ReadView> {
     let finds = |query| entities(snapshot, &view, narrows, query);
     let rows = match rows {
         RowQuery::Events(events) => RowSelection::Each(Box::new(self::events(snapshot, &view, events)?)),
-        RowQuery::Entities(query) => RowSelection::Each(Box::new(ReadKind::Find(Box::new(finds(query)?)))),
+        RowQuery::Entities(query) => RowSelection::Each(Box::new(ReadKind::Find(Arc::new(finds(query)?)))),
         RowQuery::Groups(groups) => {
             let GroupQuery { of, group, through, latest, predicate, order, limit, columns } = *groups;
             let of = match of {
@@ -99,10 +99,10 @@ fn entities(snapshot: &Snapshot, view: &DefinedView, narrows: bool, query: FindQ
     let source = match (snapshot.count_found(own, &ranges, COUNTED)?, find.source) {
         (Some(counted), source @ Candidates::Index { estimate, .. }) if estimate <= counted.entries => source,
         (Some(counted), _) => {
-            let name = format!("of the view {}", NameText(&view.name));
+            let asked = IndexQuestion::RowsOf(view.name.clone());
             let ranges = ranges.into_iter().chain([own.faulty()]).collect();
             let (finder, estimate) = (own.clone(), counted.entries);
-            Candidates::Index { finder, ranges, name, estimate, found: counted.ids }
+            Candidates::Index { finder, ranges, asked, estimate, found: counted.ids }
         }
         (None, source) => source,
     };

@@ -150,7 +150,7 @@ impl Binder<'_> {
     ) -> Result<(Position, Option<ResolvedPoint>)> {
         let moment = as_of.map(|point| self.point(point, entity)).transpose()?;
         let through = match moment {
-            None => self.names()?.head(),
+            None => self.head()?,
             Some(ResolvedPoint::Position(position)) => position,
             Some(ResolvedPoint::Time(time)) => self.recorded(time, false)?,
         };

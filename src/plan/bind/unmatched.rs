@@ -56,7 +56,7 @@ impl Binder<'_> {
 
     /// The kind that is meant by a name in other letters, where there is one.
     fn kind_like(&self, name: &str) -> String {
-        let kinds = self.names.and_then(|names| names.kinds().ok()).unwrap_or_default();
+        let kinds = self.names().ok().and_then(|names| names.kinds().ok()).unwrap_or_default();
         let one = |kind: &&String| {
             kind.eq_ignore_ascii_case(name) || kind.eq_ignore_ascii_case(name.trim_end_matches('s'))
         };

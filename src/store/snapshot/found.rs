@@ -25,7 +25,7 @@ pub(crate) struct FoundCount {
     pub ids: Option<Arc<FoundIds>>,
 }
 
-/// The ids that the tables have in ranges of an index, as of C.
+/// The ids that the tables have in ranges of an index, as of C, in order.
 #[derive(Debug)]
 pub(crate) struct FoundIds {
     checkpoint: Position,
@@ -41,14 +41,33 @@ pub(crate) struct IndexWalk {
 }
 
 /// The first of an index in its order, as of the head.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct WalkedIds {
-    /// Theirs, and those of all others that may be among the first for all that the tables tell.
-    pub ids: BTreeSet<String>,
-    /// Of those, the ones that are where the index has them. All that is left out comes behind them.
-    pub settled: HashSet<String>,
+    /// Theirs, in that order, and of equals in the order of ids. All that is left out comes behind them.
+    pub in_order: Vec<String>,
+    /// Of those, the ones that are elsewhere by now.
+    moved: HashSet<String>,
+    /// All others that may be among the first for all that the tables tell.
+    beside: BTreeSet<String>,
     /// Nothing is left out that the range has.
     pub all: bool,
+}
+
+impl WalkedIds {
+    /// Whether they are the first, and nothing else is.
+    pub fn are_exact(&self) -> bool {
+        self.moved.is_empty() && self.beside.is_empty()
+    }
+
+    /// All that may be among the first.
+    pub fn ids(&self) -> BTreeSet<String> {
+        self.in_order.iter().chain(&self.beside).cloned().collect()
+    }
+
+    /// Those that are where the index has them.
+    pub fn settled(&self) -> HashSet<&str> {
+        self.in_order.iter().filter(|id| !self.moved.contains(*id)).map(String::as_str).collect()
+    }
 }
 
 impl Snapshot {
@@ -58,43 +77,47 @@ impl Snapshot {
         let IndexWalk { finder, range, backwards } = walk;
         let Some(model) = self.catalog.model(&finder.kind).cloned() else { return Ok(None) };
         self.read(|view| {
-            if !self.index_serves(view, &model, finder)? {
-                return Ok(None);
-            }
-            let mut walked = WalkedIds { ids: BTreeSet::new(), settled: HashSet::new(), all: true };
-            let (mut last, mut tells) = (Vec::new(), true);
+            let Some(facts) = self.serving(view, &model, finder)? else { return Ok(None) };
+            let mut walked = WalkedIds { all: true, ..WalkedIds::default() };
+            let (mut last, mut tells, mut equals) = (Vec::new(), true, 0);
             let read = view.read.walk_found(model.position, range, *backwards, |term, id| {
                 // Of what is equal, ids decide: all of it is needed.
                 if term != last {
-                    if walked.settled.len() >= least {
+                    if walked.in_order.len() >= least {
                         walked.all = false;
                         return Ok(false);
                     }
-                    last = term.to_vec();
+                    walked.in_order[equals..].sort_unstable();
+                    equals = walked.in_order.len();
+                    last.clear();
+                    last.extend_from_slice(term);
                 }
                 // A long text is cut, and others are cut to the same.
-                tells &= term.len() <= LONG && walked.settled.len() < MOST_WALKED;
-                walked.settled.insert(id.to_owned());
+                tells &= term.len() <= LONG && walked.in_order.len() < MOST_WALKED;
+                walked.in_order.push(id.to_owned());
                 Ok(tells)
             });
             if unless_damaged(read)?.is_none() || !tells {
                 return Ok(None);
             }
-            walked.ids.extend(walked.settled.iter().cloned());
+            walked.in_order[equals..].sort_unstable();
             let elsewhere = [finder.faulty(), finder.unordered()];
-            for range in &elsewhere {
+            let in_tables = [facts.has_faulty, facts.has_unordered];
+            for (range, _) in elsewhere.iter().zip(in_tables).filter(|(_, has_any)| *has_any) {
                 let found = view.read.found(model.position, range, |id| {
-                    walked.ids.insert(id.to_owned());
-                    Ok(walked.ids.len() < MOST_WALKED)
+                    walked.beside.insert(id.to_owned());
+                    Ok(walked.in_order.len() + walked.beside.len() < MOST_WALKED)
                 });
-                if unless_damaged(found)?.is_none() || walked.ids.len() >= MOST_WALKED {
+                let most = walked.in_order.len() + walked.beside.len() >= MOST_WALKED;
+                if unless_damaged(found)?.is_none() || most {
                     return Ok(None);
                 }
             }
             let overlay = self.overlay(view, &model, Some(finder))?;
             let found = elsewhere.iter().chain([range]).flat_map(|range| overlay.found(finder, range));
-            walked.ids.extend(found.chain(overlay.unread.iter().map(String::as_str)).map(str::to_owned));
-            walked.settled.retain(|id| !overlay.states.contains_key(id));
+            walked.beside.extend(found.chain(overlay.unread.iter().map(String::as_str)).map(str::to_owned));
+            let moved = walked.in_order.iter().filter(|id| overlay.states.contains_key(*id));
+            walked.moved = moved.cloned().collect();
             Ok(Some(walked))
         })
     }
@@ -109,9 +132,7 @@ impl Snapshot {
     ) -> Result<Option<FoundCount>> {
         let Some(model) = self.catalog.model(&finder.kind).cloned() else { return Ok(None) };
         self.read(|view| {
-            if !self.index_serves(view, &model, finder)? {
-                return Ok(None);
-            }
+            let Some(facts) = self.serving(view, &model, finder)? else { return Ok(None) };
             let (mut entries, mut ids) = (0, Vec::new());
             for range in ranges {
                 let counted = view.read.found(model.position, range, |id| {
@@ -126,14 +147,17 @@ impl Snapshot {
                     return Ok(Some(FoundCount { entries, ids: None }));
                 }
             }
-            let unfolded = view.read.found(model.position, &finder.faulty(), |id| {
-                ids.push(id.to_owned());
-                Ok((ids.len() as u64) < most)
-            });
-            if unless_damaged(unfolded)?.is_none() {
-                return Ok(None);
+            if facts.has_faulty {
+                let unfolded = view.read.found(model.position, &finder.faulty(), |id| {
+                    ids.push(id.to_owned());
+                    Ok((ids.len() as u64) < most)
+                });
+                if unless_damaged(unfolded)?.is_none() {
+                    return Ok(None);
+                }
             }
             let all = (ids.len() as u64) < most;
+            in_order(&mut ids);
             let ids = all.then(|| Arc::new(FoundIds { checkpoint: view.checkpoint, ids }));
             Ok(Some(FoundCount { entries, ids }))
         })
@@ -148,12 +172,12 @@ impl Snapshot {
         ranges: &[TermRange],
         before: Option<&FoundIds>,
         held: impl Fn(usize) -> Result<()>,
-    ) -> Result<Option<BTreeSet<String>>> {
+    ) -> Result<Option<Vec<String>>> {
         let Some(model) = self.catalog.model(&finder.kind).cloned() else { return Ok(None) };
-        let mut ids = BTreeSet::new();
-        let add = |ids: &mut BTreeSet<String>, id: &str| {
+        let mut ids = Vec::new();
+        let add = |ids: &mut Vec<String>, id: &str| {
             held(id.len() + 64)?;
-            ids.insert(id.to_owned());
+            ids.push(id.to_owned());
             Ok(true)
         };
         // The tables had all that there is.
@@ -182,7 +206,14 @@ impl Snapshot {
             for id in found.chain(overlay.unread.iter().map(String::as_str)) {
                 add(&mut ids, id)?;
             }
+            in_order(&mut ids);
             Ok(Some(std::mem::take(&mut ids)))
         })
     }
+}
+
+/// An entity is found once, however often an index has it.
+fn in_order(ids: &mut Vec<String>) {
+    ids.sort_unstable();
+    ids.dedup();
 }

@@ -13,7 +13,7 @@ use crate::store::catalog::{CatalogModel, Finder};
 use crate::store::index::term::{self, Term};
 use crate::store::mutex::locked;
 use crate::store::state::stored_state::StoredState;
-use crate::store::tables::states::Built;
+use crate::store::tables::index_facts::IndexFacts;
 
 /// How many states are read at a time, and how many bytes of them about. Tests are to come to the next soon.
 const PAGE: usize = if cfg!(test) { 3 } else { 256 };
@@ -40,7 +40,8 @@ pub(crate) struct States {
     until: FoldBound,
     source: StateSource,
     overlay: Option<Arc<MemtableOverlay>>,
-    page: VecDeque<(String, Vec<u8>)>,
+    /// None of what is to be folded.
+    page: VecDeque<(String, Option<Vec<u8>>)>,
     done: bool,
 }
 
@@ -73,7 +74,7 @@ impl Snapshot {
     pub fn way_to_states(&self, kind: &str) -> Result<StateAccess> {
         let Some(model) = self.catalog.model(kind) else { return Ok(StateAccess::Plain) };
         self.read(|view| {
-            let followed = view.read.followed(model.position)?;
+            let followed = view.read.followed_once(model.position)?;
             Ok(if followed == Some(view.checkpoint) {
                 StateAccess::Kept
             } else {
@@ -119,9 +120,22 @@ impl Snapshot {
     }
 
     pub(super) fn index_serves(&self, view: &ReadTxn, model: &CatalogModel, finder: &Finder) -> Result<bool> {
-        Ok(view.checkpoint <= self.head
-            && view.read.followed(model.position)? == Some(view.checkpoint)
-            && view.read.built(model.position, finder.position)? == Some(Built::Whole))
+        Ok(self.serving(view, model, finder)?.is_some())
+    }
+
+    /// What an index of states is, where it serves a view.
+    pub(super) fn serving(
+        &self,
+        view: &ReadTxn,
+        model: &CatalogModel,
+        finder: &Finder,
+    ) -> Result<Option<IndexFacts>> {
+        if view.checkpoint > self.head {
+            return Ok(None);
+        }
+        let of = (model.position, finder.position);
+        let facts = view.read.index_facts(of, || finder.faulty(), || finder.unordered())?;
+        Ok(facts.serves.then_some(facts))
     }
 
     /// The states of a kind as of the head; or of these ids alone, in this order.
@@ -153,6 +167,7 @@ impl Snapshot {
     }
 
     fn states_from(&self, kind: &str, until: FoldBound, source: StateSource) -> Result<States> {
+        let done = matches!(&source, StateSource::KeptIds(ids) if ids.is_empty());
         Ok(States {
             snapshot: self.clone(),
             kind: kind.to_owned(),
@@ -161,7 +176,7 @@ impl Snapshot {
             source,
             overlay: None,
             page: VecDeque::new(),
-            done: false,
+            done,
         })
     }
 
@@ -256,7 +271,17 @@ impl States {
     pub fn lend(&mut self, mut state: impl FnMut(&str, &StoredState) -> Result<bool>) -> Result<bool> {
         loop {
             while let Some((id, bytes)) = self.page.pop_front() {
-                let kept = StoredState::open(&bytes)?;
+                let is_seen = |kept: &StoredState| kept.position <= self.until.through;
+                let stored = bytes.as_deref().map(StoredState::open).transpose()?.filter(is_seen);
+                let folded;
+                let kept = match stored {
+                    Some(kept) => kept,
+                    // Not kept; or changed since, by what this snapshot does not see.
+                    None => {
+                        folded = self.folded(&id).inspect_err(|_| self.end())?;
+                        StoredState::open(&folded)?
+                    }
+                };
                 // One that has no event by then is none.
                 if kept.events > 0 && !state(&id, &kept)? {
                     return Ok(true);
@@ -266,11 +291,20 @@ impl States {
                 return Ok(false);
             }
             if let Err(error) = self.fill() {
-                self.done = true;
-                self.page.clear();
+                self.end();
                 return Err(error);
             }
         }
+    }
+
+    fn end(&mut self) {
+        self.done = true;
+        self.page.clear();
+    }
+
+    /// What the events of an entity have made.
+    fn folded(&self, id: &str) -> Result<Vec<u8>> {
+        self.snapshot.fold(&Entity::new(&self.kind, id)?, self.until)?.encode()
     }
 
     fn fill(&mut self) -> Result<()> {
@@ -287,7 +321,7 @@ impl States {
                     };
                     let bytes = snapshot.fold(&Entity::new(&self.kind, &id)?, self.until)?.encode()?;
                     held += bytes.len();
-                    self.page.push_back((id, bytes));
+                    self.page.push_back((id, Some(bytes)));
                 }
             }
             (StateSource::Kept(after), Some(model)) => {
@@ -337,14 +371,7 @@ impl States {
         if behind {
             return self.go_on_folding();
         }
-        for (id, bytes) in page {
-            let bytes = match bytes {
-                Some(bytes) if StoredState::open(&bytes)?.position <= self.until.through => bytes,
-                // Not kept; or changed since, by what this snapshot does not see.
-                _ => snapshot.fold(&Entity::new(&self.kind, &id)?, self.until)?.encode()?,
-            };
-            self.page.push_back((id, bytes));
-        }
+        self.page.extend(page);
         Ok(())
     }
 
@@ -421,7 +448,7 @@ fn still_serves(
     model: &CatalogModel,
     overlay: &mut Option<Arc<MemtableOverlay>>,
 ) -> Result<bool> {
-    let followed = view.read.followed(model.position)?;
+    let followed = view.read.followed_once(model.position)?;
     match overlay {
         // What the memtables held then is known, and nothing else of what is seen has changed.
         Some(overlay) => Ok(followed.is_some_and(|followed| followed >= overlay.checkpoint)),

@@ -14,6 +14,7 @@ use super::super::mutex::locked;
 use super::super::tables::block::{self, BlockEvents};
 use super::block_cache::{BlockCache, BlockToken};
 use super::handle::TablesState;
+use super::index_facts::CommitFacts;
 use super::table::{Entry, ReadTable};
 use super::{
     Bytes, FORMAT, FORMAT_WITHOUT_KEYS, LOG, META, Meta, POSTINGS, ZONES, Zone, ZoneRow, closed, failed,
@@ -40,6 +41,7 @@ pub(super) struct Committed {
     pub(super) found: OpenedTable,
     pub(super) snapshots: OpenedTable,
     pub(super) followers: OpenedTable,
+    pub(super) facts: CommitFacts,
 }
 
 /// A table that is opened by the first who asks; none where the file has no such table.
@@ -63,6 +65,7 @@ impl Committed {
             found: OnceLock::new(),
             snapshots: OnceLock::new(),
             followers: OnceLock::new(),
+            facts: CommitFacts::default(),
         }
     }
 }

@@ -204,11 +204,23 @@ impl ReadTable {
         until: Option<&[u8]>,
         mut row: impl FnMut(&[u8], &[u8]) -> Result<bool>,
     ) -> Result<()> {
+        let fault = |e| failed(self.what, e);
+        // One descent for both: a range would make another.
+        let (mut rows, before) = self.guarded(|| {
+            let mut rows = self.table.lower_bound(Bound::Included(from)).map_err(fault)?;
+            let before = rows.peek_prev().map_err(fault)?.map(|(key, value)| Entry::of(key, value));
+            Ok((rows, before))
+        })?;
+        if before.as_ref().is_some_and(|row| row.key() >= from) {
+            return Err(self.astray());
+        }
         // The search compared the first with this one.
-        self.check(self.around(from, false)?.0.as_ref())?;
-        let mut rows = self.range(Bound::Included(from), Bound::Unbounded)?;
+        self.check(before.as_ref())?;
         let mut last: Option<Entry> = None;
-        while let Some(next) = rows.next()? {
+        while let Some(next) = self.guarded(|| {
+            let next = rows.next().map_err(fault)?;
+            Ok(next.map(|(key, value)| Entry::of(key, value)))
+        })? {
             let key = next.key();
             if key < from || last.as_ref().is_some_and(|last| key <= last.key()) {
                 return Err(self.astray());
