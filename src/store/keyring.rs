@@ -69,7 +69,10 @@ struct KnownKeys {
 /// Keys made ready, to be read by many at once. Each has one place, by its number: they are given in their order, so those of subjects of about one
 /// time have places of their own. What has its place keeps it, until another table follows this one.
 #[derive(Debug, Default)]
-pub(crate) struct KeyTable(Box<[OnceLock<(KeyNumber, Arc<SubjectCipher>)>]>);
+pub(crate) struct KeyTable(Box<[KeyPlace]>);
+
+/// A key with its number, once one has the place.
+type KeyPlace = OnceLock<(KeyNumber, Arc<SubjectCipher>)>;
 
 /// A key that is at hand: in a table, or fetched.
 pub(crate) enum KeyAtHand<'t> {
@@ -93,7 +96,7 @@ impl KeyTable {
         KeyTable((0..places).map(|_| OnceLock::new()).collect())
     }
 
-    fn place(&self, number: KeyNumber) -> Option<&OnceLock<(KeyNumber, Arc<SubjectCipher>)>> {
+    fn place(&self, number: KeyNumber) -> Option<&KeyPlace> {
         let places = self.0.len() as u64;
         // Less than there are places: it fits.
         self.0.get(number.0.checked_rem(places)? as usize)

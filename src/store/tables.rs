@@ -59,7 +59,6 @@ use crate::error::{Error, Result};
 use crate::time::Timestamp;
 use block::BlockEvents;
 pub(crate) use block::MOST as MOST_IN_BLOCK;
-use block_cache::BlockCache;
 pub(crate) use checksums::first_positions;
 use guard::Guarded;
 pub(crate) use handle::PAGE;
@@ -202,7 +201,10 @@ impl Tables {
         let written = guard::writing(doing, &handle.latched, || {
             let mut transaction = handle.database()?.begin_write().map_err(|e| failed(doing, e))?;
             transaction.set_quick_repair(true);
-            match WriteTables::open(&transaction, &handle.blocks).and_then(|mut tables| write(&mut tables)) {
+            let tables = WriteTables::open(&transaction);
+            #[cfg(test)]
+            let tables = tables.map(|tables| WriteTables { blocks: Some(&handle.blocks), ..tables });
+            match tables.and_then(|mut tables| write(&mut tables)) {
                 Ok(()) => transaction.commit().map_err(|e| failed(doing, e)),
                 Err(error) => {
                     // Dropping it would abort too; the first error is the one worth telling.
@@ -212,7 +214,6 @@ impl Tables {
             }
         });
         // Whoever reads from now on sees it.
-        handle.blocks.end_rewriting();
         handle.forget_committed();
         written.map_err(|error| handle.told(doing, error))
     }
@@ -555,12 +556,14 @@ pub(crate) struct WriteTables<'t> {
     subjects: TableWrite<'t, Bytes>,
     forgotten: TableWrite<'t, Bytes>,
     meta: TableWrite<'t, &'static str>,
-    blocks: &'t BlockCache,
     buffer: Vec<u8>,
+    /// What is to be told where a test changes what is never changed.
+    #[cfg(test)]
+    blocks: Option<&'t block_cache::BlockCache>,
 }
 
 impl<'t> WriteTables<'t> {
-    fn open(transaction: &'t WriteTransaction, blocks: &'t BlockCache) -> Result<WriteTables<'t>> {
+    fn open(transaction: &'t WriteTransaction) -> Result<WriteTables<'t>> {
         Ok(WriteTables {
             log: opened(transaction, LOG)?,
             postings: opened(transaction, POSTINGS)?,
@@ -576,8 +579,9 @@ impl<'t> WriteTables<'t> {
             subjects: opened(transaction, SUBJECTS)?,
             forgotten: opened(transaction, FORGOTTEN)?,
             meta: opened(transaction, META)?,
-            blocks,
             buffer: Vec::new(),
+            #[cfg(test)]
+            blocks: None,
         })
     }
 
@@ -600,13 +604,6 @@ impl<'t> WriteTables<'t> {
             self.log.insert(key.as_slice(), value).map_err(|e| failed("writing the log", e))?;
             Ok(())
         })
-    }
-
-    /// To be called before a row of the log is changed that was there before this write: nobody finds in memory what it was, once this
-    /// is committed.
-    #[cfg_attr(not(test), allow(dead_code, reason = "nothing that is stored is changed but in tests"))]
-    pub fn rewrites_log(&mut self) {
-        self.blocks.begin_rewriting();
     }
 
     pub fn put_zone(&mut self, first: Position, zone: &Zone) -> Result<()> {

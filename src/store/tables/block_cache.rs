@@ -1,16 +1,14 @@
 //! Blocks of the log that were read lately, opened: each is found by the position of any of its events, without a search in the tables.
 //!
-//! A block is written once, and is what it was whatever is committed since; so what is here outlives commits. Who changes rows of the log
-//! says so before ([`BlockCache::begin_rewriting`]): from then on nothing is found here nor kept, and once that is committed, what is
-//! found was read after it. A read knows by its [`BlockToken`] whether it began then, so that one that began before finds nothing of
-//! what came after either.
+//! A block is written once, and is what it was whatever is committed since; so what is here outlives commits, but not the file: what is rewritten
+//! is in another one.
 //!
 //! The bytes are those of the file, unchecked: whoever reads an event compares its checksum, as it does with one from the tables.
 //! What has not been asked for longest goes first. Each shard has a lock, held for a moment and within no other.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::super::mutex::locked;
@@ -29,10 +27,6 @@ const NEIGHBOURS: u64 = 256;
 
 const SHARDS: u64 = 16;
 
-/// Since when a read sees what it sees, as far as rows of the log are changed. To be taken before it begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BlockToken(u64);
-
 /// Blocks of a file of tables that is open.
 #[derive(Debug)]
 pub(crate) struct BlockCache {
@@ -41,14 +35,11 @@ pub(crate) struct BlockCache {
     bytes: AtomicUsize,
     /// The shard whose turn it is to let something go.
     turn: AtomicUsize,
-    /// Grows with each time that rows are changed; odd while they are.
-    age: AtomicU64,
     shards: Vec<Mutex<BlockShard>>,
 }
 
 #[derive(Debug, Default)]
 struct BlockShard {
-    age: u64,
     spans: HashMap<u64, BlockSpan, BuildHasherDefault<SpanHasher>>,
     /// The spans, in the order in which they go.
     order: VecDeque<u64>,
@@ -96,12 +87,7 @@ impl BlockCache {
     pub fn new(most: usize) -> BlockCache {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         let (bytes, turn) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        BlockCache { most, bytes, turn, age: AtomicU64::new(0), shards }
-    }
-
-    /// For a read that begins after this.
-    pub fn token(&self) -> BlockToken {
-        BlockToken(self.age.load(Ordering::SeqCst))
+        BlockCache { most, bytes, turn, shards }
     }
 
     fn shard(&self, span: u64) -> Option<&Mutex<BlockShard>> {
@@ -109,20 +95,12 @@ impl BlockCache {
     }
 
     /// Lends the events at some positions, up to the first that is not kept; tells how many. Whoever is lent them is to be quick.
-    pub fn lend(
-        &self,
-        positions: impl Iterator<Item = Position>,
-        token: BlockToken,
-        mut event: impl FnMut(&[u8]),
-    ) -> usize {
+    pub fn lend(&self, positions: impl Iterator<Item = Position>, mut event: impl FnMut(&[u8])) -> usize {
         let (mut positions, mut count) = (positions.peekable(), 0);
         while let Some(position) = positions.peek() {
             let neighbours = position.0 / SPAN / NEIGHBOURS;
             let Some(shard) = self.shard(position.0 / SPAN) else { return count };
             let mut shard = locked(shard);
-            if shard.age != token.0 {
-                return count;
-            }
             while let Some(position) = positions.next_if(|next| next.0 / SPAN / NEIGHBOURS == neighbours) {
                 let Some(bytes) = shard.event(position) else { return count };
                 event(bytes);
@@ -133,9 +111,8 @@ impl BlockCache {
     }
 
     /// Keeps a block that a read has found, if all of its lengths fit.
-    pub fn put(&self, first: Position, value: &[u8], token: BlockToken) {
-        // A read that began while rows are changed may have seen what was there before.
-        if value.len() > LARGEST.min(self.most) || token.0 % 2 == 1 {
+    pub fn put(&self, first: Position, value: &[u8]) {
+        if value.len() > LARGEST.min(self.most) {
             return;
         }
         let (mut places, mut count, mut at) = ([EventPlace::default(); MOST], 0, 0);
@@ -151,11 +128,8 @@ impl BlockCache {
         let block: Arc<[u8]> = value.into();
         for number in first.0 / SPAN..=last.0 / SPAN {
             let Some(shard) = self.shard(number) else { continue };
-            let mut shard = locked(shard);
-            if shard.age == token.0 {
-                let more = shard.put(number, first, places.get(..count).unwrap_or_default(), &block);
-                self.bytes.fetch_add(more, Ordering::Relaxed);
-            }
+            let more = locked(shard).put(number, first, places.get(..count).unwrap_or_default(), &block);
+            self.bytes.fetch_add(more, Ordering::Relaxed);
         }
         self.shrink();
     }
@@ -177,35 +151,13 @@ impl BlockCache {
         }
     }
 
-    /// To be called before rows of the log are changed, by whoever writes.
-    pub fn begin_rewriting(&self) {
-        if self.age.load(Ordering::SeqCst).is_multiple_of(2) {
-            self.grow_older();
-        }
-    }
-
-    /// To be called once what was changed is committed, or will not be. If nothing was, nothing happens.
-    pub fn end_rewriting(&self) {
-        if !self.age.load(Ordering::SeqCst).is_multiple_of(2) {
-            self.grow_older();
-        }
-    }
-
-    /// Forgets all of it; for whoever is alone.
+    /// Forgets all of it.
     pub fn clear(&self) {
-        self.begin_rewriting();
-        self.end_rewriting();
-    }
-
-    /// Only who writes calls this, and nobody else writes then.
-    fn grow_older(&self) {
-        let age = self.age.load(Ordering::SeqCst) + 1;
         for shard in &self.shards {
             let mut shard = locked(shard);
             self.bytes.fetch_sub(shard.spans.values().map(|span| span.bytes).sum(), Ordering::Relaxed);
-            *shard = BlockShard { age, ..BlockShard::default() };
+            *shard = BlockShard::default();
         }
-        self.age.store(age, Ordering::SeqCst);
     }
 
     /// How many bytes are kept, as the spans say.
@@ -289,9 +241,9 @@ mod tests {
         (Position(first), value, events)
     }
 
-    fn found(cache: &BlockCache, position: Position, token: BlockToken) -> Option<Vec<u8>> {
+    fn found(cache: &BlockCache, position: Position) -> Option<Vec<u8>> {
         let mut found = None;
-        let count = cache.lend(std::iter::once(position), token, |bytes| found = Some(bytes.to_vec()));
+        let count = cache.lend(std::iter::once(position), |bytes| found = Some(bytes.to_vec()));
         assert_eq!(count, usize::from(found.is_some()));
         found
     }
@@ -305,7 +257,6 @@ mod tests {
             most in prop_oneof![Just(0usize), Just(96 << 10), Just(1 << 20)],
         ) {
             let cache = BlockCache::new(most);
-            let token = cache.token();
             let (mut blocks, mut first) = (Vec::new(), 100);
             for count in counts {
                 blocks.push(block(first, &vec![70; count]));
@@ -314,21 +265,21 @@ mod tests {
             for at in asked {
                 let (first, value, events) = &blocks[at.index(blocks.len())];
                 for (position, event) in first.onwards().zip(events) {
-                    if let Some(found) = found(&cache, position, token) {
+                    if let Some(found) = found(&cache, position) {
                         prop_assert_eq!(&found, event);
                     }
                 }
-                cache.put(*first, value, token);
+                cache.put(*first, value);
                 if most == 1 << 20 {
                     let mut lent = Vec::new();
-                    let count = cache.lend(first.onwards().take(events.len()), token, |bytes| lent.push(bytes.to_vec()));
+                    let count = cache.lend(first.onwards().take(events.len()), |bytes| lent.push(bytes.to_vec()));
                     prop_assert_eq!((count, &lent), (events.len(), events));
                 }
                 prop_assert!(cache.bytes() <= most);
                 prop_assert_eq!(cache.bytes(), cache.bytes.load(Ordering::Relaxed));
             }
-            prop_assert!(found(&cache, Position(first), token).is_none());
-            prop_assert!(found(&cache, Position(99), token).is_none());
+            prop_assert!(found(&cache, Position(first)).is_none());
+            prop_assert!(found(&cache, Position(99)).is_none());
         }
 
         #[test]
@@ -337,14 +288,13 @@ mod tests {
             first in prop_oneof![0u64..300, (0u64..20).prop_map(|n| u64::MAX - n)],
         ) {
             let cache = BlockCache::new(1 << 20);
-            let token = cache.token();
-            cache.put(Position(first), &value, token);
+            cache.put(Position(first), &value);
             let several: Result<Vec<_>, _> = BlockEvents::of(Position(first), &value).collect();
             match several {
                 Ok(several) => for (position, bytes) in several {
-                    prop_assert_eq!(found(&cache, position, token), Some(bytes.to_vec()));
+                    prop_assert_eq!(found(&cache, position), Some(bytes.to_vec()));
                 },
-                Err(_) => prop_assert!(found(&cache, Position(first), token).is_none()),
+                Err(_) => prop_assert!(found(&cache, Position(first)).is_none()),
             }
         }
     }
@@ -352,12 +302,11 @@ mod tests {
     #[test]
     fn what_is_lent_ends_at_the_first_that_is_not_kept() {
         let cache = BlockCache::new(1 << 20);
-        let token = cache.token();
         for first in [1, 127, 5000, 100_000] {
             let (first, value, _) = block(first, &[3; 4]);
-            cache.put(first, &value, token);
+            cache.put(first, &value);
         }
-        let lent = |positions: &[u64]| cache.lend(positions.iter().map(|at| Position(*at)), token, |_| {});
+        let lent = |positions: &[u64]| cache.lend(positions.iter().map(|at| Position(*at)), |_| {});
         assert_eq!(lent(&[1, 4, 127, 128, 130, 5001, 100_003]), 7);
         assert_eq!(lent(&[100_000, 5000, 130, 2]), 4);
         assert_eq!(lent(&[1, 5, 127]), 1);
@@ -370,15 +319,14 @@ mod tests {
         // All of one shard, and all over.
         for apart in [SPAN * NEIGHBOURS * SHARDS, SPAN * NEIGHBOURS, SPAN] {
             let cache = BlockCache::new(100_000);
-            let token = cache.token();
             let at = |n: u64| n * apart;
             for n in 1..100 {
                 let (first, value, _) = block(at(n), &[2000; 4]);
-                cache.put(first, &value, token);
-                assert!(found(&cache, Position(at(1)), token).is_some(), "after {n}");
+                cache.put(first, &value);
+                assert!(found(&cache, Position(at(1))).is_some(), "after {n}");
             }
-            assert!(found(&cache, Position(at(2)), token).is_none());
-            assert!(found(&cache, Position(at(99)), token).is_some());
+            assert!(found(&cache, Position(at(2))).is_none());
+            assert!(found(&cache, Position(at(99))).is_some());
             assert!(cache.bytes() > 80_000);
         }
     }
@@ -388,39 +336,9 @@ mod tests {
         let cache = BlockCache::new(64 << 20);
         for (length, kept) in [(LARGEST - 4, true), (LARGEST - 3, false)] {
             let (first, value, _) = block(1, &[length]);
-            cache.put(first, &value, cache.token());
-            assert_eq!(found(&cache, first, cache.token()).is_some(), kept);
+            cache.put(first, &value);
+            assert_eq!(found(&cache, first).is_some(), kept);
             cache.clear();
         }
-    }
-
-    #[test]
-    fn nobody_finds_a_block_of_before_or_after_rows_were_changed() {
-        let cache = BlockCache::new(1 << 20);
-        let put = |length: usize, token| cache.put(Position(1), &block(1, &[length]).1, token);
-        let found = |token| found(&cache, Position(1), token).map(|found| found.len());
-        let old = cache.token();
-        put(10, old);
-        assert_eq!(found(old), Some(10));
-        cache.end_rewriting();
-        assert_eq!(found(old), Some(10), "nothing was changed");
-
-        cache.begin_rewriting();
-        let meanwhile = cache.token();
-        for token in [old, meanwhile] {
-            put(10, token);
-            assert_eq!(found(token), None);
-        }
-        cache.begin_rewriting();
-        cache.end_rewriting();
-        let new = cache.token();
-        for token in [old, meanwhile] {
-            put(10, token);
-            assert_eq!(found(token), None);
-        }
-        assert_eq!(found(new), None);
-        put(20, new);
-        assert_eq!(found(new), Some(20));
-        assert_eq!((found(old), found(meanwhile)), (None, None));
     }
 }

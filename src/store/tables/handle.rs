@@ -65,10 +65,9 @@ impl Handle {
         if let Some(committed) = &*committed {
             return Ok(committed.clone());
         }
-        let token = self.blocks.token();
         let begin = || self.database()?.begin_read().map_err(|e| failed("beginning to read the tables", e));
         let transaction = guard::reading("the tables", &self.latched, begin)?;
-        let new = Arc::new(Committed::new(transaction, self.latched.clone(), (self.blocks.clone(), token)));
+        let new = Arc::new(Committed::new(transaction, self.latched.clone(), self.blocks.clone()));
         *committed = Some(new.clone());
         Ok(new)
     }

@@ -12,7 +12,7 @@ use super::super::index::posting::{self, ChunkHead, PostingChunk};
 use super::super::journal::{DatabaseId, Salt};
 use super::super::mutex::locked;
 use super::super::tables::block::{self, BlockEvents};
-use super::block_cache::{BlockCache, BlockToken};
+use super::block_cache::BlockCache;
 use super::handle::TablesState;
 use super::index_facts::CommitFacts;
 use super::table::{Entry, ReadTable};
@@ -33,7 +33,7 @@ pub(super) struct Committed {
     /// None once it is being dropped.
     transaction: Option<ReadTransaction>,
     poisoned: Arc<AtomicBool>,
-    blocks: (Arc<BlockCache>, BlockToken),
+    blocks: Arc<BlockCache>,
     checkpoint: OnceLock<Position>,
     log: OnceLock<LogTable>,
     postings: OnceLock<Postings>,
@@ -48,11 +48,10 @@ pub(super) struct Committed {
 pub(super) type OpenedTable = OnceLock<Option<ReadTable>>;
 
 impl Committed {
-    /// The token is of before the transaction.
     pub fn new(
         transaction: ReadTransaction,
         poisoned: Arc<AtomicBool>,
-        blocks: (Arc<BlockCache>, BlockToken),
+        blocks: Arc<BlockCache>,
     ) -> Committed {
         Committed {
             transaction: Some(transaction),
@@ -234,10 +233,8 @@ impl TablesRead<'_> {
     }
 
     pub fn log(&self) -> Result<&LogTable> {
-        let open = || {
-            let (blocks, token) = self.committed.blocks.clone();
-            Ok(LogTable { rows: self.table(LOG, "the log")?, blocks, token })
-        };
+        let open =
+            || Ok(LogTable { rows: self.table(LOG, "the log")?, blocks: self.committed.blocks.clone() });
         once(&self.committed.log, open)
     }
 
@@ -340,7 +337,6 @@ impl TablesRead<'_> {
 pub(crate) struct LogTable {
     rows: ReadTable,
     blocks: Arc<BlockCache>,
-    token: BlockToken,
 }
 
 /// That an event is missing, or another is where it should be.
@@ -359,14 +355,14 @@ impl LogTable {
     pub fn row(&self, position: Position) -> Result<Option<LogBlock<'_>>> {
         let Some(row) = self.rows.at_or_before(&position.to_be_bytes())? else { return Ok(None) };
         let first = row_position("the log", row.key())?;
-        self.blocks.put(first, row.value(), self.token);
+        self.blocks.put(first, row.value());
         Ok(Some(LogBlock { first, value: row.into_value() }))
     }
 
     /// Lends the events at some positions as far as they are in memory, one after another up to the first that is not; tells how many.
     /// Whoever is lent them is to be quick, and calls nothing else of the tables.
     pub fn lend_kept(&self, positions: impl Iterator<Item = Position>, event: impl FnMut(&[u8])) -> usize {
-        self.blocks.lend(positions, self.token, event)
+        self.blocks.lend(positions, event)
     }
 
     /// Where events can be read again, behind one that cannot be read and up to another.
