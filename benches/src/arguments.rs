@@ -57,9 +57,8 @@ impl Arguments {
         while let Some(argument) = given.next() {
             let mut value = || given.next().ok_or(format!("{argument} needs a value"));
             match argument.as_str() {
-                "write" | "read" | "query" | "import" | "states" | "follow" | "views" | "private" | "parse" | "all" => {
-                    arguments.what = argument
-                }
+                "write" | "read" | "query" | "import" | "states" | "follow" | "views" | "private"
+                | "parse" | "all" => arguments.what = argument,
                 "--seconds" => {
                     arguments.slice = Slice::Time(Duration::try_from_secs_f64(value()?.parse()?)?);
                 }

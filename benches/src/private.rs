@@ -124,7 +124,10 @@ fn pairs(
         }
     }
     table.print_reads(names[0]);
-    for base in [0, 2].into_iter().filter(|base| names[*base..base + 2].iter().all(|name| arguments.wants_contestant(name))) {
+    for base in [0, 2]
+        .into_iter()
+        .filter(|base| names[*base..base + 2].iter().all(|name| arguments.wants_contestant(name)))
+    {
         let ratio = 1.0 / table.times(base + 1, base);
         let verdict = if ratio >= target { "pass" } else { "FAIL" };
         let (name, other) = (names[base + 1], names[base]);
