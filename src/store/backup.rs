@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::bulk_load::BulkLoader;
+use super::catalog::Catalog;
 use super::chain::ChainHash;
 use super::checkpoint::Checkpointer;
 use super::copy::{CACHE, CopyProgress, Places, TableCopier};
@@ -25,8 +26,9 @@ use super::encryption::SharedKey;
 use super::index::term::Term;
 use super::kernel::Kernel;
 use super::name;
+use super::options::Options;
 use super::recover;
-use super::snapshot::ScanDirection;
+use super::snapshot::{ScanDirection, Snapshot};
 use super::tables::Tables;
 use super::tables::copy::CopiedRows;
 use super::temporary::{Place, TemporaryFile};
@@ -259,24 +261,23 @@ impl Target {
         }
         // Keys are durable before the events that need them.
         kernel.tables.read()?.copy_keys(tables, |_| true)?;
+        let before = Backup { position: meta.checkpoint, events: 0, chain: ChainHash(meta.chain) };
         let limits = Limits::new(options.largest_value, request.cancel);
-        let mut loader = BulkLoader::new(&options, tables, Arc::new(catalog), meta.checkpoint, limits);
-        let mut told = Backup { position: meta.checkpoint, events: 0, chain: ChainHash(meta.chain) };
-        for row in snapshot.stored().log(new, ScanDirection::Ascending) {
-            let (_, bytes) = row?;
-            loader.append(bytes)?;
-            if loader.write_when_full()? {
-                told = Backup { position: loader.written(), events: loader.events(), ..told };
-                (request.progress)(&told);
+        let growth = Growth {
+            tables,
+            options: &options,
+            snapshot: &snapshot,
+            catalog: Arc::new(catalog),
+            before,
+            limits,
+        };
+        let backup = match growth.append(true, request.progress) {
+            // What is kept may be damaged, or slow. The backup makes it anew as it is opened.
+            Err(Error::Corrupt { .. } | Error::Stopped { .. } | Error::Upcast { .. }) => {
+                request.cancel.check()?;
+                growth.append(false, request.progress)?
             }
-        }
-        let backup = match loader.finish()?.0 {
-            0 => told,
-            events => {
-                let backup = Backup { position: snapshot.head(), events, ..told };
-                (request.progress)(&backup);
-                backup
-            }
+            appended => appended?,
         };
         put_cursors(tables, cursors)?;
         let chain = tables.read()?.chain()?;
@@ -284,6 +285,50 @@ impl Target {
             return Err(Error::corrupt("the log", "events that are not those of its chain"));
         }
         Ok(Backup { chain: ChainHash(chain), ..backup })
+    }
+}
+
+/// What is appended to a backup.
+struct Growth<'g> {
+    tables: &'g Tables,
+    options: &'g Options,
+    /// The log that it is to have.
+    snapshot: &'g Snapshot,
+    /// What is defined in the backup.
+    catalog: Arc<Catalog>,
+    /// How far the backup is.
+    before: Backup,
+    limits: Limits,
+}
+
+impl Growth<'_> {
+    /// Appends what is new, in one write: nobody knows where groups of events end, and none of them is to be there in part. With what is kept of
+    /// states and views, or without.
+    fn append(&self, with_followers: bool, progress: &mut dyn FnMut(&Backup)) -> Result<Backup> {
+        let Growth { tables, options, snapshot, catalog, before, limits } = self;
+        let (mut told, mut chain) = (before.clone(), before.chain.0);
+        let mut loader = BulkLoader::new(options, tables, catalog.clone(), before.position, limits.clone());
+        let new = PositionRange::between(before.position, snapshot.head());
+        tables.write("growing a backup", |tables| {
+            let mut rows = snapshot.stored().log(new, ScanDirection::Ascending);
+            loop {
+                let row = rows.next().transpose()?;
+                let ends = row.is_none();
+                row.map_or(Ok(()), |(_, bytes)| loader.append(bytes))?;
+                if !ends && !loader.is_full() {
+                    continue;
+                }
+                loader.write_into(tables, &mut chain, with_followers)?;
+                if loader.events() > told.events {
+                    told = Backup { position: loader.last(), events: loader.events(), ..told };
+                    progress(&told);
+                }
+                if ends {
+                    return Ok(());
+                }
+            }
+        })?;
+        Ok(told)
     }
 }
 

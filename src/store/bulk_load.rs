@@ -1,6 +1,7 @@
 //! Bulk load: events that have their bytes already, written into tables as checkpoints write them.
 //!
-//! What follows from them is derived as it is of those that recovery takes in. Each write leaves a whole database of an earlier position.
+//! What follows from them is derived as it is of those that recovery takes in. Either each part is a write of its own, and leaves a whole database of an
+//! earlier position; or all of them are one write, so that no group of events is there in part.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -14,8 +15,8 @@ use super::keyring::{KeySource, Keyring};
 use super::log::JournalAfter;
 use super::memtable::Memtable;
 use super::options::Options;
-use super::pace::Paces;
-use super::tables::Tables;
+use super::pace::{Pace, Paces};
+use super::tables::{Tables, WriteTables};
 use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::Result;
@@ -71,12 +72,12 @@ impl<'l> BulkLoader<'l> {
         self.memtable.last().next()
     }
 
-    /// The last position that is in the tables.
-    pub fn written(&self) -> Position {
+    /// The last position that was written.
+    pub fn last(&self) -> Position {
         self.memtable.first.previous()
     }
 
-    /// How many events are in the tables that were not.
+    /// How many events were written.
     pub fn events(&self) -> u64 {
         self.events
     }
@@ -111,12 +112,39 @@ impl<'l> BulkLoader<'l> {
 
     /// Writes what was added, once it is as much as a memtable has. Says whether it was.
     pub fn write_when_full(&mut self) -> Result<bool> {
-        let (events, held) = self.memtable.size();
-        if events < self.options.memtable_events && held < self.options.memtable_bytes {
-            return Ok(false);
+        let is_full = self.is_full();
+        if is_full {
+            self.write()?;
         }
-        self.write()?;
-        Ok(true)
+        Ok(is_full)
+    }
+
+    /// Whether what was added is as much as a memtable has.
+    pub fn is_full(&self) -> bool {
+        let (events, held) = self.memtable.size();
+        events >= self.options.memtable_events || held >= self.options.memtable_bytes
+    }
+
+    /// Writes what was added within a write that has more, behind events with this chain hash; with what is kept of states and views, or without.
+    pub fn write_into(
+        &mut self,
+        tables: &mut WriteTables,
+        chain: &mut [u8; 32],
+        with_followers: bool,
+    ) -> Result<()> {
+        let (events, last) = (self.memtable.size().0, self.memtable.last());
+        if events > 0 {
+            let pace = Pace::of(events.max(2), &|| false, &self.limits);
+            let followed = with_followers.then_some((&self.paces, &pace));
+            checkpoint::write_into(tables, &[&self.memtable], chain, &self.catalog, followed)?;
+            self.written(events, last);
+        }
+        Ok(())
+    }
+
+    fn written(&mut self, events: usize, last: Position) {
+        self.events += events as u64;
+        self.memtable = Arc::new(Memtable::new(last.next()));
     }
 
     /// Writes what is left. Gives how many events were added in all, and what is defined after the last.
@@ -139,8 +167,7 @@ impl<'l> BulkLoader<'l> {
             &self.paces,
             &self.limits,
         )?;
-        self.events += events as u64;
-        self.memtable = Arc::new(Memtable::new(last.next()));
+        self.written(events, last);
         Ok(())
     }
 }

@@ -195,13 +195,7 @@ fn write_with(
     let mut chain = tables.read()?.chain()?;
     let mut due = Vec::new();
     tables.write("a checkpoint", |tables| {
-        for memtable in memtables {
-            chain = write_memtable(tables, memtable, chain)?;
-            if let Some((paces, pace)) = followed {
-                due.extend(follow(tables, catalog, memtable.first, memtable.read().events(), paces, pace)?);
-            }
-        }
-        write_invalid(tables, memtables, catalog)?;
+        due = write_into(tables, memtables, &mut chain, catalog, followed)?;
         if let JournalAfter::Retired(salt) = after {
             tables.clear_meta("journal")?;
             if let Some(salt) = salt {
@@ -210,6 +204,25 @@ fn write_with(
         }
         Ok(())
     })?;
+    Ok(due)
+}
+
+/// The same within a write that has more.
+pub(crate) fn write_into(
+    tables: &mut WriteTables,
+    memtables: &[&Arc<Memtable>],
+    chain: &mut [u8; 32],
+    catalog: &Catalog,
+    followed: Option<(&Paces, &Pace)>,
+) -> Result<Vec<SnapshotDue>> {
+    let mut due = Vec::new();
+    for memtable in memtables {
+        *chain = write_memtable(tables, memtable, *chain)?;
+        if let Some((paces, pace)) = followed {
+            due.extend(follow(tables, catalog, memtable.first, memtable.read().events(), paces, pace)?);
+        }
+    }
+    write_invalid(tables, memtables, catalog)?;
     Ok(due)
 }
 
