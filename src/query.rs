@@ -265,7 +265,7 @@ impl Db {
     /// Parses a text, unless that was done lately.
     fn parsed(&self, text: &str, again: bool) -> Result<Arc<ParsedStatement>> {
         let shared = self.store().shared();
-        let looked = self.statements().look(text);
+        let looked = self.statements().look(text, shared.keyring.forgotten());
         shared.counts.statement_cache.count(matches!(looked, Looked::Found(_)));
         if let Looked::Found(prepared) = looked {
             return Ok(prepared);
@@ -275,7 +275,7 @@ impl Db {
         let again = again || matches!(looked, Looked::Again(_));
         let prepared = Arc::new(ParsedStatement::new(statement, again));
         if let Looked::Again(hash) = looked {
-            self.statements().keep(hash, &prepared);
+            self.statements().keep(hash, &prepared, shared.keyring.forgotten());
         }
         Ok(prepared)
     }

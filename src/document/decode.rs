@@ -3,6 +3,9 @@
 use super::raw::{Raw, RawKind};
 use crate::value::{MAX_DEPTH, Object, Value};
 
+/// For how many items or members room is made before they are there.
+const ROOM: usize = 256;
+
 impl Raw<'_> {
     /// This value alone; none where something is wrong with it, which the decoder of [`to_value`](Raw::to_value) can tell.
     pub(super) fn decoded(self) -> Option<Value> {
@@ -20,10 +23,10 @@ fn value(bytes: &[u8], left: usize) -> Option<(Value, &[u8])> {
         RawKind::UInt(n) => Value::UInt(n),
         RawKind::Float(x) => Value::Float(Some(x).filter(|x| x.is_finite())?),
         RawKind::Text(text) => Value::Text(std::str::from_utf8(text).ok()?.to_owned()),
-        // Each item takes a byte at least: no more room is made than the bytes can fill.
+        // The count is what the bytes say, and may be wrong at each of many levels: so room is made for some, and more as they come.
         RawKind::Array(count) => {
             let left = left.checked_sub(1)?;
-            let mut items = Vec::with_capacity(count.min(rest.len()));
+            let mut items = Vec::with_capacity(count.min(ROOM));
             for _ in 0..count {
                 let (item, after) = value(rest, left)?;
                 items.push(item);
@@ -33,7 +36,7 @@ fn value(bytes: &[u8], left: usize) -> Option<(Value, &[u8])> {
         }
         RawKind::Map(count) => {
             let left = left.checked_sub(1)?;
-            let mut members = Object::with_capacity(count.min(rest.len() / 2));
+            let mut members = Object::with_capacity(count.min(ROOM));
             for _ in 0..count {
                 let (name, after) = Raw(rest).text()?;
                 let (member, after) = value(after, left)?;
@@ -80,6 +83,17 @@ mod tests {
             }
             if let Some(decoded) = Raw(&bytes).decoded() {
                 prop_assert_eq!(by_serde(&bytes), Some(decoded));
+            }
+        }
+    }
+
+    /// Each of many levels says that it has as many as there can be: there is no room for all of them.
+    #[test]
+    fn counts_that_are_wrong_at_each_level_take_no_memory() {
+        for head in [&[0xdd, 0xff, 0xff, 0xff, 0xff][..], &[0xdf, 0xff, 0xff, 0xff, 0xff, 0xa0]] {
+            for behind in [0, 16 << 20] {
+                let bytes = [head.repeat(MAX_DEPTH - 1), vec![0xc1; behind]].concat();
+                assert!(Raw(&bytes).decoded().is_none());
             }
         }
     }

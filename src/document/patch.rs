@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::value::{MAX_DEPTH, Object, Value};
 
 /// How many members an object of a patch has at most, and from how many on one of what is put together is full.
-const MOST: usize = 32;
+const MOST: usize = 31;
 
 /// What several merge patches do, one after another.
 #[derive(Debug, Default)]

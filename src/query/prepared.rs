@@ -1,5 +1,6 @@
 //! Statements that are prepared: parsed once, bound once where that stays the same, run as often as one likes.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::Statement;
@@ -11,17 +12,24 @@ use crate::plan::Parameters;
 
 /// A statement of a database that was [prepared](Db::prepare). Clones share what it was bound to; it may be used from any number
 /// of threads, and is a handle to its database as [`Db`] is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PreparedStatement {
     db: Db,
     prepared: Arc<ParsedStatement>,
+}
+
+impl fmt::Debug for PreparedStatement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PreparedStatement({})", self.statement().text)
+    }
 }
 
 impl Db {
     /// Prepares one statement, to be run again and again, each time with other values for its parameters.
     ///
     /// It is parsed now, and never again. What its names mean, and by which index its rows are come by, is as of each run: a definition
-    /// that changes between two of them is seen by the second.
+    /// that changes between two of them is seen by the second. It keeps the database open, and whom this handle acts for and what cancels it: a time
+    /// limit ([`Db::cancelled_by`]) counts from when that was made, for all of its runs.
     ///
     /// ```
     /// use bygone::{Db, Parameters};

@@ -30,6 +30,8 @@ const TRIES: usize = 40;
 
 /// How many events that are in memory are copied at a time at most.
 const GATHERED: usize = 64;
+/// And up to about so many bytes.
+const GATHERED_BYTES: usize = 64 << 10;
 
 /// So many events are looked up one by one, however close they lie: what was read of the log lately is in memory.
 const FEW: usize = if cfg!(test) { 2 } else { 16 };
@@ -227,7 +229,10 @@ impl<'s> ReadTxn<'s> {
             return self.newest(position).map(Some);
         }
         let mut kept: Option<Arc<[u8]>> = None;
-        self.log()?.lend_kept(std::iter::once(position), |bytes| kept = Some(Arc::from(bytes)));
+        self.log()?.lend_kept(std::iter::once(position), |bytes| {
+            kept = Some(Arc::from(bytes));
+            true
+        });
         if let Some(bytes) = kept {
             return Ok(Some(match self.formed(position, &bytes)? {
                 Cow::Owned(formed) => Arc::from(formed),
@@ -361,6 +366,7 @@ impl<'s> ReadTxn<'s> {
         let count = self.log()?.lend_kept(next.take(GATHERED), |bytes| {
             kept.bytes.extend_from_slice(bytes);
             kept.ends.push(kept.bytes.len());
+            kept.bytes.len() < GATHERED_BYTES
         });
         let mut begin = 0;
         for end in &kept.ends {

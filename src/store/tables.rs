@@ -372,7 +372,6 @@ impl TablesAlone<'_> {
         let handle = state.handle()?;
         // Nobody finds there what was read before.
         handle.forget_committed();
-        handle.blocks.clear();
         work(&*handle.file)
     }
 

@@ -271,8 +271,10 @@ impl States {
     pub fn lend(&mut self, mut state: impl FnMut(&str, &StoredState) -> Result<bool>) -> Result<bool> {
         loop {
             while let Some((id, bytes)) = self.page.pop_front() {
-                let is_seen = |kept: &StoredState| kept.position <= self.until.through;
-                let stored = bytes.as_deref().map(StoredState::open).transpose()?.filter(is_seen);
+                let through = self.until.through;
+                let is_seen = |kept: &StoredState| kept.position <= through;
+                let stored = bytes.as_deref().map(StoredState::open).transpose();
+                let stored = stored.inspect_err(|_| self.end())?.filter(is_seen);
                 let folded;
                 let kept = match stored {
                     Some(kept) => kept,

@@ -179,6 +179,7 @@ impl Stream {
         {
             self.included.clear();
             self.ahead.clear();
+            self.page.clear();
             self.ahead_own.clear();
             self.own = self
                 .snapshot

@@ -4,14 +4,14 @@
 //! is in another one.
 //!
 //! The bytes are those of the file, unchecked: whoever reads an event compares its checksum, as it does with one from the tables.
-//! What has not been asked for longest goes first. Each shard has a lock, held for a moment and within no other.
+//! What has not been asked for longest goes first. Each shard has a lock, held for a moment, within a read of the tables and no other lock; those who
+//! find something there share it.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
-use super::super::mutex::locked;
 use super::block::{BlockEvents, MOST};
 use crate::entity::Position;
 
@@ -35,12 +35,12 @@ pub(crate) struct BlockCache {
     bytes: AtomicUsize,
     /// The shard whose turn it is to let something go.
     turn: AtomicUsize,
-    shards: Vec<Mutex<BlockShard>>,
+    shards: Vec<RwLock<BlockShard>>,
 }
 
 #[derive(Debug, Default)]
 struct BlockShard {
-    spans: HashMap<u64, BlockSpan, BuildHasherDefault<SpanHasher>>,
+    spans: HashMap<u64, Box<BlockSpan>, BuildHasherDefault<SpanHasher>>,
     /// The spans, in the order in which they go.
     order: VecDeque<u64>,
 }
@@ -52,7 +52,7 @@ struct BlockSpan {
     blocks: Vec<Arc<[u8]>>,
     bytes: usize,
     /// It was asked for since its turn to go came last.
-    asked: bool,
+    asked: AtomicBool,
 }
 
 /// Where an event is.
@@ -60,6 +60,8 @@ struct BlockSpan {
 struct EventPlace {
     /// The number of its block, counted from 1; 0 where it is not kept.
     block: u8,
+    /// How many events of its block are before it.
+    index: u8,
     begin: u16,
     length: u16,
 }
@@ -85,26 +87,33 @@ impl Hasher for SpanHasher {
 impl BlockCache {
     /// One that keeps so many bytes at most.
     pub fn new(most: usize) -> BlockCache {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
         let (bytes, turn) = (AtomicUsize::new(0), AtomicUsize::new(0));
         BlockCache { most, bytes, turn, shards }
     }
 
-    fn shard(&self, span: u64) -> Option<&Mutex<BlockShard>> {
+    fn shard(&self, span: u64) -> Option<&RwLock<BlockShard>> {
         self.shards.get((span / NEIGHBOURS % SHARDS) as usize)
     }
 
-    /// Lends the events at some positions, up to the first that is not kept; tells how many. Whoever is lent them is to be quick.
-    pub fn lend(&self, positions: impl Iterator<Item = Position>, mut event: impl FnMut(&[u8])) -> usize {
+    /// Lends the events at some positions, up to the first that is not kept, or until it is told to stop; tells how many. Whoever is lent them is to
+    /// be quick.
+    pub fn lend(
+        &self,
+        positions: impl Iterator<Item = Position>,
+        mut event: impl FnMut(&[u8]) -> bool,
+    ) -> usize {
         let (mut positions, mut count) = (positions.peekable(), 0);
         while let Some(position) = positions.peek() {
             let neighbours = position.0 / SPAN / NEIGHBOURS;
             let Some(shard) = self.shard(position.0 / SPAN) else { return count };
-            let mut shard = locked(shard);
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
             while let Some(position) = positions.next_if(|next| next.0 / SPAN / NEIGHBOURS == neighbours) {
                 let Some(bytes) = shard.event(position) else { return count };
-                event(bytes);
                 count += 1;
+                if !event(bytes) {
+                    return count;
+                }
             }
         }
         count
@@ -120,7 +129,8 @@ impl BlockCache {
             let Ok((_, bytes)) = event else { return };
             let Some(place) = places.get_mut(count) else { return };
             // The whole is not longer than these can tell.
-            *place = EventPlace { block: 0, begin: at + size_of::<u32>() as u16, length: bytes.len() as u16 };
+            let (index, begin) = (count as u8, at + size_of::<u32>() as u16);
+            *place = EventPlace { block: 0, index, begin, length: bytes.len() as u16 };
             at = place.begin.saturating_add(place.length);
             count += 1;
         }
@@ -128,7 +138,7 @@ impl BlockCache {
         let block: Arc<[u8]> = value.into();
         for number in first.0 / SPAN..=last.0 / SPAN {
             let Some(shard) = self.shard(number) else { continue };
-            let more = locked(shard).put(number, first, places.get(..count).unwrap_or_default(), &block);
+            let more = written(shard).put(number, first, places.get(..count).unwrap_or_default(), &block);
             self.bytes.fetch_add(more, Ordering::Relaxed);
         }
         self.shrink();
@@ -140,8 +150,7 @@ impl BlockCache {
         while self.bytes.load(Ordering::Relaxed) > self.most && empty < self.shards.len() {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.shards.len().max(1);
             let Some(shard) = self.shards.get(turn) else { return };
-            let mut shard = locked(shard);
-            match shard.let_go() {
+            match written(shard).let_go() {
                 Some(less) => {
                     empty = 0;
                     self.bytes.fetch_sub(less, Ordering::Relaxed);
@@ -151,10 +160,11 @@ impl BlockCache {
         }
     }
 
-    /// Forgets all of it.
+    /// Forgets all of it: what a test has changed.
+    #[cfg(test)]
     pub fn clear(&self) {
         for shard in &self.shards {
-            let mut shard = locked(shard);
+            let mut shard = written(shard);
             self.bytes.fetch_sub(shard.spans.values().map(|span| span.bytes).sum(), Ordering::Relaxed);
             *shard = BlockShard::default();
         }
@@ -164,17 +174,23 @@ impl BlockCache {
     #[cfg(test)]
     fn bytes(&self) -> usize {
         let of_shard =
-            |shard: &Mutex<BlockShard>| locked(shard).spans.values().map(|span| span.bytes).sum::<usize>();
+            |shard: &RwLock<BlockShard>| written(shard).spans.values().map(|span| span.bytes).sum::<usize>();
         self.shards.iter().map(of_shard).sum()
     }
 }
 
+fn written(shard: &RwLock<BlockShard>) -> RwLockWriteGuard<'_, BlockShard> {
+    shard.write().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl BlockShard {
-    fn event(&mut self, position: Position) -> Option<&[u8]> {
-        let span = self.spans.get_mut(&(position.0 / SPAN))?;
-        let EventPlace { block, begin, length } = *span.places.get((position.0 % SPAN) as usize)?;
+    fn event(&self, position: Position) -> Option<&[u8]> {
+        let span = self.spans.get(&(position.0 / SPAN))?;
+        let EventPlace { block, begin, length, .. } = *span.places.get((position.0 % SPAN) as usize)?;
         let bytes = span.blocks.get(usize::from(block.checked_sub(1)?))?;
-        span.asked = true;
+        if !span.asked.load(Ordering::Relaxed) {
+            span.asked.store(true, Ordering::Relaxed);
+        }
         bytes.get(usize::from(begin)..)?.get(..usize::from(length))
     }
 
@@ -186,16 +202,23 @@ impl BlockShard {
             order.push_back(number);
             more += size_of::<BlockSpan>();
             let (places, blocks) = ([EventPlace::default(); SPAN as usize], Vec::new());
-            BlockSpan { places, blocks, bytes: size_of::<BlockSpan>(), asked: false }
+            Box::new(BlockSpan {
+                places,
+                blocks,
+                bytes: size_of::<BlockSpan>(),
+                asked: AtomicBool::new(false),
+            })
         });
-        let (mut is_new, numbered) = (false, span.blocks.len() as u8 + 1);
-        for (position, event) in first.onwards().zip(events) {
+        // There are no more than positions, but where the file is damaged.
+        let Ok(numbered) = u8::try_from(span.blocks.len() + 1) else { return more };
+        let mut is_new = false;
+        for (event, position) in events.iter().zip(first.onwards()) {
             if position.0 / SPAN != number {
                 continue;
             }
-            // Another may have been quicker.
-            if let Some(place) = span.places.get_mut((position.0 % SPAN) as usize).filter(|at| at.block == 0)
-            {
+            // Another may have been quicker. A damaged file may have two rows with it: it is looked for in the one behind.
+            let is_wanted = |at: &&mut EventPlace| at.block == 0 || at.index > event.index;
+            if let Some(place) = span.places.get_mut((position.0 % SPAN) as usize).filter(is_wanted) {
                 *place = EventPlace { block: numbered, ..*event };
                 is_new = true;
             }
@@ -212,9 +235,8 @@ impl BlockShard {
     /// Lets go the span whose turn it is, if it was not asked for since its last one: how many bytes that gives. None where there is none.
     fn let_go(&mut self) -> Option<usize> {
         let number = self.order.pop_front()?;
-        match self.spans.get_mut(&number) {
-            Some(span) if span.asked => {
-                span.asked = false;
+        match self.spans.get(&number) {
+            Some(span) if span.asked.swap(false, Ordering::Relaxed) => {
                 self.order.push_back(number);
                 Some(0)
             }
@@ -243,7 +265,10 @@ mod tests {
 
     fn found(cache: &BlockCache, position: Position) -> Option<Vec<u8>> {
         let mut found = None;
-        let count = cache.lend(std::iter::once(position), |bytes| found = Some(bytes.to_vec()));
+        let count = cache.lend(std::iter::once(position), |bytes| {
+            found = Some(bytes.to_vec());
+            true
+        });
         assert_eq!(count, usize::from(found.is_some()));
         found
     }
@@ -272,7 +297,10 @@ mod tests {
                 cache.put(*first, value);
                 if most == 1 << 20 {
                     let mut lent = Vec::new();
-                    let count = cache.lend(first.onwards().take(events.len()), |bytes| lent.push(bytes.to_vec()));
+                    let count = cache.lend(first.onwards().take(events.len()), |bytes| {
+                        lent.push(bytes.to_vec());
+                        true
+                    });
                     prop_assert_eq!((count, &lent), (events.len(), events));
                 }
                 prop_assert!(cache.bytes() <= most);
@@ -306,12 +334,32 @@ mod tests {
             let (first, value, _) = block(first, &[3; 4]);
             cache.put(first, &value);
         }
-        let lent = |positions: &[u64]| cache.lend(positions.iter().map(|at| Position(*at)), |_| {});
+        let lent = |positions: &[u64]| cache.lend(positions.iter().map(|at| Position(*at)), |_| true);
         assert_eq!(lent(&[1, 4, 127, 128, 130, 5001, 100_003]), 7);
         assert_eq!(lent(&[100_000, 5000, 130, 2]), 4);
         assert_eq!(lent(&[1, 5, 127]), 1);
         assert_eq!(lent(&[131, 1]), 0);
         assert_eq!(lent(&[]), 0);
+    }
+
+    #[test]
+    fn of_two_rows_that_have_an_event_it_is_in_the_one_behind() {
+        // As a damaged file may have them, read in either order.
+        for turned in [false, true] {
+            let cache = BlockCache::new(1 << 20);
+            let mut rows = [block(10, &[5; 4]), block(12, &[6; 4])];
+            if turned {
+                rows.reverse();
+            }
+            rows.iter().for_each(|(first, value, _)| cache.put(*first, value));
+            let lengths = (10..16).map(|at| found(&cache, Position(at)).unwrap().len());
+            assert_eq!(lengths.collect::<Vec<_>>(), [5, 5, 6, 6, 6, 6]);
+        }
+        let cache = BlockCache::new(1 << 20);
+        cache.put(Position::MAX.previous(), &block(1, &[1]).1);
+        assert!(found(&cache, Position::MAX.previous()).is_some());
+        (0..600u64).for_each(|n| cache.put(Position(128 + 127 - n % 128), &block(1, &[1; 16]).1));
+        assert!(found(&cache, Position(200)).is_some());
     }
 
     #[test]

@@ -361,7 +361,11 @@ impl LogTable {
 
     /// Lends the events at some positions as far as they are in memory, one after another up to the first that is not; tells how many.
     /// Whoever is lent them is to be quick, and calls nothing else of the tables.
-    pub fn lend_kept(&self, positions: impl Iterator<Item = Position>, event: impl FnMut(&[u8])) -> usize {
+    pub fn lend_kept(
+        &self,
+        positions: impl Iterator<Item = Position>,
+        event: impl FnMut(&[u8]) -> bool,
+    ) -> usize {
         self.blocks.lend(positions, event)
     }
 
