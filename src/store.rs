@@ -241,8 +241,8 @@ impl Store {
             // Where it cannot be done now, as on a full disk, it can be opened all the same: the key is gone.
             if let Err(error) = store.forget_rest(&Cancel::new()) {
                 let notice = format!(
-                    "a subject was forgotten, or what was in plain is private since, and the values may still be in the file ({error}); \
-                     they are looked for again with the next FORGET, and as it is opened"
+                    "a subject was forgotten, and copies of its values may still be in the file, or of what is private since ({error}); they \
+                     are looked for again with the next FORGET, and as it is opened"
                 );
                 store.recovery.notices.push(notice);
             }
@@ -357,7 +357,7 @@ impl Store {
         if self.is_left_to_forget()? {
             return Err(Error::stopped(
                 "a subject was forgotten, or what was in plain is private since, and the values are still in the file, which a backup would \
-                 have too; say FORGET or DEFINE PRIVATE once more, or open the file again",
+                 have too; say FORGET or DEFINE PRIVATE once more, or close the file and open it again",
             ));
         }
         backup::back_up(&self.shared, &self.shared.checkpointer, request)

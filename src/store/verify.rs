@@ -120,7 +120,7 @@ pub(crate) fn verify(snapshot: &Snapshot) -> Result<Verification> {
     if snapshot.has_keys_to_erase()? {
         return Err(Error::stopped(
             "a subject was forgotten, and what was made of its values is still to be dropped: say FORGET or DEFINE PRIVATE once more, or open \
-             the file again, to write",
+             it again, to write",
         ));
     }
     compare(snapshot).map_err(|error| match error {
