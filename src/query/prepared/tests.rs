@@ -148,7 +148,9 @@ fn the_same_text_means_in_each_database_what_is_defined_there() {
 #[cfg(feature = "encryption")]
 #[test]
 fn nothing_that_was_said_stays_once_somebody_is_forgotten() {
-    let db = Db::in_memory().unwrap();
+    let mut options = crate::Options::new();
+    options.own_journal = true;
+    let db = options.in_memory().unwrap();
     db.query("DEFINE PRIVATE c ON 'User.*' OF target FIELDS data.email").unwrap();
     let ask = || {
         let mailed = Parameters::new().set("id", 7);
