@@ -97,7 +97,7 @@ pub use verify::Verification;
 
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
-use crate::entity::NameText;
+use crate::entity::{NameText, Position};
 use crate::error::{Error, Result};
 use admission::Trial;
 use append_request::{AppendOutcome, AppendRequest, Prepared};
@@ -371,14 +371,24 @@ impl Store {
     /// The same, and what was rewritten with it.
     fn compact_with(&self, cancel: &Cancel) -> Result<(Compaction, Rewritten)> {
         self.check_open()?;
+        let (compaction, rewritten) = self.compact_once(cancel)?;
+        let Some((rewritten, through)) = rewritten else { return Ok((compaction, Rewritten::default())) };
+        self.shared.tables.write("rewriting events", |tables| tables.set_rewritten(through))?;
+        if rewritten.events == 0 {
+            return Ok((compaction, rewritten));
+        }
+        // Lists that grew here and there leave as much free as they take: they are put in their order as well. Where that fails, all is done but this.
+        let after = self.compact_once(cancel).map_or(compaction.after, |(again, _)| again.after);
+        Ok((Compaction { after, ..compaction }, rewritten))
+    }
+
+    fn compact_once(&self, cancel: &Cancel) -> Result<(Compaction, Option<(Rewritten, Position)>)> {
         let Shared { kernel, commits, checkpointer, .. } = &*self.shared;
         let Compacted { compaction, rewritten, lock } =
             compact::compact(kernel, commits, checkpointer, cancel)?;
         if let Some(open) = locked(&self.open).as_mut() {
             open.locks.push(lock);
         }
-        let Some((rewritten, through)) = rewritten else { return Ok((compaction, Rewritten::default())) };
-        kernel.tables.write("rewriting events", |tables| tables.set_rewritten(through))?;
         Ok((compaction, rewritten))
     }
 
