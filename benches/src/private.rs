@@ -20,18 +20,9 @@ const PRIVATE: &str =
 const OF_ONE: usize = 1_000;
 
 /// The two databases, and what is done to them: of each pair the first is in plain.
-const WRITES: [&str; 4] = [
-    "one caller, in plain",
-    "one caller, three private fields",
-    "batches of 1,000, in plain",
-    "batches of 1,000, three private fields",
-];
-const READS: [&str; 4] = [
-    "all rows, in plain",
-    "all rows, three private fields",
-    "a count by a field, in plain",
-    "a count by a private field",
-];
+const WRITES: [&str; 4] =
+    ["one caller in plain", "one caller private", "batches in plain", "batches private"];
+const READS: [&str; 4] = ["all rows in plain", "all rows private", "a count in plain", "a count private"];
 
 /// What is to be held.
 const WRITE_TARGET: f64 = 0.8;

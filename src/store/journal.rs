@@ -496,13 +496,9 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes nothing more: what is known of it elsewhere is in doubt.
-    pub fn give_up(&self, error: Error) -> Error {
-        self.fail(error)
-    }
-
-    /// Takes note of the first failure; whoever comes later is told that one.
-    fn fail(&self, error: Error) -> Error {
+    /// Takes note of the first failure, and takes nothing more; whoever comes later is told that one. It may be that what is known of it elsewhere
+    /// is in doubt.
+    pub fn fail(&self, error: Error) -> Error {
         self.state().failed.get_or_insert(error).clone()
     }
 

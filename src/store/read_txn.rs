@@ -228,21 +228,11 @@ impl<'s> ReadTxn<'s> {
         if position > self.checkpoint {
             return self.newest(position).map(Some);
         }
-        let mut kept: Option<Arc<[u8]>> = None;
-        self.log()?.lend_kept(std::iter::once(position), |bytes| {
-            kept = Some(Arc::from(bytes));
-            true
-        });
-        if let Some(bytes) = kept {
-            return Ok(Some(match self.formed(position, &bytes)? {
-                Cow::Owned(formed) => Arc::from(formed),
-                Cow::Borrowed(_) => bytes,
-            }));
+        let stored = self.stored(position)?;
+        match self.formed(position, &stored)? {
+            Cow::Owned(formed) => Ok(Some(Arc::from(formed))),
+            Cow::Borrowed(_) => Ok(Some(stored)),
         }
-        let row = self.log()?.row(position)?;
-        let found = row.as_ref().map_or(Ok(None), |row| row.event(position))?;
-        let bytes = found.ok_or_else(|| self.missing(position))?;
-        Ok(Some(Arc::from(self.formed(position, bytes)?)))
     }
 
     /// The same as it was appended, whatever form events are handed over in: with its private values in plain, and what is forgotten null.
@@ -253,10 +243,24 @@ impl<'s> ReadTxn<'s> {
         if position > self.checkpoint {
             return self.memtables.plain(position).ok_or_else(|| self.missing(position)).map(Some);
         }
-        let row = self.log()?.row(position)?;
-        let found = row.as_ref().map_or(Ok(None), |row| row.event(position))?;
-        let stored = found.ok_or_else(|| self.missing(position))?;
-        Ok(Some(Arc::from(self.decrypted(position, stored)?)))
+        let stored = self.stored(position)?;
+        match self.decrypted(position, &stored)? {
+            Cow::Owned(plain) => Ok(Some(Arc::from(plain))),
+            Cow::Borrowed(_) => Ok(Some(stored)),
+        }
+    }
+
+    /// The stored bytes of an event that is in the tables.
+    fn stored(&self, position: Position) -> Result<Arc<[u8]>> {
+        let (log, mut kept) = (self.log()?, None);
+        log.lend_kept(std::iter::once(position), |bytes| {
+            kept = Some(Arc::from(bytes));
+            true
+        });
+        match kept {
+            Some(kept) => Ok(kept),
+            None => log.get(position)?.ok_or_else(|| self.missing(position)),
+        }
     }
 
     /// The event at a position behind C.

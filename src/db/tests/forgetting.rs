@@ -18,7 +18,7 @@ use crate::{Aggregate, Db, Event, Result};
 const CONTACT: &str = "DEFINE PRIVATE contact ON 'User.*' OF target FIELDS data.name, data.was";
 
 /// The files of a disk that have some bytes.
-fn with(disk: &SimulatedDisk, wanted: &[u8]) -> Vec<PathBuf> {
+pub(super) fn with(disk: &SimulatedDisk, wanted: &[u8]) -> Vec<PathBuf> {
     let holds = |name: &PathBuf| {
         let file = disk.open(name).unwrap();
         let mut bytes = vec![0; file.len().unwrap() as usize];

@@ -1,10 +1,10 @@
 //! Events that are rewritten while there is more: whoever closes meanwhile, and what was read before.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::forgetting::with;
 use super::{PATH, events, on, run};
 use crate::store::disk::simulated::{Kind, SimulatedDisk};
 use crate::{Db, NewEvent};
@@ -21,13 +21,7 @@ fn in_plain(disk: &SimulatedDisk, users: u64) -> Db {
 
 /// Whether one of the files of a disk has some bytes.
 fn is_on(disk: &SimulatedDisk, wanted: &str) -> bool {
-    use crate::store::disk::Disk;
-    disk.names().iter().any(|name: &PathBuf| {
-        let file = disk.open(name).unwrap();
-        let mut bytes = vec![0; file.len().unwrap() as usize];
-        file.read_at(0, &mut bytes).unwrap();
-        bytes.windows(wanted.len()).any(|window| window == wanted.as_bytes())
-    })
+    !with(disk, wanted.as_bytes()).is_empty()
 }
 
 #[test]

@@ -258,7 +258,7 @@ impl Log for LocalLog {
                 tables.set_meta("journal", &old.0)?;
                 tables.clear_meta("retired")
             });
-            return Err(goes_on.map_or_else(|unknown| journal.give_up(unknown), |()| error));
+            return Err(goes_on.map_or_else(|unknown| journal.fail(unknown), |()| error));
         }
         *self.journal.write().unwrap_or_else(PoisonError::into_inner) = None;
         *locked(&self.salt) = new;
