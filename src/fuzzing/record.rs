@@ -13,8 +13,8 @@ use crate::event::{Event, EventFormat, EventId, NewEvent, read_line, write_form}
 use crate::store::catalog::Catalog;
 use crate::store::index::{posting, term};
 use crate::store::keyring::KeySource;
-use crate::store::tables::block;
 use crate::store::tables::{Zone, unsealed};
+use crate::store::tables::{block, compressed_block};
 use crate::store::{Options, apply, journal};
 use crate::transfer::texts::JsonTexts;
 use crate::value::Value;
@@ -303,7 +303,8 @@ fn document(bytes: &[u8]) -> bool {
 /// A row of the log: the position of its first event, and its events behind each other.
 fn row(bytes: &[u8], times: usize) -> bool {
     let Some((first, value)) = bytes.split_first_chunk() else { return false };
-    let first = Position::from_be_bytes(*first);
+    let (first, mut buffer) = (Position::from_be_bytes(*first), Vec::new());
+    let Ok(value) = compressed_block::plain(first, value, &mut buffer) else { return false };
     let found: Vec<_> = block::BlockEvents::of(first, value).collect();
     assert!(found.iter().rev().skip(1).all(Result::is_ok), "something stands behind a damaged length");
     let Ok(found) = found.into_iter().collect::<Result<Vec<_>>>() else { return false };
@@ -322,7 +323,30 @@ fn row(bytes: &[u8], times: usize) -> bool {
     assert!(
         again.iter().copied().eq(first.onwards().take(events.len()).zip(events.iter().map(Vec::as_slice)))
     );
+    compressed(first, &events);
     true
+}
+
+/// The same, as a compaction writes them.
+fn compressed(first: Position, events: &[Vec<u8>]) {
+    let (mut compressor, mut rows) = (compressed_block::BlockCompressor::new(), Vec::new());
+    let mut put = |first: Position, value: &[u8]| {
+        rows.push((first, value.to_vec()));
+        Ok(())
+    };
+    for (position, event) in first.onwards().zip(events) {
+        compressor.push(position, event, &mut put).expect("nothing keeps a row from being put");
+    }
+    compressor.end(&mut put).expect("nothing keeps a row from being put");
+    let (mut expected, mut buffer) = (first.onwards().zip(events), Vec::new());
+    for (first, value) in &rows {
+        let value = compressed_block::plain(*first, value, &mut buffer).expect("what was compressed is read");
+        for event in block::BlockEvents::of(*first, value) {
+            let (position, event) = event.expect("what was compressed is read");
+            assert_eq!(expected.next(), Some((position, &event.to_vec())));
+        }
+    }
+    assert!(expected.next().is_none());
 }
 
 /// An event with as little as there can be, and one with all.
@@ -408,6 +432,15 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     })
     .unwrap();
     seeds.push(framed(8, &[&7_u64.to_be_bytes()[..], &[0, 0, 0, 2, 1, 2].repeat(40)].concat()));
+    let mut compressor = compressed_block::BlockCompressor::new();
+    let mut put = |first: Position, value: &[u8]| {
+        seeds.push(framed(8, &[&first.to_be_bytes(), value].concat()));
+        Ok(())
+    };
+    for position in Position(7).onwards().take(20) {
+        compressor.push(position, &events[0], &mut put).unwrap();
+    }
+    compressor.end(&mut put).unwrap();
     seeds.push(framed(2, &journal::fuzz::seed()));
     let time = Timestamp::from_millis(1_700_000_000_123);
     let zone = Zone { last: Position(9), occurred: (time, time), recorded: (time, time), chain: [5; 32] };

@@ -129,10 +129,6 @@ impl CopyWatch for TableCopier<'_, '_> {
         Ok(())
     }
 
-    fn rewrites(&self) -> bool {
-        self.rewriting.is_some()
-    }
-
     fn rewritten(
         &mut self,
         read: &TablesRead,

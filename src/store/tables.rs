@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `log` | first position, 8 bytes big-endian | a pack ([`super::tables::block`]) of events ([`crate::event::codec`]) |
+//! | `log` | first position, 8 bytes big-endian | a block ([`super::tables::block`]) of events ([`crate::event::codec`]) |
 //! | `postings` | term, first position | a chunk ([`super::index::posting`]) |
 //! | `zones` | first position of a run | [`Zone`] |
 //! | `indexes` | the position of a definition | up to where its index is backfilled ([`indexes`]) |
@@ -23,6 +23,7 @@
 pub(crate) mod block;
 mod block_cache;
 mod checksums;
+pub(crate) mod compressed_block;
 pub(crate) mod copy;
 pub(crate) mod cursors;
 mod guard;
@@ -30,6 +31,7 @@ mod handle;
 pub(crate) mod index_facts;
 pub(crate) mod indexes;
 pub(crate) mod keys;
+mod log_table;
 mod pages;
 mod read;
 pub(crate) mod states;
@@ -60,10 +62,12 @@ use crate::time::Timestamp;
 use block::BlockEvents;
 pub(crate) use block::MOST as MOST_IN_BLOCK;
 pub(crate) use checksums::first_positions;
+use compressed_block::plain;
 use guard::Guarded;
 pub(crate) use handle::PAGE;
 use handle::{TablesState, closed, open};
-pub(crate) use read::{LISTS, LogBlock, LogTable, Postings, TablesRead};
+pub(crate) use log_table::{LogBlock, LogTable};
+pub(crate) use read::{LISTS, Postings, TablesRead};
 
 pub(crate) type Bytes = &'static [u8];
 
@@ -83,7 +87,10 @@ const FORGOTTEN: TableDefinition<Bytes, Bytes> = TableDefinition::new("forgotten
 const META: TableDefinition<&'static str, Bytes> = TableDefinition::new("meta");
 
 /// The version of everything this crate writes: a file of a later one is refused, not guessed at.
-const FORMAT: u64 = 7;
+const FORMAT: u64 = 8;
+
+/// The version of a file in which no block is compressed.
+const FORMAT_REWRITTEN: u64 = 7;
 
 /// The version of a file in which no event was rewritten.
 const FORMAT_WITH_KEYS: u64 = 6;
@@ -507,8 +514,8 @@ fn taken<'b, const N: usize>(bytes: &mut &'b [u8]) -> Option<&'b [u8; N]> {
 
 /// The position of the last event of a row of the log.
 fn last_event(key: &[u8], value: &[u8]) -> Result<Position> {
-    let first = row_position("the log", key)?;
-    let last = BlockEvents::of(first, value).last().transpose()?;
+    let (first, mut buffer) = (row_position("the log", key)?, Vec::new());
+    let last = BlockEvents::of(first, plain(first, value, &mut buffer)?).last().transpose()?;
     last.map(|(position, _)| position)
         .ok_or_else(|| Error::corrupt("the log", format!("no event in the row of {first}")))
 }
@@ -584,6 +591,13 @@ impl<'t> WriteTables<'t> {
         })
     }
 
+    /// Puts a block where it is to be, of which the first event has this position.
+    pub(super) fn put_block(&mut self, first: Position, value: &[u8]) -> Result<()> {
+        let key = first.to_be_bytes();
+        self.log.insert(key.as_slice(), value).map_err(|e| failed("writing the log", e))?;
+        Ok(())
+    }
+
     /// Appends events, of which the first gets this position: it must be the next one.
     pub fn put_events<'e>(
         &mut self,
@@ -598,11 +612,7 @@ impl<'t> WriteTables<'t> {
                 return Err(Error::corrupt("the log", found));
             }
         }
-        block::pack(first, events, |first, value| {
-            let key = first.to_be_bytes();
-            self.log.insert(key.as_slice(), value).map_err(|e| failed("writing the log", e))?;
-            Ok(())
-        })
+        block::pack(first, events, |first, value| self.put_block(first, value))
     }
 
     pub fn put_zone(&mut self, first: Position, zone: &Zone) -> Result<()> {

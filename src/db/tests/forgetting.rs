@@ -12,6 +12,7 @@ use crate::maintain::{BackupMode, ListedSubject};
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::snapshot::FoldBound;
+use crate::store::tables::compressed_block::blocks_in;
 use crate::store::tables::keys::KeyState;
 use crate::{Aggregate, Db, Event, Result};
 
@@ -23,7 +24,8 @@ pub(super) fn with(disk: &SimulatedDisk, wanted: &[u8]) -> Vec<PathBuf> {
         let file = disk.open(name).unwrap();
         let mut bytes = vec![0; file.len().unwrap() as usize];
         file.read_at(0, &mut bytes).unwrap();
-        bytes.windows(wanted.len()).any(|window| window == wanted)
+        let has = |bytes: &[u8]| bytes.windows(wanted.len()).any(|window| window == wanted);
+        has(&bytes) || blocks_in(&bytes).any(|(_, _, plain)| has(&plain))
     };
     disk.names().into_iter().filter(holds).collect()
 }

@@ -16,6 +16,8 @@ use crate::event::{Event, LOST};
 use crate::store::disk::Disk;
 use crate::store::disk::memory::MemoryDisk;
 use crate::store::disk::simulated::random::Random;
+use crate::store::tables::block::BlockEvents;
+use crate::store::tables::compressed_block::blocks_in;
 use crate::store::temporary::TemporaryFile;
 use crate::{Db, NewEvent, Options};
 use bad_sectors::BadSectors;
@@ -91,8 +93,34 @@ fn places_of(stored: &[Arc<[u8]>], image: &Image) -> Vec<Vec<(usize, usize, usiz
     places
 }
 
-/// A database that was closed, or killed.
-fn whole(killed: bool) -> Whole {
+/// How a database was left that is damaged then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Closed,
+    Killed,
+    Compacted,
+}
+
+impl Left {
+    const ALL: [Left; 3] = [Left::Closed, Left::Killed, Left::Compacted];
+}
+
+/// Adds where events lie in blocks that are compressed: each is as whole as its block is.
+fn add_places_in_blocks(stored: &[Arc<[u8]>], image: &Image, places: &mut [Vec<(usize, usize, usize)>]) {
+    let of: HashMap<&[u8], usize> = stored.iter().enumerate().map(|(at, event)| (&event[..], at)).collect();
+    for (file, whole) in image.iter().enumerate() {
+        for (at, length, plain) in blocks_in(whole) {
+            for (_, event) in BlockEvents::of(Position::FIRST, &plain).map_while(Result::ok) {
+                if let Some(event) = of.get(event) {
+                    places[*event].push((file, at, length));
+                }
+            }
+        }
+    }
+}
+
+/// A database that was left in some way.
+fn whole(left: Left) -> Whole {
     const EVENTS: u64 = 1200;
     let disk = MemoryDisk::new();
     let mut random = Random(7);
@@ -118,7 +146,10 @@ fn whole(killed: bool) -> Whole {
         }
     }
     assert!(db.wait_for_indexes(PATIENCE).unwrap());
-    if !killed {
+    if left == Left::Compacted {
+        run(&db, "COMPACT");
+    }
+    if left != Left::Killed {
         db.close().unwrap();
     }
     let image = bytes_of(&disk);
@@ -126,7 +157,8 @@ fn whole(killed: bool) -> Whole {
     let snapshot = db.store().snapshot();
     let positions = Position::FIRST.onwards().take(db.head().0 as usize);
     let stored: Vec<_> = positions.map(|position| snapshot.encoded(position).unwrap().unwrap()).collect();
-    let (events, places) = (all(&db), places_of(&stored, &image));
+    let (events, mut places) = (all(&db), places_of(&stored, &image));
+    add_places_in_blocks(&stored, &image, &mut places);
     let chain = db.chain().unwrap();
     db.close().unwrap();
     assert!(places.iter().all(|places| !places.is_empty()));
@@ -250,11 +282,11 @@ fn rescued(whole: &Whole, image: &Image, counts: &mut Counts) -> Result<(), Stri
 fn every_event_whose_bytes_are_whole_comes_back_and_no_other() {
     let number = |name, otherwise| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise);
     let (first, count) = (number("BYGONE_RESCUE_SEED", 1), number("BYGONE_RESCUED_FILES", 60));
-    let databases = [whole(false), whole(true)];
+    let databases = Left::ALL.map(whole);
     let (mut counts, mut failures) = (Counts::default(), Vec::new());
     for seed in first..first + count {
         let mut random = Random(seed);
-        let whole = &databases[random.below(2) as usize];
+        let whole = &databases[random.below(3) as usize];
         let mut copy = whole.image.clone();
         let what = damage(&mut copy, &mut random);
         if let Err(fault) = rescued(whole, &copy, &mut counts) {
@@ -268,8 +300,8 @@ fn every_event_whose_bytes_are_whole_comes_back_and_no_other() {
 
 #[test]
 fn of_a_whole_database_all_is_rescued_as_it_was() {
-    for killed in [false, true] {
-        let whole = whole(killed);
+    for left in Left::ALL {
+        let whole = whole(left);
         let mut counts = Counts::default();
         rescued(&whole, &whole.image, &mut counts).unwrap();
         assert_eq!((counts.lost, counts.rescued), (0, whole.events.len() as u64));
@@ -306,7 +338,7 @@ fn followers_go_on_where_they_were_or_behind_the_last_event() {
 
 #[test]
 fn a_journal_of_another_database_is_told_and_not_searched() {
-    let (own, other) = (whole(false), whole(true));
+    let (own, other) = (whole(Left::Closed), whole(Left::Killed));
     let disk = disk_of(&vec![own.image[0].clone(), other.image[1].clone(), other.image[2].clone()]);
     let found = options(&disk).rescue(NAME, OUT, &Cancel::new(), &mut |_| {}).unwrap();
     assert_eq!((found.events, found.missing), (own.events.len() as u64, 0), "{found:?}");
@@ -316,7 +348,7 @@ fn a_journal_of_another_database_is_told_and_not_searched() {
 
 #[test]
 fn of_a_journal_alone_what_it_holds_is_given() {
-    let mut whole = whole(true);
+    let mut whole = whole(Left::Killed);
     whole.image[0].truncate(1);
     let disk = disk_of(&whole.image);
     let found = options(&disk).rescue(NAME, OUT, &Cancel::new(), &mut |_| {}).unwrap();

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
+use crate::store::tables::compressed_block::blocks_in;
 use crate::store::verify::verify;
 
 const CONTACT: &str =
@@ -39,7 +40,8 @@ pub(super) fn is_on_disk(disk: &SimulatedDisk, wanted: &str) -> Option<std::path
         let file = disk.open(name).unwrap();
         let mut bytes = vec![0; file.len().unwrap() as usize];
         file.read_at(0, &mut bytes).unwrap();
-        bytes.windows(wanted.len()).any(|window| window == wanted.as_bytes())
+        let has = |bytes: &[u8]| bytes.windows(wanted.len()).any(|window| window == wanted.as_bytes());
+        has(&bytes) || blocks_in(&bytes).any(|(_, _, plain)| has(&plain))
     };
     disk.names().into_iter().find(holds)
 }

@@ -6,6 +6,8 @@
 //! *orphan*, until an event follows it that has the next position.
 //!
 //! Where a length is damaged the parts of the event tell where it ends.
+//!
+//! A block that is compressed is searched in the same way, as what it comes out as: of a damaged one some events may be whole.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::event::codec::{self, Extent};
 use crate::store::disk::File;
 use crate::store::journal;
+use crate::store::tables::compressed_block::{CompressedBlock, HEADER};
 use crate::store::tables::{MOST_IN_BLOCK, PAGE, first_positions};
 
 /// So much is in memory at a time, or as much as one event takes.
@@ -49,8 +52,10 @@ pub(super) struct Fragment {
     pub first: Position,
     /// Which of the files.
     pub file: u8,
+    /// The compressed block that they are in, if they are in one: where it begins.
+    pub block: Option<u64>,
     pub count: u16,
-    /// Where the first begins, behind its length.
+    /// Where the first begins, behind its length: in the file, or in what the block comes out as.
     pub offset: u64,
     /// How long the first is: its length may be what is damaged.
     pub length: u32,
@@ -81,6 +86,8 @@ pub(super) struct Carver<'c> {
     file: &'c Arc<dyn File>,
     number: u8,
     is_journal: bool,
+    /// Where the compressed block begins that the window is, if it is one.
+    block: Option<u64>,
     carved: &'c mut Carved,
     window: Vec<u8>,
     /// Where the window begins, and where the file ends.
@@ -109,6 +116,7 @@ impl<'c> Carver<'c> {
             file,
             number,
             is_journal,
+            block: None,
             carved,
             window: Vec::new(),
             base: 0,
@@ -128,14 +136,13 @@ impl<'c> Carver<'c> {
             if at >= stretch {
                 go_on(at)?;
                 stretch = at + WINDOW as u64;
-                self.tries = TRIES;
+                // A block has what is left of the window around it.
+                self.tries = if self.block.is_some() { self.tries } else { TRIES };
             }
             self.look_around(at);
             self.waiting.retain(|(next, _)| *next >= at);
-            at = match self.event_at(at) {
-                Some(length) => at + length as u64,
-                None => at + 1,
-            };
+            let found = self.event_at(at).or_else(|| self.block_at(at));
+            at += found.map_or(1, |length| length as u64);
             if self.tries == 0 {
                 self.carved.given_up += 1;
                 at = at.max(stretch);
@@ -144,8 +151,45 @@ impl<'c> Carver<'c> {
         Ok(())
     }
 
+    /// Searches the compressed block that begins at a place, if one does. Gives its length if it is one for sure.
+    fn block_at(&mut self, at: u64) -> Option<usize> {
+        if self.is_journal || self.block.is_some() {
+            return None;
+        }
+        let block = CompressedBlock::begins(self.bytes(at, HEADER))?;
+        let length = HEADER + block.compressed;
+        let value = Some(self.bytes(at, length)).filter(|value| value.len() == length)?;
+        let mut plain = Vec::new();
+        let is_whole = block.decompress(value, &mut plain).is_some();
+        self.tries = self.tries.saturating_sub(plain.len() as u64);
+        let found = self.carved.fragments.len();
+        let mut carver = Carver {
+            file: self.file,
+            number: self.number,
+            is_journal: false,
+            block: Some(at),
+            carved: self.carved,
+            base: 0,
+            end: plain.len() as u64,
+            window: plain,
+            hints: self.hints.clone(),
+            next: None,
+            waiting: Vec::new(),
+            high: self.high,
+            tries: self.tries,
+        };
+        // Only who asks ends it.
+        let _ = carver.search(&mut |_| Ok(()));
+        let (high, tries) = (carver.high, carver.tries);
+        (self.high, self.tries) = (high, self.tries.min(tries));
+        (is_whole && self.carved.fragments.len() > found).then_some(length)
+    }
+
     /// What the page or the frame that begins here says of positions.
     fn look_around(&mut self, at: u64) {
+        if self.block.is_some() {
+            return;
+        }
         if self.is_journal {
             if !at.is_multiple_of(journal::frame::ALIGN as u64) {
                 return;
@@ -303,7 +347,8 @@ impl<'c> Carver<'c> {
     }
 
     fn fragment(&self, at: u64, length: usize, first: Position) -> Fragment {
-        Fragment { first, file: self.number, count: 1, offset: at, length: length as u32 }
+        let (file, block) = (self.number, self.block);
+        Fragment { first, file, block, count: 1, offset: at, length: length as u32 }
     }
 
     /// Adds an event to the fragment that it follows, or begins one.
@@ -312,10 +357,10 @@ impl<'c> Carver<'c> {
         // Within a fragment each is found by the length before it.
         let follows = self.next == Some((at, position)) && self.says_its_length(at, length);
         self.next = Some((at + length as u64 + LENGTH as u64, position.next()));
-        let number = self.number;
+        let place = (self.number, self.block);
         let fragment = self.carved.fragments.last_mut().filter(|fragment| {
             follows
-                && fragment.file == number
+                && (fragment.file, fragment.block) == place
                 && fragment.next() == position
                 && fragment.count < LONGEST_FRAGMENT
         });

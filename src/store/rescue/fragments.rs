@@ -6,6 +6,7 @@ use super::carve::{Carved, Fragment, LONGEST_FRAGMENT};
 use crate::entity::Position;
 use crate::event::codec;
 use crate::store::disk::File;
+use crate::store::tables::compressed_block::{CompressedBlock, HEADER};
 
 /// So many copies of one event are looked at.
 const COPIES: u32 = 64;
@@ -49,7 +50,7 @@ impl Fragments {
 
     fn sort(&mut self) {
         self.fragments.sort_unstable_by_key(|fragment| {
-            (fragment.first, u16::MAX - fragment.count, fragment.file, fragment.offset)
+            (fragment.first, u16::MAX - fragment.count, fragment.file, fragment.block, fragment.offset)
         });
         // Copies that are made on purpose take no longer than those that are left of pages.
         let (mut first, mut copies) = (Position::START, 0);
@@ -130,27 +131,55 @@ impl Fragments {
 
     /// The events of a fragment, as far as they are what they were as it was found, and can be read.
     fn events_of(&self, fragment: &Fragment) -> Vec<Arc<[u8]>> {
-        let mut events = Vec::new();
-        let Some(file) = self.files.get(usize::from(fragment.file)) else { return events };
-        let (mut at, mut length, end) = (fragment.offset, fragment.length, file.len().unwrap_or(0));
-        for position in fragment.first.onwards().take(usize::from(fragment.count)) {
-            if !events.is_empty() {
-                let mut bytes = [0; 4];
-                if file.read_at(at, &mut bytes).is_err() {
-                    break;
-                }
-                (at, length) = (at + bytes.len() as u64, u32::from_be_bytes(bytes));
+        let Some(file) = self.files.get(usize::from(fragment.file)) else { return Vec::new() };
+        match fragment.block {
+            None => events_in(fragment, file.len().unwrap_or(0), |at, into| file.read_at(at, into).is_ok()),
+            Some(block) => {
+                let plain = plain_block(&**file, block).unwrap_or_default();
+                let read = |at: u64, into: &mut [u8]| {
+                    let bytes = usize::try_from(at).ok().and_then(|at| plain.get(at..)?.get(..into.len()));
+                    bytes.map(|bytes| into.copy_from_slice(bytes)).is_some()
+                };
+                events_in(fragment, plain.len() as u64, read)
             }
-            if u64::from(length) > end.saturating_sub(at) {
-                break;
-            }
-            let mut bytes = vec![0; length as usize];
-            if file.read_at(at, &mut bytes).is_err() || codec::parts(position, &bytes).is_none() {
-                break;
-            }
-            at += u64::from(length);
-            events.push(bytes.into());
         }
-        events
     }
+}
+
+/// What the compressed block at a place of a file comes out as, as far as it does.
+fn plain_block(file: &dyn File, at: u64) -> Option<Vec<u8>> {
+    let mut value = vec![0; HEADER];
+    file.read_at(at, &mut value).ok()?;
+    let block = CompressedBlock::begins(&value)?;
+    value.resize(HEADER + block.compressed, 0);
+    file.read_at(at, &mut value).ok()?;
+    let mut plain = Vec::new();
+    // One that is damaged gives what it can: each event has its checksum.
+    let _ = block.decompress(&value, &mut plain);
+    Some(plain)
+}
+
+/// The same, of bytes that are read as somebody says, and end somewhere.
+fn events_in(fragment: &Fragment, end: u64, mut read: impl FnMut(u64, &mut [u8]) -> bool) -> Vec<Arc<[u8]>> {
+    let mut events = Vec::new();
+    let (mut at, mut length) = (fragment.offset, fragment.length);
+    for position in fragment.first.onwards().take(usize::from(fragment.count)) {
+        if !events.is_empty() {
+            let mut bytes = [0; 4];
+            if !read(at, &mut bytes) {
+                break;
+            }
+            (at, length) = (at + bytes.len() as u64, u32::from_be_bytes(bytes));
+        }
+        if u64::from(length) > end.saturating_sub(at) {
+            break;
+        }
+        let mut bytes = vec![0; length as usize];
+        if !read(at, &mut bytes) || codec::parts(position, &bytes).is_none() {
+            break;
+        }
+        at += u64::from(length);
+        events.push(bytes.into());
+    }
+    events
 }

@@ -1,21 +1,26 @@
-//! Packs: events at consecutive positions, in one row of the table `log`.
+//! Blocks: events at consecutive positions, in one row of the table `log`.
 //!
 //! To find a row, or to pass over it, costs more than to read most events; so a row holds as many events as make half a page of
 //! the file, at most sixteen. Its key is the position of the first. Its value is each event's length (4 bytes, big-endian) and the event's
 //! bytes, one after another. A pack is written once, by a checkpoint, and has no checksum: each event carries its own, which
 //! covers its position.
+//!
+//! A compaction writes more into a row, compressed ([`compressed_block`](super::compressed_block)).
 
 use crate::entity::Position;
 use crate::error::{Error, Result};
 
-/// How many events a pack has at most.
-pub(crate) const MOST: usize = 16;
+/// How many events a row has at most.
+pub(crate) const MOST: usize = 64;
 
-/// So long is a pack at most, of which two fit in a page. A longer event is a pack of its own.
-const BYTES: usize = 2000;
+/// How many a pack has at most, which is a row of events as they are.
+const PACKED: usize = 16;
+
+/// So long is a row at most, of which two fit in a page. A longer event has one of its own.
+pub(super) const BYTES: usize = 2000;
 
 /// The bytes of a length.
-const LENGTH: usize = size_of::<u32>();
+pub(super) const LENGTH: usize = size_of::<u32>();
 
 /// Writes events as packs: hands over each one's first position and bytes.
 pub(crate) fn pack<'e>(
@@ -25,7 +30,7 @@ pub(crate) fn pack<'e>(
 ) -> Result<()> {
     let (mut value, mut count) = (Vec::with_capacity(BYTES), 0);
     for event in events {
-        if count == MOST || (count > 0 && value.len() + LENGTH + event.len() > BYTES) {
+        if count == PACKED || (count > 0 && value.len() + LENGTH + event.len() > BYTES) {
             put(first, &value)?;
             first = first.plus(count as u64);
             (count, _) = (0, value.clear());
@@ -98,7 +103,7 @@ mod tests {
             let mut found = Vec::new();
             for (first, value) in &packs {
                 let several = BlockEvents::of(*first, value).collect::<Result<Vec<_>>>().unwrap();
-                prop_assert!(several.len() <= MOST && (several.len() == 1 || value.len() <= BYTES));
+                prop_assert!(several.len() <= PACKED && (several.len() == 1 || value.len() <= BYTES));
                 prop_assert_eq!(several[0].0, *first);
                 found.extend(several);
             }

@@ -1,6 +1,6 @@
 //! Copying all tables but the places of followers, row by row and in the order of their keys, into those of a new file.
 //!
-//! Each row is held to its checksum on the way, so that damage is not copied but told.
+//! Each row is held to its checksum on the way, so that damage is not copied but told. A compaction compresses the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use redb::{TableDefinition, TableHandle};
 
 use super::block::BlockEvents;
+use super::compressed_block::{BlockCompressor, plain};
 use super::keys::WITHOUT_KEYS;
 use super::table::{Entry, ReadTable};
 use super::{
@@ -25,6 +26,7 @@ const WRITE: usize = 16 << 20;
 /// Which rows are copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CopiedRows {
+    /// All of them, and those of the log compressed.
     All,
     /// What is of a session, its journal, is not the copy's.
     OfBackup,
@@ -75,11 +77,6 @@ pub(crate) trait CopyWatch {
     /// Some rows more are written. An error ends the copy.
     fn written(&mut self) -> Result<()>;
 
-    /// Whether events may be stored in another form in the copy.
-    fn rewrites(&self) -> bool {
-        false
-    }
-
     /// The form that an event has in the copy, where it is another one.
     fn rewritten(
         &mut self,
@@ -114,7 +111,8 @@ const TABLES: [TableCopy; 12] = [
 
 fn check_events(row: &Entry, watch: &mut dyn CopyWatch) -> Result<()> {
     let first = row_position("the log", row.key())?;
-    BlockEvents::of(first, row.value()).try_for_each(|event| {
+    let mut buffer = Vec::new();
+    BlockEvents::of(first, plain(first, row.value(), &mut buffer)?).try_for_each(|event| {
         let (position, bytes) = event?;
         watch.event(position, bytes)
     })
@@ -147,13 +145,13 @@ impl TablesRead<'_> {
                 CopiedRows::All | CopiedRows::OfBackup => copied,
             };
             let Some(from) = self.table_if_any(copied.definition, copied.what)? else { continue };
-            if copied.definition.name() != LOG.name() || !watch.rewrites() {
+            if copied.definition.name() != LOG.name() || rows != CopiedRows::All {
                 copy_table(self, copied, &from, to, watch)?;
             }
         }
         // Events that are rewritten come behind the lists, some of which get them.
         match self.table_if_any(LOG, "the log")? {
-            Some(log) if watch.rewrites() => copy_rewritten(self, &log, to, watch),
+            Some(log) if rows == CopiedRows::All => copy_log(self, &log, to, watch),
             _ => Ok(()),
         }
     }
@@ -174,41 +172,46 @@ impl TablesRead<'_> {
                     .insert(name.as_str(), value.as_slice())
                     .map_err(|e| failed("copying the tables", e))?;
             }
-            if which == CopiedRows::WithoutKeys {
-                to.lose_keys(&lost)?;
-                to.set_without_keys()?;
+            match which {
+                CopiedRows::All => to.set_compressed(),
+                CopiedRows::OfBackup => Ok(()),
+                CopiedRows::WithoutKeys => {
+                    to.lose_keys(&lost)?;
+                    to.set_without_keys()
+                }
             }
-            Ok(())
         })
     }
 }
 
-/// Copies the log, where events may be stored in another form.
-fn copy_rewritten(read: &TablesRead, from: &ReadTable, to: &Tables, watch: &mut dyn CopyWatch) -> Result<()> {
+/// Copies the log into blocks that are compressed; events may be stored in another form on the way.
+fn copy_log(read: &TablesRead, from: &ReadTable, to: &Tables, watch: &mut dyn CopyWatch) -> Result<()> {
+    let (mut blocks, mut buffer) = (BlockCompressor::new(), Vec::new());
     let mut rows = from.iter()?;
     let mut next = rows.next()?;
     while next.is_some() {
-        let (mut first, mut events, mut bytes) = (None, Vec::<Arc<[u8]>>::new(), 0);
-        while bytes < WRITE
-            && let Some(row) = &next
-        {
-            for event in BlockEvents::of(row_position("the log", row.key())?, row.value()) {
-                let (position, stored) = event?;
-                watch.event(position, stored)?;
-                let stored = watch.rewritten(read, position, stored)?.unwrap_or_else(|| stored.into());
-                bytes += stored.len();
-                first.get_or_insert(position);
-                events.push(stored);
+        let mut bytes = 0;
+        to.write("copying the tables", |to| {
+            let mut put = |first: Position, value: &[u8]| to.put_block(first, value);
+            while bytes < WRITE
+                && let Some(row) = &next
+            {
+                let first = row_position("the log", row.key())?;
+                for event in BlockEvents::of(first, plain(first, row.value(), &mut buffer)?) {
+                    let (position, stored) = event?;
+                    watch.event(position, stored)?;
+                    match watch.rewritten(read, position, stored)? {
+                        Some(stored) => blocks.push(position, &stored, &mut put)?,
+                        None => blocks.push(position, stored, &mut put)?,
+                    }
+                    bytes += stored.len();
+                }
+                next = rows.next()?;
             }
-            next = rows.next()?;
-        }
-        let lists = watch.take_lists();
-        if let Some(first) = first {
-            to.write("copying the tables", |to| {
-                to.put_events(first, events.iter().map(|event| &**event))?;
-                lists.iter().try_for_each(|(term, positions)| to.add_postings(term.as_bytes(), positions))
-            })?;
-        }
+            blocks.end(&mut put)?;
+            let lists = watch.take_lists();
+            lists.iter().try_for_each(|(term, positions)| to.add_postings(term.as_bytes(), positions))
+        })?;
         end_write(read, watch)?;
     }
     Ok(())

@@ -16,8 +16,8 @@ use std::collections::{BTreeSet, HashMap};
 use redb::ReadableTable;
 
 use super::{
-    FORGOTTEN, FORMAT, FORMAT_WITH_KEYS, KEYS, SUBJECTS, Tables, TablesRead, WriteTables, failed, sealed,
-    unsealed,
+    FORGOTTEN, FORMAT, FORMAT_REWRITTEN, FORMAT_WITH_KEYS, KEYS, SUBJECTS, Tables, TablesRead, WriteTables,
+    failed, sealed, unsealed,
 };
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
@@ -223,6 +223,11 @@ impl WriteTables<'_> {
 
     /// Says that there are, or will be, events that were rewritten.
     pub fn set_rewriting(&mut self) -> Result<()> {
+        self.set_format(FORMAT_REWRITTEN)
+    }
+
+    /// Says that there are, or will be, blocks that are compressed.
+    pub fn set_compressed(&mut self) -> Result<()> {
         self.set_format(FORMAT)
     }
 

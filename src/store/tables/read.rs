@@ -6,21 +6,21 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, RwLockReadGuard};
 
-use redb::{AccessGuard, ReadTransaction, ReadableTable, TableDefinition, TableError};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError};
 
 use super::super::index::posting::{self, ChunkHead, PostingChunk};
 use super::super::journal::{DatabaseId, Salt};
 use super::super::mutex::locked;
-use super::super::tables::block::{self, BlockEvents};
 use super::block_cache::BlockCache;
 use super::handle::TablesState;
 use super::index_facts::CommitFacts;
+use super::log_table::LogTable;
 use super::table::{Entry, ReadTable};
 use super::{
     Bytes, FORMAT, FORMAT_WITHOUT_KEYS, LOG, META, Meta, POSTINGS, ZONES, Zone, ZoneRow, closed, failed,
-    guard, last_event, row_position, unsealed,
+    guard, last_event, unsealed,
 };
-use crate::entity::{Position, PositionRange};
+use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
@@ -330,160 +330,6 @@ impl TablesRead<'_> {
     #[cfg(test)]
     pub fn zones(&self) -> Result<Vec<(Position, Zone)>> {
         self.zones_from_key(&[], usize::MAX)?.into_iter().map(|(_, zone)| zone).collect()
-    }
-}
-
-/// The table `log`.
-pub(crate) struct LogTable {
-    rows: ReadTable,
-    blocks: Arc<BlockCache>,
-}
-
-/// That an event is missing, or another is where it should be.
-fn missing(position: Position, instead: Option<Position>) -> Error {
-    let instead = instead.map_or_else(String::new, |instead| format!(", where {instead} is"));
-    Error::corrupt("the log", format!("no event at {position}{instead}"))
-}
-
-impl LogTable {
-    pub fn get(&self, position: Position) -> Result<Option<Arc<[u8]>>> {
-        let Some(row) = self.row(position)? else { return Ok(None) };
-        Ok(row.event(position)?.map(Arc::from))
-    }
-
-    /// The row that has the event at a position, if any has.
-    pub fn row(&self, position: Position) -> Result<Option<LogBlock<'_>>> {
-        let Some(row) = self.rows.at_or_before(&position.to_be_bytes())? else { return Ok(None) };
-        let first = row_position("the log", row.key())?;
-        self.blocks.put(first, row.value());
-        Ok(Some(LogBlock { first, value: row.into_value() }))
-    }
-
-    /// Lends the events at some positions as far as they are in memory, one after another up to the first that is not; tells how many.
-    /// Whoever is lent them is to be quick, and calls nothing else of the tables.
-    pub fn lend_kept(
-        &self,
-        positions: impl Iterator<Item = Position>,
-        event: impl FnMut(&[u8]) -> bool,
-    ) -> usize {
-        self.blocks.lend(positions, event)
-    }
-
-    /// Where events can be read again, behind one that cannot be read and up to another.
-    pub fn readable_after(&self, position: Position, last: Position) -> Option<Position> {
-        let until = last.next().to_be_bytes();
-        // A row begins with its first event.
-        let key = self.rows.readable_after(&position.to_be_bytes(), Some(&until))?;
-        row_position("the log", &key).ok()
-    }
-
-    /// Hands over every event of a range until it is told to stop; their bytes are lent, not copied.
-    ///
-    /// Whoever reads the log reads it here, or asks for one event at a time.
-    ///
-    /// # Errors
-    /// If one of them is missing, or not in its place.
-    pub fn scan(
-        &self,
-        range: PositionRange,
-        descending: bool,
-        mut event: impl FnMut(Position, &[u8]) -> Result<bool>,
-    ) -> Result<()> {
-        if range.is_empty() {
-            return Ok(());
-        }
-        let PositionRange { first, last } = range;
-        let mut rows = if descending {
-            self.rows.range(Bound::Unbounded, Bound::Included(&last.to_be_bytes()))?
-        } else {
-            // The other end is left open: the table would compare each key with it.
-            // The row that has the first one begins no further back than it has events.
-            let start = first.minus(block::MOST as u64 - 1).to_be_bytes();
-            self.rows.range(Bound::Included(&start), Bound::Unbounded)?
-        };
-        if descending {
-            let mut expected = last;
-            while let Some(row) = rows.next_back()? {
-                let (several, count) = all_of(row_position("the log", row.key())?, row.value())?;
-                for &(position, bytes) in several[..count].iter().rev() {
-                    if position > expected && expected == last {
-                        continue;
-                    }
-                    if position != expected {
-                        return Err(missing(expected, Some(position)));
-                    }
-                    if !event(position, bytes)? || position == first {
-                        return Ok(());
-                    }
-                    expected = expected.previous();
-                }
-            }
-            return Err(missing(expected, None));
-        }
-        let mut expected = first;
-        let mut next = match rows.next() {
-            // What lies before the first may be what is damaged.
-            Err(error) => {
-                rows = self.rows.range(Bound::Included(&first.to_be_bytes()), Bound::Unbounded)?;
-                let next = rows.next()?.filter(|row| row.key() == first.to_be_bytes());
-                Some(next.ok_or(error)?)
-            }
-            next => next?,
-        };
-        while let Some(row) = next {
-            for event_of_row in BlockEvents::of(row_position("the log", row.key())?, row.value()) {
-                let (position, bytes) = event_of_row?;
-                if position < expected && expected == first {
-                    continue;
-                }
-                if position != expected {
-                    return Err(missing(expected, Some(position)));
-                }
-                if !event(position, bytes)? || position == last {
-                    return Ok(());
-                }
-                expected = expected.next();
-            }
-            next = rows.next()?;
-        }
-        Err(missing(expected, None))
-    }
-}
-
-/// Events with their positions, as many as a row may have.
-type Several<'e> = [(Position, &'e [u8]); block::MOST];
-
-/// The events of a row, and how many they are.
-fn all_of(first: Position, value: &[u8]) -> Result<(Several<'_>, usize)> {
-    let mut several = [(Position::START, [].as_slice()); block::MOST];
-    let mut count = 0;
-    for next in BlockEvents::of(first, value) {
-        let slot = several
-            .get_mut(count)
-            .ok_or_else(|| Error::corrupt("the log", format!("more than {} events in a row", block::MOST)))?;
-        (*slot, count) = (next?, count + 1);
-    }
-    Ok((several, count))
-}
-
-/// A row of the log: events at consecutive positions.
-pub(crate) struct LogBlock<'t> {
-    first: Position,
-    value: AccessGuard<'t, Bytes>,
-}
-
-impl LogBlock<'_> {
-    pub fn has(&self, position: Position) -> bool {
-        self.event(position).is_ok_and(|event| event.is_some())
-    }
-
-    /// The event at a position, if it is in this row.
-    pub fn event(&self, position: Position) -> Result<Option<&[u8]>> {
-        let Some(at) = position.index_from(self.first).filter(|at| *at < block::MOST) else {
-            return Ok(None);
-        };
-        let found = BlockEvents::of(self.first, self.value.value()).nth(at).transpose()?;
-        Ok(found.map(|(_, bytes)| bytes))
     }
 }
 

@@ -32,7 +32,9 @@ impl WriteTables<'_> {
         let row = self.log.range::<&[u8]>(..=position.to_be_bytes().as_slice()).unwrap().next_back();
         let (key, value) = row.unwrap().unwrap();
         let first = row_position("the log", key.value()).unwrap();
-        (first, BlockEvents::of(first, value.value()).map(|event| event.unwrap().1.to_vec()).collect())
+        let mut buffer = Vec::new();
+        let bytes = plain(first, value.value(), &mut buffer).unwrap();
+        (first, BlockEvents::of(first, bytes).map(|event| event.unwrap().1.to_vec()).collect())
     }
 
     fn put_row(&mut self, first: Position, events: &[Vec<u8>]) {
