@@ -382,7 +382,8 @@ pub(crate) fn extent(bytes: &[u8]) -> Option<Extent> {
         _ => values.text()?.1,
     });
     let (kind, rest) = values.text()?;
-    if !kind.contains(&b'.') || bytes.len() - rest.len() > LEAD.saturating_add(header) {
+    // A long one is not searched in vain.
+    if bytes.len() - rest.len() > LEAD.saturating_add(header) || !kind.contains(&b'.') {
         return None;
     }
     let data_begin = LEAD.saturating_add(header).saturating_add(4);

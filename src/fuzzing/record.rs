@@ -304,7 +304,7 @@ fn document(bytes: &[u8]) -> bool {
 fn row(bytes: &[u8], times: usize) -> bool {
     let Some((first, value)) = bytes.split_first_chunk() else { return false };
     let (first, mut buffer) = (Position::from_be_bytes(*first), Vec::new());
-    let Ok(value) = compressed_block::plain(first, value, &mut buffer) else { return false };
+    let Ok(value) = compressed_block::uncompressed(first, value, &mut buffer) else { return false };
     let found: Vec<_> = block::BlockEvents::of(first, value).collect();
     assert!(found.iter().rev().skip(1).all(Result::is_ok), "something stands behind a damaged length");
     let Ok(found) = found.into_iter().collect::<Result<Vec<_>>>() else { return false };
@@ -340,7 +340,8 @@ fn compressed(first: Position, events: &[Vec<u8>]) {
     compressor.end(&mut put).expect("nothing keeps a row from being put");
     let (mut expected, mut buffer) = (first.onwards().zip(events), Vec::new());
     for (first, value) in &rows {
-        let value = compressed_block::plain(*first, value, &mut buffer).expect("what was compressed is read");
+        let value =
+            compressed_block::uncompressed(*first, value, &mut buffer).expect("what was compressed is read");
         for event in block::BlockEvents::of(*first, value) {
             let (position, event) = event.expect("what was compressed is read");
             assert_eq!(expected.next(), Some((position, &event.to_vec())));

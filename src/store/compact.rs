@@ -83,7 +83,7 @@ pub(crate) fn compact(
     TableCopier::new(kernel, cancel, &mut told).rewriting(rewriting.as_mut()).write(
         kernel.disk.clone(),
         &temporary,
-        CopiedRows::All,
+        CopiedRows::Compacted,
         |read| read.cursors(),
     )?;
     file.sync().map_err(failed)?;

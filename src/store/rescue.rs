@@ -40,8 +40,8 @@ use original::Original;
 /// So many runs of missing positions, and so many doubts, are told one by one.
 const TOLD: usize = 1000;
 
-/// No stored event is shorter than this, with its length before it.
-const SHORTEST: u64 = 32;
+/// No stored event takes fewer bytes of a file than this, however well it is compressed: its checksum is like no other.
+const SHORTEST: u64 = 4;
 
 /// Where more events than this are missing, what tells of them is not believed.
 const MOST_MISSING: u64 = 1 << 28;

@@ -62,7 +62,7 @@ use crate::time::Timestamp;
 use block::BlockEvents;
 pub(crate) use block::MOST as MOST_IN_BLOCK;
 pub(crate) use checksums::first_positions;
-use compressed_block::plain;
+use compressed_block::uncompressed;
 use guard::Guarded;
 pub(crate) use handle::PAGE;
 use handle::{TablesState, closed, open};
@@ -105,8 +105,8 @@ pub(crate) const EVALUATION: u64 = 2;
 const TRIED: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_micros(200);
 
-/// How many events a row of the log has at most.
-pub(super) const MOST_IN_A_ROW: u64 = block::MOST as u64;
+/// How many events a row of the log has at most that a checkpoint wrote.
+pub(super) const MOST_IN_A_ROW: u64 = block::PACKED as u64;
 
 /// redb, and how to open it again.
 pub(crate) struct Tables {
@@ -515,7 +515,7 @@ fn taken<'b, const N: usize>(bytes: &mut &'b [u8]) -> Option<&'b [u8; N]> {
 /// The position of the last event of a row of the log.
 fn last_event(key: &[u8], value: &[u8]) -> Result<Position> {
     let (first, mut buffer) = (row_position("the log", key)?, Vec::new());
-    let last = BlockEvents::of(first, plain(first, value, &mut buffer)?).last().transpose()?;
+    let last = BlockEvents::of(first, uncompressed(first, value, &mut buffer)?).last().transpose()?;
     last.map(|(position, _)| position)
         .ok_or_else(|| Error::corrupt("the log", format!("no event in the row of {first}")))
 }

@@ -25,7 +25,7 @@ pub(super) fn with(disk: &SimulatedDisk, wanted: &[u8]) -> Vec<PathBuf> {
         let mut bytes = vec![0; file.len().unwrap() as usize];
         file.read_at(0, &mut bytes).unwrap();
         let has = |bytes: &[u8]| bytes.windows(wanted.len()).any(|window| window == wanted);
-        has(&bytes) || blocks_in(&bytes).any(|(_, _, plain)| has(&plain))
+        has(&bytes) || blocks_in(&bytes).any(|(_, _, uncompressed, _)| has(&uncompressed))
     };
     disk.names().into_iter().filter(holds).collect()
 }

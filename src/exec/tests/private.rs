@@ -41,7 +41,7 @@ pub(super) fn is_on_disk(disk: &SimulatedDisk, wanted: &str) -> Option<std::path
         let mut bytes = vec![0; file.len().unwrap() as usize];
         file.read_at(0, &mut bytes).unwrap();
         let has = |bytes: &[u8]| bytes.windows(wanted.len()).any(|window| window == wanted.as_bytes());
-        has(&bytes) || blocks_in(&bytes).any(|(_, _, plain)| has(&plain))
+        has(&bytes) || blocks_in(&bytes).any(|(_, _, uncompressed, _)| has(&uncompressed))
     };
     disk.names().into_iter().find(holds)
 }

@@ -7,7 +7,7 @@
 //!
 //! Where a length is damaged the parts of the event tell where it ends.
 //!
-//! A block that is compressed is searched in the same way, as what it comes out as: of a damaged one some events may be whole.
+//! A block that is compressed is decompressed, and searched in the same way: of a damaged one some events may be whole.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ pub(super) struct Fragment {
     /// The compressed block that they are in, if they are in one: where it begins.
     pub block: Option<u64>,
     pub count: u16,
-    /// Where the first begins, behind its length: in the file, or in what the block comes out as.
+    /// Where the first begins, behind its length: in the file, or in the decompressed block.
     pub offset: u64,
     /// How long the first is: its length may be what is damaged.
     pub length: u32,
@@ -136,12 +136,14 @@ impl<'c> Carver<'c> {
             if at >= stretch {
                 go_on(at)?;
                 stretch = at + WINDOW as u64;
-                // A block has what is left of the window around it.
-                self.tries = if self.block.is_some() { self.tries } else { TRIES };
+                self.tries = TRIES;
             }
             self.look_around(at);
             self.waiting.retain(|(next, _)| *next >= at);
-            let found = self.event_at(at).or_else(|| self.block_at(at));
+            let found = match self.event_at(at) {
+                None => self.block_at(at, go_on)?,
+                length => length,
+            };
             at += found.map_or(1, |length| length as u64);
             if self.tries == 0 {
                 self.carved.given_up += 1;
@@ -152,37 +154,42 @@ impl<'c> Carver<'c> {
     }
 
     /// Searches the compressed block that begins at a place, if one does. Gives its length if it is one for sure.
-    fn block_at(&mut self, at: u64) -> Option<usize> {
+    fn block_at(&mut self, at: u64, go_on: &mut dyn FnMut(u64) -> Result<()>) -> Result<Option<usize>> {
         if self.is_journal || self.block.is_some() {
-            return None;
+            return Ok(None);
         }
-        let block = CompressedBlock::begins(self.bytes(at, HEADER))?;
-        let length = HEADER + block.compressed;
-        let value = Some(self.bytes(at, length)).filter(|value| value.len() == length)?;
-        let mut plain = Vec::new();
-        let is_whole = block.decompress(value, &mut plain).is_some();
-        self.tries = self.tries.saturating_sub(plain.len() as u64);
-        let found = self.carved.fragments.len();
+        let Some(block) = CompressedBlock::parse(self.bytes(at, HEADER)) else { return Ok(None) };
+        let value = self.bytes(at, block.len());
+        if value.len() < block.len() {
+            return Ok(None);
+        }
+        let mut window = Vec::new();
+        let is_whole = block.decompress(value, &mut window).is_some();
+        let end = window.len() as u64;
         let mut carver = Carver {
             file: self.file,
             number: self.number,
             is_journal: false,
             block: Some(at),
             carved: self.carved,
+            window,
             base: 0,
-            end: plain.len() as u64,
-            window: plain,
+            end,
             hints: self.hints.clone(),
             next: None,
             waiting: Vec::new(),
             high: self.high,
-            tries: self.tries,
+            tries: TRIES,
         };
-        // Only who asks ends it.
-        let _ = carver.search(&mut |_| Ok(()));
-        let (high, tries) = (carver.high, carver.tries);
-        (self.high, self.tries) = (high, self.tries.min(tries));
-        (is_whole && self.carved.fragments.len() > found).then_some(length)
+        carver.search(&mut |_| go_on(at))?;
+        let (next, high, tries) = (carver.next, carver.high, carver.tries);
+        self.high = high;
+        // One that is full of events takes no more time than they do.
+        if is_whole && next.is_some_and(|(next, _)| next == end + LENGTH as u64) {
+            return Ok(Some(block.len()));
+        }
+        self.tries = self.tries.saturating_sub(end + (TRIES - tries));
+        Ok(None)
     }
 
     /// What the page or the frame that begins here says of positions.

@@ -6,6 +6,7 @@ use super::carve::{Carved, Fragment, LONGEST_FRAGMENT};
 use crate::entity::Position;
 use crate::event::codec;
 use crate::store::disk::File;
+use crate::store::tables::PAGE;
 use crate::store::tables::compressed_block::{CompressedBlock, HEADER};
 
 /// So many copies of one event are looked at.
@@ -31,6 +32,8 @@ pub(super) struct Fragments {
     fragments: Vec<Fragment>,
     /// The fragments of the last that was asked for, read.
     read: Vec<(Fragment, Vec<Arc<[u8]>>)>,
+    /// The compressed block that was read last: its file, where it begins, its uncompressed bytes.
+    block: (u8, u64, Vec<u8>),
     /// How many bytes had the form of an event and a checksum, and were not believed.
     pub disbelieved: usize,
     /// The last position that the journal tells of.
@@ -41,7 +44,8 @@ impl Fragments {
     /// The events that were carved. Without `head`, the last position is that of the last event, or the last that the journal tells of.
     pub fn new(files: Vec<Arc<dyn File>>, carved: Carved, head: Option<Position>) -> Fragments {
         let Carved { fragments, orphans, told, .. } = carved;
-        let mut fragments = Fragments { files, fragments, read: Vec::new(), disbelieved: 0, told };
+        let mut fragments =
+            Fragments { files, fragments, read: Vec::new(), block: (0, 0, Vec::new()), disbelieved: 0, told };
         fragments.sort();
         let last = head.unwrap_or_else(|| fragments.last().max(told));
         fragments.adopt(orphans, last);
@@ -130,36 +134,49 @@ impl Fragments {
     }
 
     /// The events of a fragment, as far as they are what they were as it was found, and can be read.
-    fn events_of(&self, fragment: &Fragment) -> Vec<Arc<[u8]>> {
+    fn events_of(&mut self, fragment: &Fragment) -> Vec<Arc<[u8]>> {
         let Some(file) = self.files.get(usize::from(fragment.file)) else { return Vec::new() };
-        match fragment.block {
-            None => events_in(fragment, file.len().unwrap_or(0), |at, into| file.read_at(at, into).is_ok()),
-            Some(block) => {
-                let plain = plain_block(&**file, block).unwrap_or_default();
-                let read = |at: u64, into: &mut [u8]| {
-                    let bytes = usize::try_from(at).ok().and_then(|at| plain.get(at..)?.get(..into.len()));
-                    bytes.map(|bytes| into.copy_from_slice(bytes)).is_some()
-                };
-                events_in(fragment, plain.len() as u64, read)
-            }
+        let Some(block) = fragment.block else {
+            let end = file.len().unwrap_or(0);
+            return events_in(fragment, end, |at, into| file.read_at(at, into).is_ok());
+        };
+        let (number, at, bytes) = &mut self.block;
+        if (*number, *at) != (fragment.file, block) || bytes.is_empty() {
+            *bytes = decompressed(&**file, block).unwrap_or_default();
+            (*number, *at) = (fragment.file, block);
         }
+        events_in(fragment, bytes.len() as u64, |at, into| {
+            let found = usize::try_from(at).ok().and_then(|at| bytes.get(at..)?.get(..into.len()));
+            found.map(|found| into.copy_from_slice(found)).is_some()
+        })
     }
 }
 
-/// What the compressed block at a place of a file comes out as, as far as it does.
-fn plain_block(file: &dyn File, at: u64) -> Option<Vec<u8>> {
+/// The compressed block at a place of a file, decompressed as far as it can be. What cannot be read is zeros, as it was when it was found.
+fn decompressed(file: &dyn File, at: u64) -> Option<Vec<u8>> {
     let mut value = vec![0; HEADER];
     file.read_at(at, &mut value).ok()?;
-    let block = CompressedBlock::begins(&value)?;
-    value.resize(HEADER + block.compressed, 0);
-    file.read_at(at, &mut value).ok()?;
-    let mut plain = Vec::new();
+    let block = CompressedBlock::parse(&value)?;
+    value.resize(block.len(), 0);
+    if file.read_at(at, &mut value).is_err() {
+        let (mut at, mut rest) = (at, value.as_mut_slice());
+        while !rest.is_empty() {
+            let to_page = (PAGE - at % PAGE) as usize; // a page at most
+            let (part, others) = rest.split_at_mut(to_page.min(rest.len()));
+            if file.read_at(at, part).is_err() {
+                part.fill(0);
+            }
+            at += part.len() as u64;
+            rest = others;
+        }
+    }
+    let mut uncompressed = Vec::new();
     // One that is damaged gives what it can: each event has its checksum.
-    let _ = block.decompress(&value, &mut plain);
-    Some(plain)
+    let _ = block.decompress(&value, &mut uncompressed);
+    Some(uncompressed)
 }
 
-/// The same, of bytes that are read as somebody says, and end somewhere.
+/// The events of a fragment, one after the other: `read` gives the bytes at a place, up to the end.
 fn events_in(fragment: &Fragment, end: u64, mut read: impl FnMut(u64, &mut [u8]) -> bool) -> Vec<Arc<[u8]>> {
     let mut events = Vec::new();
     let (mut at, mut length) = (fragment.offset, fragment.length);

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 pub(crate) const MOST: usize = 64;
 
 /// How many a pack has at most, which is a row of events as they are.
-const PACKED: usize = 16;
+pub(super) const PACKED: usize = 16;
 
 /// So long is a row at most, of which two fit in a page. A longer event has one of its own.
 pub(super) const BYTES: usize = 2000;

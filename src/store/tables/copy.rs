@@ -8,7 +8,7 @@ use std::sync::Arc;
 use redb::{TableDefinition, TableHandle};
 
 use super::block::BlockEvents;
-use super::compressed_block::{BlockCompressor, plain};
+use super::compressed_block::{BlockCompressor, uncompressed};
 use super::keys::WITHOUT_KEYS;
 use super::table::{Entry, ReadTable};
 use super::{
@@ -26,8 +26,8 @@ const WRITE: usize = 16 << 20;
 /// Which rows are copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CopiedRows {
-    /// All of them, and those of the log compressed.
-    All,
+    /// All of them, those of the log compressed.
+    Compacted,
     /// What is of a session, its journal, is not the copy's.
     OfBackup,
     /// Nor are the keys of subjects, nor what is made of private values.
@@ -93,7 +93,7 @@ pub(crate) trait CopyWatch {
     }
 }
 
-/// The log first: it is what all the others follow from.
+/// The log first, which all the others follow from; where it is compressed, it comes last.
 const TABLES: [TableCopy; 12] = [
     TableCopy::new(LOG, "the log", |to| &mut to.log).checked(check_events).without_keys(),
     TableCopy::new(ZONES, "the zones", |to| &mut to.zones).without_keys(),
@@ -112,7 +112,7 @@ const TABLES: [TableCopy; 12] = [
 fn check_events(row: &Entry, watch: &mut dyn CopyWatch) -> Result<()> {
     let first = row_position("the log", row.key())?;
     let mut buffer = Vec::new();
-    BlockEvents::of(first, plain(first, row.value(), &mut buffer)?).try_for_each(|event| {
+    BlockEvents::of(first, uncompressed(first, row.value(), &mut buffer)?).try_for_each(|event| {
         let (position, bytes) = event?;
         watch.event(position, bytes)
     })
@@ -142,16 +142,16 @@ impl TablesRead<'_> {
                 CopiedRows::WithoutKeys => {
                     TableCopy { keeps: |row| definition_of(row.key()).is_none(), ..copied }
                 }
-                CopiedRows::All | CopiedRows::OfBackup => copied,
+                CopiedRows::Compacted | CopiedRows::OfBackup => copied,
             };
             let Some(from) = self.table_if_any(copied.definition, copied.what)? else { continue };
-            if copied.definition.name() != LOG.name() || rows != CopiedRows::All {
+            if copied.definition.name() != LOG.name() || rows != CopiedRows::Compacted {
                 copy_table(self, copied, &from, to, watch)?;
             }
         }
-        // Events that are rewritten come behind the lists, some of which get them.
+        // Events that are rewritten come after the lists, some of which get them.
         match self.table_if_any(LOG, "the log")? {
-            Some(log) if rows == CopiedRows::All => copy_log(self, &log, to, watch),
+            Some(log) if rows == CopiedRows::Compacted => copy_log(self, &log, to, watch),
             _ => Ok(()),
         }
     }
@@ -161,19 +161,20 @@ impl TablesRead<'_> {
         let rows = self.meta_rows()?;
         let lost = match which {
             CopiedRows::WithoutKeys => self.given_key_numbers()?,
-            CopiedRows::All | CopiedRows::OfBackup => BTreeSet::new(),
+            CopiedRows::Compacted | CopiedRows::OfBackup => BTreeSet::new(),
         };
         to.write("copying the tables", |to| {
             // A backup of a copy without keys has what that has.
-            let is_copied =
-                |name: &str| which == CopiedRows::All || !OF_SESSION.contains(&name) && name != WITHOUT_KEYS;
+            let is_copied = |name: &str| {
+                which == CopiedRows::Compacted || !OF_SESSION.contains(&name) && name != WITHOUT_KEYS
+            };
             for (name, value) in rows.iter().filter(|(name, _)| is_copied(name)) {
                 to.meta
                     .insert(name.as_str(), value.as_slice())
                     .map_err(|e| failed("copying the tables", e))?;
             }
             match which {
-                CopiedRows::All => to.set_compressed(),
+                CopiedRows::Compacted => to.set_compressed(),
                 CopiedRows::OfBackup => Ok(()),
                 CopiedRows::WithoutKeys => {
                     to.lose_keys(&lost)?;
@@ -197,7 +198,7 @@ fn copy_log(read: &TablesRead, from: &ReadTable, to: &Tables, watch: &mut dyn Co
                 && let Some(row) = &next
             {
                 let first = row_position("the log", row.key())?;
-                for event in BlockEvents::of(first, plain(first, row.value(), &mut buffer)?) {
+                for event in BlockEvents::of(first, uncompressed(first, row.value(), &mut buffer)?) {
                     let (position, stored) = event?;
                     watch.event(position, stored)?;
                     match watch.rewritten(read, position, stored)? {

@@ -168,7 +168,7 @@ impl TablesRead<'_> {
         let format = self.meta_number("format")?.unwrap_or(FORMAT).max(FORMAT_WITH_KEYS);
         to.write("copying keys", |to| {
             let fault = |e| failed("copying keys", e);
-            to.set_meta("format", &format.to_be_bytes())?;
+            to.set_format(format)?;
             to.set_meta("mark", &mark)?;
             for (key, value) in &keys {
                 to.keys.insert(key.as_slice(), value.as_slice()).map_err(fault)?;

@@ -7,8 +7,8 @@ use redb::AccessGuard;
 
 use super::block::{self, BlockEvents};
 use super::block_cache::BlockCache;
-use super::compressed_block::plain;
-use super::table::ReadTable;
+use super::compressed_block::uncompressed;
+use super::table::{Entry, ReadTable};
 use super::{Bytes, row_position};
 use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
@@ -36,7 +36,7 @@ impl LogTable {
         let Some(row) = self.rows.at_or_before(&position.to_be_bytes())? else { return Ok(None) };
         let first = row_position("the log", row.key())?;
         let mut buffer = Vec::new();
-        self.blocks.put(first, plain(first, row.value(), &mut buffer)?);
+        self.blocks.put(first, uncompressed(first, row.value(), &mut buffer)?);
         Ok(Some(LogBlock { first, value: row.into_value(), decompressed: buffer }))
     }
 
@@ -85,7 +85,7 @@ impl LogTable {
         let (mut expected, mut buffer) = (last, Vec::new());
         while let Some(row) = rows.next_back()? {
             let begin = row_position("the log", row.key())?;
-            let (several, count) = all_of(begin, plain(begin, row.value(), &mut buffer)?)?;
+            let (several, count) = all_of(begin, uncompressed(begin, row.value(), &mut buffer)?)?;
             for &(position, bytes) in several[..count].iter().rev() {
                 if position > expected && expected == last {
                     continue;
@@ -107,31 +107,15 @@ impl LogTable {
         PositionRange { first, last }: PositionRange,
         event: &mut impl FnMut(Position, &[u8]) -> Result<bool>,
     ) -> Result<()> {
-        // The other end is left open: the table would compare each key with it.
-        // The row that has the first one begins no further back than it has events.
-        let (start, key) = (first.minus(block::MOST as u64 - 1).to_be_bytes(), first.to_be_bytes());
-        let mut rows = self.rows.range(Bound::Included(&start), Bound::Unbounded)?;
-        let mut next = match rows.next() {
-            // What lies before the first may be what is damaged.
-            Err(error) => {
-                rows = self.rows.range(Bound::Included(&key), Bound::Unbounded)?;
-                let next = rows.next()?.filter(|row| row.key() == key);
-                Some(next.ok_or(error)?)
-            }
-            next => next?,
+        // Of a search that went astray in a damaged page the row may be any.
+        let is_near = |row: &Entry| {
+            row_position("the log", row.key()).is_ok_and(|begin| first.since(begin) < block::MOST as u64)
         };
-        // A row that ends before the first is not opened: the one behind it says that it does.
-        let mut ahead = None;
-        while ahead.is_none() && next.as_ref().is_some_and(|row| row.key() < key.as_slice()) {
-            match rows.next() {
-                Ok(Some(row)) if row.key() <= key.as_slice() => next = Some(row),
-                row => ahead = Some(row),
-            }
-        }
-        let (mut expected, mut buffer) = (first, Vec::new());
+        let mut next = self.rows.at_or_before(&first.to_be_bytes())?.filter(is_near);
+        let (mut rows, mut expected, mut buffer) = (None, first, Vec::new());
         while let Some(row) = next {
             let begin = row_position("the log", row.key())?;
-            for event_of_row in BlockEvents::of(begin, plain(begin, row.value(), &mut buffer)?) {
+            for event_of_row in BlockEvents::of(begin, uncompressed(begin, row.value(), &mut buffer)?) {
                 let (position, bytes) = event_of_row?;
                 if position < expected && expected == first {
                     continue;
@@ -144,7 +128,12 @@ impl LogTable {
                 }
                 expected = expected.next();
             }
-            next = ahead.take().unwrap_or_else(|| rows.next())?;
+            let rows = match &mut rows {
+                Some(rows) => rows,
+                // The other end is left open: the table would compare each key with it.
+                None => rows.insert(self.rows.range(Bound::Excluded(row.key()), Bound::Unbounded)?),
+            };
+            next = rows.next()?;
         }
         Err(missing(expected, None))
     }

@@ -236,7 +236,7 @@ impl ReadTable {
         Ok(())
     }
 
-    /// The key of a row behind one that cannot be read, from where on rows can be read again; none if there is none before another. It
+    /// The key of the row behind one that cannot be read from where on rows can be read again; none if there is none before another. It
     /// does not look everywhere: what lies between may be more than what is damaged.
     pub fn readable_after(&self, damaged: &[u8], until: Option<&[u8]>) -> Option<Vec<u8>> {
         let first_from = |from: &[u8]| {
@@ -260,7 +260,11 @@ impl ReadTable {
             Some(key)
         });
         let mut high = loop {
-            let key = farther.next().filter(|key| below(key))?;
+            let key = match farther.next() {
+                Some(key) if below(&key) => key,
+                // The last step is as far as it goes.
+                _ => break until?.to_vec(),
+            };
             if readable(&key) {
                 break key;
             }
@@ -275,7 +279,8 @@ impl ReadTable {
                 low = middle
             };
         }
-        Some(high)
+        // A row has its key from here on: what leads to it may be another one.
+        first_from(&high).ok().flatten().map(|row| row.key().to_vec())
     }
 }
 

@@ -33,7 +33,7 @@ impl WriteTables<'_> {
         let (key, value) = row.unwrap().unwrap();
         let first = row_position("the log", key.value()).unwrap();
         let mut buffer = Vec::new();
-        let bytes = plain(first, value.value(), &mut buffer).unwrap();
+        let bytes = uncompressed(first, value.value(), &mut buffer).unwrap();
         (first, BlockEvents::of(first, bytes).map(|event| event.unwrap().1.to_vec()).collect())
     }
 
