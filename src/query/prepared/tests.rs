@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::super::Statement;
+use super::PreparedStatement;
+use crate::cancel::Cancel;
 use crate::db::Db;
 use crate::exec::QueryResult;
 use crate::plan::Parameters;
@@ -67,6 +69,34 @@ fn a_definition_that_changes_between_two_runs_is_seen() {
     assert_eq!(count(5), 0, "nobody defined it: events fold into their data");
     db.query("EMIT Account.opened 99 {balance: 7}").unwrap();
     assert_eq!(count(5), 1);
+}
+
+#[test]
+fn each_run_is_for_whom_it_is_said_to_be_and_ends_by_what_is_said_to_end_it() {
+    let db = accounts();
+    let cancel = Cancel::new();
+    let found = db.cancelled_by(&cancel).prepare("FIND Account WHERE state.balance >= $low").unwrap();
+    let opened = db.as_actor(("User", "ann")).prepare("EMIT Account.opened $id {n: 1}").unwrap();
+    let count = |found: &PreparedStatement| {
+        let answer = found.run(&Parameters::new().set("low", 5))?;
+        answer.rows.collect::<crate::error::Result<Vec<_>>>().map(|rows| rows.len())
+    };
+    // What ends one of its runs ends no other.
+    let (over, other) = (Cancel::new(), Cancel::new());
+    over.cancel();
+    assert!(count(&found.cancelled_by(&over)).unwrap_err().to_string().contains("cancelled"));
+    assert_eq!((count(&found.cancelled_by(&other)).unwrap(), count(&found).unwrap()), (4, 4));
+    // The handle that it was prepared with ends all of them.
+    cancel.cancel();
+    assert!(count(&found.cancelled_by(&other)).is_err() && count(&found).is_err());
+    // One actor for a run, in the place of the other; all share what it was bound to.
+    for (id, actor) in [("a", Some("bob")), ("b", None)] {
+        let run = actor.map_or_else(|| opened.clone(), |actor| opened.as_actor(("User", actor)));
+        run.run(&Parameters::new().set("id", id)).unwrap();
+        let event = db.event(db.head()).unwrap().unwrap();
+        assert_eq!(event.actor, Some(("User", actor.unwrap_or("ann")).into()));
+    }
+    assert!(std::sync::Arc::ptr_eq(&found.prepared, &found.cancelled_by(&other).prepared));
 }
 
 #[test]
