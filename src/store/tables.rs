@@ -34,6 +34,7 @@ pub(crate) mod keys;
 mod log_table;
 mod pages;
 mod read;
+mod state_rows;
 pub(crate) mod states;
 mod table;
 pub(crate) mod views;

@@ -15,6 +15,7 @@ use super::block_cache::BlockCache;
 use super::handle::TablesState;
 use super::index_facts::CommitFacts;
 use super::log_table::LogTable;
+use super::state_rows::StateRows;
 use super::table::{Entry, ReadTable};
 use super::{
     Bytes, FORMAT, FORMAT_WITHOUT_KEYS, LOG, META, Meta, POSTINGS, ZONES, Zone, ZoneRow, closed, failed,
@@ -42,6 +43,7 @@ pub(super) struct Committed {
     pub(super) snapshots: OpenedTable,
     pub(super) followers: OpenedTable,
     pub(super) facts: CommitFacts,
+    pub(super) rows: StateRows,
 }
 
 /// A table that is opened by the first who asks; none where the file has no such table.
@@ -65,6 +67,7 @@ impl Committed {
             snapshots: OnceLock::new(),
             followers: OnceLock::new(),
             facts: CommitFacts::default(),
+            rows: StateRows::default(),
         }
     }
 }

@@ -22,6 +22,7 @@ use std::ops::Bound;
 
 use redb::ReadableTable;
 
+use super::state_rows::LookedUp;
 use super::table::ReadTable;
 use super::{
     Bytes, FOLLOWERS, FOUND, SNAPSHOTS, STATES, TablesRead, VIEWS, WriteTables, failed, row_position, sealed,
@@ -426,10 +427,16 @@ impl TablesRead<'_> {
         with: impl FnOnce(Option<&[u8]>) -> Result<T>,
     ) -> Result<T> {
         let key = state_key(definition, id);
-        match spared(self.states(), |table| table.get(&key))? {
-            None => with(None),
-            Some(row) => with(unsealed(&key, row.value(), place).ok()),
+        let looked = self.committed.rows.look(&key);
+        if let LookedUp::Found(row) = &looked {
+            return with(Some(&row[..]));
         }
+        let Some(row) = spared(self.states(), |table| table.get(&key))? else { return with(None) };
+        let bytes = unsealed(&key, row.value(), place).ok();
+        if let (LookedUp::Again(hash), Some(bytes)) = (looked, bytes) {
+            self.committed.rows.put(hash, &key, bytes);
+        }
+        with(bytes)
     }
 
     /// Whether there is something kept of an entity, whether it can be read or not.
@@ -524,16 +531,16 @@ impl TablesRead<'_> {
         let prefix = definition.to_be_bytes();
         let key = |term: &[u8]| [prefix.as_slice(), term].concat();
         let (from, until) = (key(&range.from), key(&range.until));
-        let mut rows = table.range(Bound::Included(&from), Bound::Excluded(&until))?;
-        while let Some(row) = if backwards { rows.next_back()? } else { rows.next()? } {
-            unsealed(row.key(), row.value(), || INDEX.to_owned())?;
-            let id = id_of_found(row.key())?;
-            let term = row.key().get(prefix.len()..row.key().len() - id.len() - 2).unwrap_or_default();
-            if !entry(term, id)? {
-                break;
-            }
+        let each = |key: &[u8], value: Result<&[u8]>| {
+            value?;
+            let id = id_of_found(key)?;
+            entry(key.get(prefix.len()..key.len() - id.len() - 2).unwrap_or_default(), id)
+        };
+        // One descent, where a range would make one for each of its ends.
+        match backwards {
+            true => table.within_backwards(&from, &until, each),
+            false => table.within(&from, Some(&until), each),
         }
-        Ok(())
     }
 
     /// Whether a state is found by a term.

@@ -236,6 +236,43 @@ impl ReadTable {
         Ok(())
     }
 
+    /// The same from the last one before a key on, backwards down to another, each with its value.
+    pub fn within_backwards(
+        &self,
+        from: &[u8],
+        until: &[u8],
+        mut row: impl FnMut(&[u8], Result<&[u8]>) -> Result<bool>,
+    ) -> Result<()> {
+        let fault = |e| failed(self.what, e);
+        let (mut rows, after) = self.guarded(|| {
+            let mut rows = self.table.lower_bound(Bound::Included(until)).map_err(fault)?;
+            let after = rows.peek_next().map_err(fault)?.map(|(key, value)| Entry::of(key, value));
+            Ok((rows, after))
+        })?;
+        if after.as_ref().is_some_and(|row| row.key() < until) {
+            return Err(self.astray());
+        }
+        self.check(after.as_ref())?;
+        let mut last: Option<Entry> = None;
+        while let Some(next) = self.guarded(|| {
+            let next = rows.prev().map_err(fault)?;
+            Ok(next.map(|(key, value)| Entry::of(key, value)))
+        })? {
+            let key = next.key();
+            if key >= until || last.as_ref().is_some_and(|last| key >= last.key()) {
+                return Err(self.astray());
+            }
+            if key < from {
+                return self.check(Some(&next));
+            }
+            if !row(key, unsealed(key, next.value(), || self.what.to_owned()))? {
+                return Ok(());
+            }
+            last = Some(next);
+        }
+        Ok(())
+    }
+
     /// The key of the row behind one that cannot be read from where on rows can be read again; none if there is none before another. It
     /// does not look everywhere: what lies between may be more than what is damaged.
     pub fn readable_after(&self, damaged: &[u8], until: Option<&[u8]>) -> Option<Vec<u8>> {
