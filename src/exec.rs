@@ -24,6 +24,7 @@ mod group;
 mod index;
 mod model;
 mod parallel_scan;
+mod parallel_states;
 mod path;
 mod private;
 pub(crate) mod program;

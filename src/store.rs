@@ -503,7 +503,10 @@ impl Shared {
     /// Does a slice of what is to be done for what is defined.
     pub(super) fn keep_defined(&self) -> Result<BackfillStep> {
         self.materializer.through_errors(|| self.commits.prune())?;
-        self.materializer.keep_defined()
+        let is_slow = |definition| self.materializer.paces.is_slow(definition);
+        let more = self.kernel.snapshot().grow_overlays(is_slow);
+        let step = self.materializer.keep_defined()?;
+        Ok(if more { BackfillStep::Worked } else { step })
     }
 
     /// Does all that is to be done for it.

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use super::budget::Budget;
 use super::eval::{CandidateEntity, Scope};
 use super::group::{GroupTable, Grouping};
+use super::parallel_scan::ParallelScan;
+use super::parallel_states::{self, Gathering};
 use super::project::row;
 use super::result::{EntityState, QueryResult, Row};
 use super::scan::PAGE_BYTES;
@@ -69,13 +71,17 @@ fn best(
     walked: Option<&WalkedIds>,
 ) -> Result<(TopK<String>, usize)> {
     let (sorting, limits) = (Sorting::new(snapshot, order, most), snapshot.query_limits());
-    let (mut best, mut settled) = (TopK::default(), 0);
     let (ids, of) = walked.map(|walked| (walked.ids().into_iter().collect(), walked.settled())).unzip();
-    each(snapshot, find, ids, |id, found| {
-        settled += usize::from(of.as_ref().is_some_and(|of| of.contains(id)));
-        sorting.offer(&mut best, &Scope::found(found, &limits), id.len(), || id.to_owned())
-    })?;
-    Ok((best, settled))
+    let take = |(best, settled): &mut (TopK<String>, usize), id: &str, found: &CandidateEntity| {
+        *settled += usize::from(of.as_ref().is_some_and(|of| of.contains(id)));
+        sorting.offer(best, &Scope::found(found, &limits), id.len(), || id.to_owned())
+    };
+    let join = |(best, settled): &mut (TopK<String>, usize), (later, more)| {
+        *settled += more;
+        sorting.join_best(best, later);
+        Ok(())
+    };
+    gather(snapshot, find, ids, Gathering { begin: || (TopK::default(), 0), take, join })
 }
 
 /// The best by the order of an index, where that tells: as many entries are looked at as it takes to have enough before which nothing
@@ -121,9 +127,12 @@ fn are_rows(order: &[SortKey]) -> bool {
 
 /// The groups of the entities that are wanted.
 pub(super) fn groups(snapshot: &Snapshot, find: &FindPlan, grouping: &Grouping) -> Result<GroupTable> {
-    let (mut groups, limits) = (grouping.start(), snapshot.query_limits());
-    each(snapshot, find, None, |_, found| grouping.add(&mut groups, &Scope::found(found, &limits)))?;
-    Ok(groups)
+    let limits = snapshot.query_limits();
+    let take = |groups: &mut GroupTable, _: &str, found: &CandidateEntity| {
+        grouping.add(groups, &Scope::found(found, &limits))
+    };
+    let join = |groups: &mut GroupTable, later| grouping.join(groups, later);
+    gather(snapshot, find, None, Gathering { begin: || grouping.start(), take, join })
 }
 
 /// Hands over a row of each entity that is wanted, its id, and what it is known by: in the row, too.
@@ -192,6 +201,39 @@ fn each(
     faults.tell()
 }
 
+/// Gathers each entity that is wanted, or each of these, on several threads where there are many; an error if one of them has no state.
+fn gather<P: Send>(
+    snapshot: &Snapshot,
+    find: &FindPlan,
+    ids: Option<VecDeque<String>>,
+    with: Gathering<
+        impl Fn() -> P + Sync,
+        impl Fn(&mut P, &str, &CandidateEntity) -> Result<()> + Sync,
+        impl Fn(&mut P, P) -> Result<()> + Sync,
+    >,
+) -> Result<P> {
+    let states = open(snapshot, find, ids)?;
+    let (limits, of_states, kind) = (snapshot.query_limits(), snapshot.limits(), &find.query.kind);
+    let take = |(part, faults): &mut (P, StateErrors), id: &str, kept: &StoredState| {
+        if !faults.has(kind, id, kept, &of_states) {
+            let found = CandidateEntity { target: EntityStr { kind, id }, kept };
+            if find.query.wants(&found, &limits)? {
+                (with.take)(part, id, &found)?;
+            }
+        }
+        Ok(())
+    };
+    let join = |(whole, faults): &mut (P, StateErrors), (part, more): (P, StateErrors)| {
+        faults.add(more);
+        (with.join)(whole, part)
+    };
+    let begin = || ((with.begin)(), StateErrors::default());
+    let (whole, faults) =
+        parallel_states::gather(states, snapshot.threads(), &Gathering { begin, take, join })?;
+    faults.tell()?;
+    Ok(whole)
+}
+
 impl FindQuery {
     /// Whether it exists, and is what is asked for.
     fn wants(&self, found: &CandidateEntity, limits: &Limits) -> Result<bool> {
@@ -220,7 +262,16 @@ impl StateErrors {
         true
     }
 
-    fn tell(&mut self) -> Result<()> {
+    /// Adds those that come later.
+    fn add(&mut self, later: StateErrors) {
+        if self.first.is_none() {
+            *self = later;
+        } else {
+            self.others += later.others + u64::from(later.first.is_some());
+        }
+    }
+
+    fn tell(mut self) -> Result<()> {
         match (self.first.take(), self.others) {
             (None, _) => Ok(()),
             (Some(Error::Unfoldable { entity, position, kind, why, advice }), others) if others > 0 => {
@@ -334,7 +385,7 @@ impl Iterator for EntityRows {
             }
             None => {
                 self.left = 0;
-                self.faults.tell().err().map(Err)
+                std::mem::take(&mut self.faults).tell().err().map(Err)
             }
         }
     }

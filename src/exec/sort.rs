@@ -66,14 +66,7 @@ impl ParallelScan for Sorting<'_> {
     }
 
     fn join(&self, whole: &mut TopK<Position>, later: TopK<Position>) -> Result<()> {
-        whole.all.extend(later.all);
-        for (key, position) in later.heap.into_sorted_vec() {
-            if self.makes_room(whole, &key) {
-                whole.heap.push((key, position));
-            } else {
-                self.budget.give(ENTRY + key.len());
-            }
-        }
+        self.join_best(whole, later);
         Ok(())
     }
 }
@@ -81,6 +74,18 @@ impl ParallelScan for Sorting<'_> {
 impl<'p> Sorting<'p> {
     pub fn new(snapshot: &Snapshot, order: &'p [SortKey], most: usize) -> Sorting<'p> {
         Sorting { order, most, budget: Budget::new(snapshot, "ORDER BY"), limits: snapshot.query_limits() }
+    }
+
+    /// Adds the best of what comes later.
+    pub fn join_best<T: Ord>(&self, whole: &mut TopK<T>, later: TopK<T>) {
+        whole.all.extend(later.all);
+        for (key, row) in later.heap.into_sorted_vec() {
+            if self.makes_room(whole, &key) {
+                whole.heap.push((key, row));
+            } else {
+                self.budget.give(ENTRY + key.len());
+            }
+        }
     }
 
     /// Keeps what stands for a row, of so many bytes beside itself, if it is among the best so far.

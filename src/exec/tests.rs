@@ -22,6 +22,7 @@ mod choices;
 mod defined;
 mod facts;
 mod find;
+mod folded_ahead;
 mod folded_at_once;
 mod foreseen;
 mod forgotten;

@@ -381,7 +381,7 @@ impl Commits {
             self.kernel.keyring.apply(&event.keys, position);
         }
         self.kernel.applied.apply(events, catalog);
-        if changed {
+        if changed || self.kernel.state_caches.overlays.is_due(head) {
             self.kernel.background.ask(|asked| asked.index = true);
         }
         if self.kernel.options.durability == Durability::Sync {

@@ -70,6 +70,8 @@ pub(super) fn forget_kept(
     drop_states(kernel, &snapshot, &touched)?;
     drop_entries(kernel, &snapshot, &touched)?;
     drop_ended(kernel, checkpointer, cancel)?;
+    // Nor what was read of that until now.
+    kernel.keyring.count_forgotten(1);
     kernel.state_caches.clear();
     kernel.background.ask(|asked| asked.index = true);
     Ok(Some(through))

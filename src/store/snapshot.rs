@@ -9,9 +9,12 @@ mod estimate;
 mod found;
 mod list;
 mod overlay;
+mod overlay_cache;
 mod range_scan;
 mod read_stats;
 mod scan;
+mod state_batch;
+
 mod states;
 mod stream;
 mod zone_map;
@@ -41,10 +44,11 @@ pub(crate) use entity::FoldBound;
 pub(crate) use estimate::Estimate;
 pub(crate) use found::{FoundIds, IndexWalk, WalkedIds};
 pub(crate) use list::PostingList;
-pub(crate) use overlay::MemtableOverlay;
+pub(crate) use overlay_cache::OverlayCache;
 pub(crate) use read_stats::ReadStats;
 pub(crate) use scan::LogScan;
-pub(crate) use states::{StateAccess, States};
+pub(crate) use state_batch::StateBatch;
+pub(crate) use states::{StateAccess, StateLender, States};
 pub(crate) use stream::{Folding, Stream};
 pub(crate) use zone_map::ZoneRange;
 

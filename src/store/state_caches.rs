@@ -3,11 +3,11 @@
 //! Three locks, each held for a moment and none within another, but for that of the overlays: it is held while one of them is grown, and a read
 //! of the tables is open then.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use super::index::term::Term;
 use super::mutex::locked;
-use super::snapshot::MemtableOverlay;
+use super::snapshot::OverlayCache;
 use super::state::state_cache::StateCache;
 use crate::entity::{Entity, Position};
 
@@ -20,8 +20,8 @@ pub(super) const WAITING_BYTES: usize = 8 << 20;
 pub(crate) struct StateCaches {
     /// What entities were, where verbs looked at them last.
     pub recent: Mutex<StateCache>,
-    /// Of each model what the memtables make of its states.
-    pub overlays: Mutex<Vec<Arc<MemtableOverlay>>>,
+    /// Of models what the memtables make of their states.
+    pub overlays: OverlayCache,
     due: Mutex<DueSnapshots>,
 }
 
@@ -52,7 +52,7 @@ impl StateCaches {
     /// Forgets all of it.
     pub fn clear(&self) {
         *locked(&self.recent) = StateCache::default();
-        locked(&self.overlays).clear();
+        self.overlays.clear();
         drop(self.take_due());
     }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::event::NewEvent;
 use crate::plan::access_path::find::{WALKS, Walks};
 use crate::store::append_request::AppendRequest;
+use crate::store::snapshot::IndexWalk;
 use crate::value::Value;
 
 const ACCOUNT: &str = "DEFINE ENTITY Account INITIAL {balance: 0} \
@@ -313,4 +314,87 @@ fn an_order_does_not_take_the_place_of_an_index_that_leads_to_less() {
     let all = plan("FIND Bill ORDER BY state.v DESC LIMIT 10");
     assert!(all.to_string().contains(&format!("{order} all of them")), "{all}");
     WALKS.set(Walks::Short);
+}
+
+#[test]
+fn an_array_counts_once_in_the_order_of_an_index() {
+    let store = store(1000);
+    let session = Session::new(&store);
+    session.rows("DEFINE ENTITY Box ON filled SET l = data.l");
+    let items = |from: u64| (from..from + 40).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+    for id in 1..=15 {
+        session.rows(&format!("EMIT Box.filled {id} {{l: [{}]}}", items(id)));
+        session.rows(&format!("EMIT Box.filled {} {{l: {id}}}", id + 100));
+    }
+    let texts = [
+        "FIND Box ORDER BY state.l DESC LIMIT 10",
+        "FIND Box ORDER BY state.l DESC LIMIT 20",
+        "FIND Box WHERE state.l > 3 ORDER BY state.l LIMIT 10",
+        "FIND Box WHERE state.l > 3 ORDER BY state.l DESC LIMIT 10",
+    ];
+    let expected = texts.map(|text| ids(&session, text));
+    assert_eq!(expected[0].len(), 10);
+    session.rows("DEFINE INDEX l ON 'Box' AS state.l");
+    ready(&store);
+    for moved in [false, true] {
+        if moved {
+            store.checkpoint().unwrap();
+            ready(&store);
+            // Each entity once, however many of its items lie at the end.
+            let snapshot = store.snapshot();
+            let finder = snapshot.indexes().finder("l").unwrap().clone();
+            let walk = IndexWalk { range: finder.ordered(), finder, backwards: true };
+            let walked = snapshot.walk_found(&walk, 5).unwrap().unwrap();
+            assert!((5..10).contains(&walked.in_order.len()), "{:?}", walked.in_order);
+            assert_eq!(walked.settled().len(), walked.in_order.len());
+        }
+        for walks in [Walks::AsShipped, Walks::Short, Walks::GivenUp] {
+            WALKS.set(walks);
+            for (text, expected) in texts.iter().zip(&expected) {
+                assert_eq!(ids(&session, text), *expected, "{text} {walks:?} {moved}");
+            }
+        }
+        WALKS.set(Walks::Short);
+    }
+}
+
+#[test]
+fn what_is_gathered_of_states_does_not_depend_on_how_many_threads_there_are() {
+    let mut answers: Vec<Vec<Vec<String>>> = Vec::new();
+    for threads in [1, 2, 5] {
+        let store = store_with(1000, Options::new().threads(threads));
+        let session = Session::new(&store);
+        session.rows(
+            "DEFINE ENTITY Account INITIAL {balance: 0} ON opened SET city = data.city ON deposited SET balance = \
+             state.balance + data.amount",
+        );
+        let append = |from: u64| {
+            let opened = |n: u64| NewEvent::new("Account.opened").on(("Account", n)).member("city", n % 7);
+            let paid = |n: u64| {
+                NewEvent::new("Account.deposited").on(("Account", n)).member("amount", n as f64 / 10.0)
+            };
+            let events = (from..from + 80).flat_map(|n| [opened(n), paid(n)]).collect();
+            store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
+        };
+        append(0);
+        store.checkpoint().unwrap();
+        ready(&store);
+        append(40);
+        let texts = [
+            "FIND Account SELECT sum(state.balance) AS s, count() AS n, min(state.balance) AS least",
+            "FIND Account WHERE state.balance > 3 GROUP BY state.city AS c SELECT sum(state.balance) AS s, count() AS n",
+            "FIND Account ORDER BY state.city, state.balance DESC LIMIT 9 SELECT target.id AS id",
+            "FIND Account ORDER BY state.city DESC SELECT target.id AS id",
+        ];
+        let mut told = texts.map(|text| session.lines(text)).to_vec();
+        // The first of those without a state is told of, and how many there are.
+        for id in [119, 7, 60] {
+            session.rows(&format!("EMIT Account.deposited {id} {{amount: 'much'}}"));
+        }
+        told.push(vec![session.error(texts[0]), session.error(texts[2])]);
+        assert!(told[4][0].starts_with("Account 119 (and 2 more) has no state"), "{:?}", told[4]);
+        assert!(told[0].len() == 1 && told[1].len() == 7 && told[2].len() == 9 && told[3].len() == 120);
+        answers.push(told);
+    }
+    assert!(answers.iter().all(|told| *told == answers[0]), "{answers:?}");
 }

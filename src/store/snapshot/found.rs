@@ -79,7 +79,9 @@ impl Snapshot {
         self.read(|view| {
             let Some(facts) = self.serving(view, &model, finder)? else { return Ok(None) };
             let mut walked = WalkedIds { all: true, ..WalkedIds::default() };
-            let (mut last, mut tells, mut equals) = (Vec::new(), true, 0);
+            let (mut last, mut tells, mut equals, mut entries) = (Vec::new(), true, 0, 0);
+            // An array has an entry for each of its items, and counts once.
+            let mut several = facts.has_unordered.then(HashSet::<String>::new);
             let read = view.read.walk_found(model.position, range, *backwards, |term, id| {
                 // Of what is equal, ids decide: all of it is needed.
                 if term != last {
@@ -93,8 +95,11 @@ impl Snapshot {
                     last.extend_from_slice(term);
                 }
                 // A long text is cut, and others are cut to the same.
-                tells &= term.len() <= LONG && walked.in_order.len() < MOST_WALKED;
-                walked.in_order.push(id.to_owned());
+                tells &= term.len() <= LONG && entries < MOST_WALKED;
+                entries += 1;
+                if several.as_mut().is_none_or(|several| several.insert(id.to_owned())) {
+                    walked.in_order.push(id.to_owned());
+                }
                 Ok(tells)
             });
             if unless_damaged(read)?.is_none() || !tells {
@@ -115,7 +120,9 @@ impl Snapshot {
             }
             let overlay = self.overlay(view, &model, Some(finder))?;
             let found = elsewhere.iter().chain([range]).flat_map(|range| overlay.found(finder, range));
-            walked.beside.extend(found.chain(overlay.unread.iter().map(String::as_str)).map(str::to_owned));
+            let unread = overlay.unread.iter().map(String::as_str);
+            let found = found.chain(unread).chain(overlay.newer_than(self.head));
+            walked.beside.extend(found.map(str::to_owned));
             let moved = walked.in_order.iter().filter(|id| overlay.states.contains_key(*id));
             walked.moved = moved.cloned().collect();
             Ok(Some(walked))
@@ -182,6 +189,7 @@ impl Snapshot {
         };
         // The tables had all that there is.
         if let Some(before) = before.filter(|before| before.checkpoint == self.head) {
+            self.ask_for_overlay(&model, finder);
             before.ids.iter().try_for_each(|id| add(&mut ids, id).map(drop))?;
             return Ok(Some(ids));
         }
@@ -203,7 +211,8 @@ impl Snapshot {
             }
             let overlay = self.overlay(view, &model, Some(finder))?;
             let found = ranges.iter().flat_map(|range| overlay.found(finder, range));
-            for id in found.chain(overlay.unread.iter().map(String::as_str)) {
+            let unread = overlay.unread.iter().map(String::as_str);
+            for id in found.chain(unread).chain(overlay.newer_than(self.head)) {
                 add(&mut ids, id)?;
             }
             in_order(&mut ids);

@@ -25,6 +25,8 @@ pub(crate) struct MemtableOverlay {
     pub(super) checkpoint: Position,
     /// Up to where events were folded onto it.
     pub(super) through: Position,
+    /// In which form events were read: as of the definition that says so, and once so many subjects were forgotten.
+    pub(super) form: (Position, usize),
     /// None of what is kept in a way that cannot be read: it is folded.
     pub(super) states: BTreeMap<String, Option<Vec<u8>>>,
     /// The ids of those.
@@ -36,10 +38,15 @@ pub(crate) struct MemtableOverlay {
 
 impl MemtableOverlay {
     /// Nothing that the memtables make, as of C.
-    pub(super) fn new(definition: Position, checkpoint: Position) -> MemtableOverlay {
+    pub(super) fn new(
+        definition: Position,
+        checkpoint: Position,
+        form: (Position, usize),
+    ) -> MemtableOverlay {
         MemtableOverlay {
             definition,
             checkpoint,
+            form,
             through: checkpoint,
             states: BTreeMap::new(),
             unread: Vec::new(),
@@ -73,6 +80,58 @@ impl MemtableOverlay {
         entries.into_iter().flatten().map(|(_, id)| id.as_str())
     }
 
+    /// Takes it along to a later C: what did not change since is in the tables by then.
+    pub(super) fn rebase(&mut self, checkpoint: Position) {
+        if checkpoint <= self.checkpoint {
+            return;
+        }
+        // C has passed it by; or what could not be read may be by now.
+        if self.through < checkpoint || !self.unread.is_empty() {
+            let found = std::mem::take(&mut self.found);
+            *self = MemtableOverlay::new(self.definition, checkpoint, self.form);
+            self.found = found.into_iter().map(|(at, (finder, _))| (at, (finder, BTreeSet::new()))).collect();
+            return;
+        }
+        let mut freed = 0;
+        self.states.retain(|id, bytes| {
+            let changed = |bytes: &Vec<u8>| {
+                StoredState::position_of(bytes).is_some_and(|position| position > checkpoint)
+            };
+            let stays = bytes.as_ref().is_none_or(changed);
+            freed += if stays { 0 } else { kept(id, bytes.as_ref().map_or(0, Vec::len)) };
+            stays
+        });
+        for (_, entries) in self.found.values_mut() {
+            entries.retain(|entry| {
+                let stays = self.states.contains_key(&entry.1);
+                freed += if stays { 0 } else { held(entry) };
+                stays
+            });
+        }
+        self.bytes = self.bytes.saturating_sub(freed);
+        self.checkpoint = checkpoint;
+    }
+
+    /// Lets go of what is found by indexes that are no more.
+    pub(super) fn retain_finders(&mut self, is_defined: impl Fn(&Finder) -> bool) {
+        let mut freed = 0;
+        self.found.retain(|_, (finder, entries)| {
+            let stays = is_defined(finder);
+            freed += if stays { 0 } else { entries.iter().map(held).sum() };
+            stays
+        });
+        self.bytes = self.bytes.saturating_sub(freed);
+    }
+
+    /// The ids of what changed behind a head: whoever reads up to there sees another state of them, and they may be found by others
+    /// terms, or are not there yet.
+    pub(super) fn newer_than(&self, head: Position) -> impl Iterator<Item = &str> {
+        let is_newer =
+            move |bytes: &Vec<u8>| StoredState::position_of(bytes).is_none_or(|position| position > head);
+        let states = (self.through > head).then_some(&self.states).into_iter().flatten();
+        states.filter(move |(_, bytes)| bytes.as_ref().is_some_and(is_newer)).map(|(id, _)| id.as_str())
+    }
+
     /// Takes the new state of an entity in the place of the one before.
     pub(super) fn put(&mut self, id: String, bytes: Vec<u8>, limits: &Limits) -> Result<()> {
         let before = self.states.get(&id).and_then(Option::as_ref);
@@ -89,25 +148,28 @@ impl MemtableOverlay {
                 entries.insert(entry);
             }
         }
-        self.bytes += bytes.len() + id.len() + 96;
-        let length = id.len();
-        if let Some(Some(before)) = self.states.insert(id, Some(bytes)) {
-            self.bytes -= before.len() + length + 96;
-        }
+        self.bytes += kept(&id, bytes.len());
+        self.bytes -= before.map_or(0, |before| kept(&id, before.len()));
+        self.states.insert(id, Some(bytes));
         Ok(())
     }
 
+    /// Folds onto it what follows, up to a position that a view has. After an error it is of no more use.
     pub(super) fn take_in(
         &mut self,
         view: &ReadTxn,
         model: &CatalogModel,
+        through: Position,
         memory: usize,
         limits: &Limits,
     ) -> Result<()> {
-        let (fold, head) = (model.fold()?, view.head());
+        if self.through >= through {
+            return Ok(());
+        }
+        let fold = model.fold()?;
         let first = self.through.next();
         let mut events = Vec::new();
-        for position in PositionRange::new(first, head).iter() {
+        for position in PositionRange::new(first, through).iter() {
             events.push(view.newest(position)?);
         }
         for (id, positions) in touched_by(model, fold, first, &events)? {
@@ -146,7 +208,7 @@ impl MemtableOverlay {
                 )));
             }
         }
-        self.through = head;
+        self.through = through;
         Ok(())
     }
 }
@@ -154,4 +216,9 @@ impl MemtableOverlay {
 /// How much memory an entry of an index takes, about.
 fn held((term, id): &(Term, String)) -> usize {
     term.as_bytes().len() + id.len() + 96
+}
+
+/// How much memory a state takes of so many bytes, about.
+fn kept(id: &str, bytes: usize) -> usize {
+    bytes + id.len() + 96
 }

@@ -3,15 +3,16 @@
 //! Where they are kept ([`follow`](crate::store::materialize)), they are read as they lie, and what the memtables hold is folded onto them
 //! once and remembered ([`MemtableOverlay`]). Where they are not, or not up to C yet, each entity is folded.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::{FoldBound, MemtableOverlay, ReadTxn, Snapshot};
+use super::overlay::MemtableOverlay;
+use super::state_batch::StateBatch;
+use super::{FoldBound, ReadTxn, Snapshot};
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::store::catalog::{CatalogModel, Finder};
 use crate::store::index::term::{self, Term};
-use crate::store::mutex::locked;
 use crate::store::state::stored_state::StoredState;
 use crate::store::tables::index_facts::IndexFacts;
 
@@ -34,15 +35,20 @@ pub(crate) enum StateAccess {
 
 /// The states of a kind, to be lent. After an error there are no more.
 pub(crate) struct States {
-    snapshot: Snapshot,
-    kind: String,
+    lender: StateLender,
     model: Option<Arc<CatalogModel>>,
-    until: FoldBound,
     source: StateSource,
     overlay: Option<Arc<MemtableOverlay>>,
-    /// None of what is to be folded.
-    page: VecDeque<(String, Option<Vec<u8>>)>,
+    page: StateBatch,
     done: bool,
+}
+
+/// What lends the states of a page: those that are none as of its snapshot are folded.
+#[derive(Clone)]
+pub(crate) struct StateLender {
+    snapshot: Snapshot,
+    kind: String,
+    until: FoldBound,
 }
 
 enum StateSource {
@@ -169,13 +175,11 @@ impl Snapshot {
     fn states_from(&self, kind: &str, until: FoldBound, source: StateSource) -> Result<States> {
         let done = matches!(&source, StateSource::KeptIds(ids) if ids.is_empty());
         Ok(States {
-            snapshot: self.clone(),
-            kind: kind.to_owned(),
+            lender: StateLender { snapshot: self.clone(), kind: kind.to_owned(), until },
             model: self.catalog.model(kind).cloned(),
-            until,
             source,
             overlay: None,
-            page: VecDeque::new(),
+            page: StateBatch::default(),
             done,
         })
     }
@@ -230,67 +234,20 @@ impl Snapshot {
         }
         Ok(())
     }
-
-    /// What the memtables make of the states that are kept as of a view's C; with an index of that, if it is wanted.
-    pub(super) fn overlay(
-        &self,
-        view: &ReadTxn,
-        model: &CatalogModel,
-        finder: Option<&Arc<Finder>>,
-    ) -> Result<Arc<MemtableOverlay>> {
-        let (definition, checkpoint, head) = (model.position, view.checkpoint, view.head());
-        let nothing = MemtableOverlay::new(definition, checkpoint);
-        if head <= checkpoint {
-            return Ok(Arc::new(nothing));
-        }
-        let mut known = locked(&self.kernel.state_caches.overlays);
-        let fits = |overlay: &&Arc<MemtableOverlay>| {
-            overlay.definition == definition && overlay.checkpoint == checkpoint && overlay.through <= head
-        };
-        let mut overlay = match known.iter().find(fits) {
-            Some(overlay) if overlay.through == head && overlay.has(finder) => return Ok(overlay.clone()),
-            Some(overlay) => overlay.clone(),
-            None => Arc::new(nothing),
-        };
-        // It is changed where it is, if nobody reads it.
-        known.retain(|other| other.checkpoint == checkpoint && !Arc::ptr_eq(other, &overlay));
-        let grown = Arc::make_mut(&mut overlay);
-        grown.take_in(view, model, self.query_memory(), &self.limits())?;
-        if let Some(finder) = finder.filter(|finder| !grown.has(Some(finder))) {
-            grown.index(finder, &self.limits())?;
-        }
-        // An older snapshot sees less than what is remembered for others.
-        known.retain(|other| other.definition != definition);
-        known.push(overlay.clone());
-        Ok(overlay)
-    }
 }
 
 impl States {
     /// Lends the next states until it is told to stop; whether there may be more.
     pub fn lend(&mut self, mut state: impl FnMut(&str, &StoredState) -> Result<bool>) -> Result<bool> {
         loop {
-            while let Some((id, bytes)) = self.page.pop_front() {
-                let through = self.until.through;
-                let is_seen = |kept: &StoredState| kept.position <= through;
-                let stored = bytes.as_deref().map(StoredState::open).transpose();
-                let stored = stored.inspect_err(|_| self.end())?.filter(is_seen);
-                let folded;
-                let kept = match stored {
-                    Some(kept) => kept,
-                    // Not kept; or changed since, by what this snapshot does not see.
-                    None => {
-                        folded = self.folded(&id).inspect_err(|_| self.end())?;
-                        StoredState::open(&folded)?
-                    }
-                };
-                // One that has no event by then is none.
-                if kept.events > 0 && !state(&id, &kept)? {
-                    return Ok(true);
+            match self.lender.lend_page(&mut self.page, &mut state) {
+                Ok(true) if self.done => return Ok(false),
+                Ok(true) => {}
+                Ok(false) => return Ok(true),
+                Err(error) => {
+                    self.end();
+                    return Err(error);
                 }
-            }
-            if self.done {
-                return Ok(false);
             }
             if let Err(error) = self.fill() {
                 self.end();
@@ -299,47 +256,55 @@ impl States {
         }
     }
 
+    /// The next page, to be lent by a [`lender`](States::lender); none if there is no more.
+    pub fn page(&mut self) -> Result<Option<StateBatch>> {
+        while !self.done {
+            if let Err(error) = self.fill() {
+                self.end();
+                return Err(error);
+            }
+            if self.page.len() > 0 {
+                return Ok(Some(std::mem::take(&mut self.page)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What lends the pages.
+    pub fn lender(&self) -> &StateLender {
+        &self.lender
+    }
+
     fn end(&mut self) {
         self.done = true;
         self.page.clear();
     }
 
-    /// What the events of an entity have made.
-    fn folded(&self, id: &str) -> Result<Vec<u8>> {
-        self.snapshot.fold(&Entity::new(&self.kind, id)?, self.until)?.encode()
-    }
-
     fn fill(&mut self) -> Result<()> {
-        let mut page: Vec<(String, Option<Vec<u8>>)> = Vec::new();
         let mut behind = false;
-        let snapshot = self.snapshot.clone();
+        let States { lender: StateLender { snapshot, kind, until }, page, overlay, .. } = self;
+        page.clear();
         match (&mut self.source, &self.model) {
             (StateSource::Each(ids), _) => {
-                let mut held = 0;
-                while self.page.len() < PAGE && held < BYTES {
+                while page.len() < PAGE && page.held() < BYTES {
                     let Some(id) = ids.next().transpose()? else {
                         self.done = true;
                         break;
                     };
-                    let bytes = snapshot.fold(&Entity::new(&self.kind, &id)?, self.until)?.encode()?;
-                    held += bytes.len();
-                    self.page.push_back((id, Some(bytes)));
+                    let bytes = snapshot.fold(&Entity::new(kind.as_str(), &id)?, *until)?.encode()?;
+                    page.push(&id, Some(&bytes));
                 }
             }
             (StateSource::Kept(after), Some(model)) => {
-                let overlay = &mut self.overlay;
                 let last = snapshot.read(|view| {
                     page.clear();
-                    if !still_serves(&snapshot, view, model, overlay)? {
+                    if !still_serves(snapshot, view, model, overlay)? {
                         behind = true;
                         return Ok(None);
                     }
-                    let mut held = 0;
                     let rows = |id: &str, bytes: Result<&[u8]>| {
-                        let bytes = bytes?.to_vec();
-                        held += bytes.len();
-                        page.push((id.to_owned(), Some(bytes)));
-                        Ok(held < BYTES)
+                        page.push(id, Some(bytes?));
+                        Ok(page.held() < BYTES)
                     };
                     let read = view.read.each_state_after(model.position, after.as_deref(), PAGE, rows);
                     // Where something is damaged, nobody knows which ids there are: those of the log are folded.
@@ -349,21 +314,22 @@ impl States {
                 })?;
                 if !behind {
                     if let Some(overlay) = overlay {
-                        merge(&mut page, overlay, after.as_deref(), last.as_deref());
+                        page.merge(&overlay.states, after.as_deref(), last.as_deref());
                     }
                     self.done = last.is_none();
                     *after = last.or(after.take());
                 }
             }
             (StateSource::KeptIds(ids), Some(model)) => {
-                let overlay = &mut self.overlay;
-                let read = snapshot.read(|view| {
-                    let serves = still_serves(&snapshot, view, model, overlay)?;
-                    if serves { states_of(view, model, overlay.as_ref(), ids).map(Some) } else { Ok(None) }
+                behind = !snapshot.read(|view| {
+                    page.clear();
+                    let serves = still_serves(snapshot, view, model, overlay)?;
+                    if serves {
+                        states_of(view, model, overlay.as_ref(), ids, page)?;
+                    }
+                    Ok(serves)
                 })?;
-                behind = read.is_none();
-                if let Some(states) = read {
-                    page = states;
+                if !behind {
                     ids.drain(..page.len());
                     self.done = ids.is_empty();
                 }
@@ -371,23 +337,53 @@ impl States {
             (StateSource::Kept(_) | StateSource::KeptIds(_), None) => self.done = true,
         }
         if behind {
+            page.clear();
             return self.go_on_folding();
         }
-        self.page.extend(page);
         Ok(())
     }
 
     /// What was kept is not any more: the rest is folded.
     fn go_on_folding(&mut self) -> Result<()> {
         let ids = match &mut self.source {
-            StateSource::Kept(after) => self.snapshot.ids(&self.kind, after.as_deref())?,
+            StateSource::Kept(after) => self.lender.snapshot.ids(&self.lender.kind, after.as_deref())?,
             StateSource::KeptIds(ids) => {
-                EntityIds { snapshot: self.snapshot.clone(), from: RangeStart::These(std::mem::take(ids)) }
+                let from = RangeStart::These(std::mem::take(ids));
+                EntityIds { snapshot: self.lender.snapshot.clone(), from }
             }
             StateSource::Each(_) => return Ok(()),
         };
         self.source = StateSource::Each(ids);
         Ok(())
+    }
+}
+
+impl StateLender {
+    /// Lends what is left of a page until it is told to stop; whether it came to its end.
+    pub fn lend_page(
+        &self,
+        page: &mut StateBatch,
+        state: &mut impl FnMut(&str, &StoredState) -> Result<bool>,
+    ) -> Result<bool> {
+        while page.take_next() {
+            let (id, bytes) = page.current();
+            let stored = bytes.map(StoredState::open).transpose()?;
+            let folded;
+            let kept = match stored.filter(|kept| kept.position <= self.until.through) {
+                Some(kept) => kept,
+                // Not kept; or changed since, by what this snapshot does not see.
+                None => {
+                    folded =
+                        self.snapshot.fold(&Entity::new(self.kind.as_str(), id)?, self.until)?.encode()?;
+                    StoredState::open(&folded)?
+                }
+            };
+            // One that has no event by then is none.
+            if kept.events > 0 && !state(id, &kept)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -427,20 +423,21 @@ fn states_of(
     model: &CatalogModel,
     overlay: Option<&Arc<MemtableOverlay>>,
     ids: &VecDeque<String>,
-) -> Result<Vec<(String, Option<Vec<u8>>)>> {
-    let (mut states, mut held) = (Vec::new(), 0);
+    page: &mut StateBatch,
+) -> Result<()> {
     for id in ids.iter().take(PAGE) {
-        let state = match overlay.and_then(|overlay| overlay.states.get(id)) {
-            Some(bytes) => bytes.clone(),
-            None => view.read.with_state(model.position, id, |bytes| Ok(bytes.map(<[u8]>::to_vec)))?,
-        };
-        held += state.as_ref().map_or(0, Vec::len);
-        states.push((id.clone(), state));
-        if held >= BYTES {
+        match overlay.and_then(|overlay| overlay.states.get(id)) {
+            Some(bytes) => page.push(id, bytes.as_deref()),
+            None => view.read.with_state(model.position, id, |bytes| {
+                page.push(id, bytes);
+                Ok(())
+            })?,
+        }
+        if page.held() >= BYTES {
             break;
         }
     }
-    Ok(states)
+    Ok(())
 }
 
 /// Whether what is kept can be read in a view; with what the memtables make of it, taken with the first.
@@ -460,22 +457,4 @@ fn still_serves(
         }
         None => Ok(false),
     }
-}
-
-/// Puts the states of the memtables in the place of those that are kept, between two ids.
-fn merge(
-    page: &mut Vec<(String, Option<Vec<u8>>)>,
-    overlay: &MemtableOverlay,
-    after: Option<&str>,
-    last: Option<&str>,
-) {
-    use std::ops::Bound::{Excluded, Included, Unbounded};
-    let range = (after.map_or(Unbounded, Excluded), last.map_or(Unbounded, Included));
-    let mut newer = overlay.states.range::<str, _>(range).peekable();
-    if newer.peek().is_none() {
-        return;
-    }
-    let mut merged: BTreeMap<String, Option<Vec<u8>>> = std::mem::take(page).into_iter().collect();
-    merged.extend(newer.map(|(id, bytes)| (id.clone(), bytes.clone())));
-    *page = merged.into_iter().collect();
 }

@@ -76,6 +76,12 @@ impl<'a> StoredState<'a> {
             .ok_or_else(|| Error::corrupt("a kept state", format!("{} bytes that are none", bytes.len())))
     }
 
+    /// Where the last of its events is, of a row that is not read otherwise.
+    pub fn position_of(mut bytes: &[u8]) -> Option<Position> {
+        let _ = (take(&mut bytes)?, take(&mut bytes)?);
+        take(&mut bytes).map(Position)
+    }
+
     fn read(mut bytes: &'a [u8]) -> Option<StoredState<'a>> {
         let bytes = &mut bytes;
         let (version, events, position) = (take(bytes)?, take(bytes)?, Position(take(bytes)?));
