@@ -287,6 +287,13 @@ impl Store {
         Ok(Submitted { shared: self.shared.clone(), pending })
     }
 
+    /// A group that is prepared now: what commits it.
+    #[cfg(test)]
+    pub fn prepared(&self, group: AppendRequest) -> impl FnOnce() -> Result<AppendOutcome> + use<> {
+        let (shared, prepared) = (self.shared.clone(), Prepared::new(&self.shared, group).unwrap());
+        move || shared.commits.commit(prepared)
+    }
+
     /// Adds a verb that is not in the log.
     pub fn add_verb(&self, name: &str, rule: Arc<dyn VerbHandler>) -> Result<()> {
         verb::check_not_deciding(|| self.shared.node())?;

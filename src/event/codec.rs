@@ -300,25 +300,37 @@ pub(crate) fn parts(position: Position, bytes: &[u8]) -> Option<Parts<'_>> {
 }
 
 /// Writes the stored form of an event, part by part, behind a header that there is.
-pub(crate) struct PayloadWriter {
-    out: Vec<u8>,
+pub(crate) struct PayloadWriter<'o> {
+    out: &'o mut Vec<u8>,
+    /// Where the event begins, and its data.
+    start: usize,
     data: usize,
 }
 
-impl PayloadWriter {
-    /// `size` says about how long the parts behind the header are.
-    pub fn behind(header: &[u8], size: usize) -> PayloadWriter {
-        let mut out = Vec::with_capacity(LEAD + header.len() + 4 + size);
+impl<'o> PayloadWriter<'o> {
+    /// Another event, whose header this is.
+    pub fn behind(header: &[u8], out: &'o mut Vec<u8>) -> PayloadWriter<'o> {
+        let start = out.len();
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&(header.len() as u32).to_be_bytes());
         out.extend_from_slice(header);
         out.extend_from_slice(&[0; 4]);
-        PayloadWriter { data: out.len(), out }
+        PayloadWriter { start, data: out.len(), out }
     }
 
-    /// Where data is written, and metadata once that is ended.
+    /// The event that was [encoded](encode) from `start` on, with another payload; none where that is no event.
+    pub fn instead(out: &'o mut Vec<u8>, start: usize) -> Option<PayloadWriter<'o>> {
+        let data = start + LEAD + header_length(out.get(start..)?)? + 4;
+        if data > out.len() {
+            return None;
+        }
+        out.truncate(data);
+        Some(PayloadWriter { start, data, out })
+    }
+
+    /// Where data is written, and metadata once that is ended, and then what the trailer has.
     pub fn out(&mut self) -> &mut Vec<u8> {
-        &mut self.out
+        self.out
     }
 
     /// What was written up to here is data.
@@ -328,17 +340,29 @@ impl PayloadWriter {
     }
 
     /// Ends it: with a trailer, where there is one.
-    pub fn finish(mut self, position: Position, trailer: Option<Trailer>) -> Vec<u8> {
-        if let Some(trailer) = trailer {
-            let bytes = trailer.bytes();
-            self.out.extend_from_slice(bytes);
-            self.out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
-            // The highest bits of the header's length.
-            self.out[4] |= (trailer.bit() >> 24) as u8;
-        }
-        let checksum = checksum(position, &self.out[4..]);
-        self.out[..4].copy_from_slice(&checksum.to_be_bytes());
-        self.out
+    pub fn finish(self, position: Position, trailer: Option<Trailer>) {
+        let Some(trailer) = trailer else { return self.seal(position) };
+        let begins = self.out.len();
+        self.out.extend_from_slice(trailer.bytes());
+        self.finish_with(position, begins, trailer.bit());
+    }
+
+    /// Ends it: what was written from `begins` on is its trailer, of values that are encrypted.
+    pub fn finish_encrypted(self, position: Position, begins: usize) {
+        self.finish_with(position, begins, ENCRYPTED);
+    }
+
+    fn finish_with(self, position: Position, begins: usize, bit: u32) {
+        let length = (self.out.len() - begins) as u32;
+        self.out.extend_from_slice(&length.to_be_bytes());
+        // The highest bits of the header's length.
+        self.out[self.start + 4] |= (bit >> 24) as u8;
+        self.seal(position);
+    }
+
+    fn seal(self, position: Position) {
+        let (checked, rest) = self.out[self.start..].split_at_mut(4);
+        checked.copy_from_slice(&checksum(position, rest).to_be_bytes());
     }
 }
 

@@ -35,6 +35,36 @@ pub(crate) const MAX_NAMES: usize = 16;
 /// What null is in MessagePack.
 const NIL: u8 = 0xc0;
 
+/// An event that private fields, and their subjects, are looked for in: one that is stored, or one that is to be.
+pub(crate) trait FieldSource<'a> {
+    /// Its type.
+    fn kind(&self) -> &'a str;
+    fn root(&self, root: FieldRoot) -> Raw<'a>;
+    fn target(&self) -> Option<EntityStr<'a>>;
+    fn actor(&self) -> Option<EntityStr<'a>>;
+}
+
+impl<'a> FieldSource<'a> for Record<'a> {
+    fn kind(&self) -> &'a str {
+        Record::kind(self)
+    }
+
+    fn root(&self, root: FieldRoot) -> Raw<'a> {
+        match root {
+            FieldRoot::Data => self.data(),
+            FieldRoot::Metadata => self.metadata(),
+        }
+    }
+
+    fn target(&self) -> Option<EntityStr<'a>> {
+        Record::target(self)
+    }
+
+    fn actor(&self) -> Option<EntityStr<'a>> {
+        Record::actor(self)
+    }
+}
+
 /// A member of `data` or `metadata`, or one within it: `data.address.street`.
 ///
 /// It is held as it is stored: the root and the names, a zero byte between them, which no name has.
@@ -53,13 +83,6 @@ impl FieldRoot {
         match self {
             FieldRoot::Data => "data",
             FieldRoot::Metadata => "metadata",
-        }
-    }
-
-    fn of<'a>(self, record: &Record<'a>) -> Raw<'a> {
-        match self {
-            FieldRoot::Data => record.data(),
-            FieldRoot::Metadata => record.metadata(),
         }
     }
 
@@ -127,9 +150,9 @@ impl PrivateField {
     }
 
     /// The value there, and what follows it; none where there is nothing, or null.
-    pub fn value<'a>(&self, record: &Record<'a>) -> Option<Raw<'a>> {
+    pub fn value<'a>(&self, event: &impl FieldSource<'a>) -> Option<Raw<'a>> {
         let (root, _) = self.root();
-        let found = self.names().try_fold(root.of(record), |raw, name| raw.member(name))?;
+        let found = self.names().try_fold(event.root(root), |raw, name| raw.member(name))?;
         (!found.is_null()).then_some(found)
     }
 }
@@ -165,12 +188,12 @@ impl fmt::Display for SubjectPath {
 
 impl SubjectPath {
     /// The subject of an event; none where it does not say.
-    pub fn subject(&self, record: &Record) -> Option<Entity> {
+    pub fn subject<'a>(&self, event: &impl FieldSource<'a>) -> Option<Entity> {
         let said = |entity: EntityStr| Entity::from(entity);
         match self {
-            SubjectPath::Target => record.target().map(said),
-            SubjectPath::Actor => record.actor().map(said),
-            SubjectPath::Field(kind, path) => match path.value(record)?.form()? {
+            SubjectPath::Target => event.target().map(said),
+            SubjectPath::Actor => event.actor().map(said),
+            SubjectPath::Field(kind, path) => match path.value(event)?.form()? {
                 (RawKind::Text(text), _) => Entity::new(kind, std::str::from_utf8(text).ok()?).ok(),
                 (RawKind::Int(id), _) => Entity::new(kind, &id.to_string()).ok(),
                 (RawKind::UInt(id), _) => Entity::new(kind, &id.to_string()).ok(),
@@ -200,23 +223,19 @@ pub(crate) struct EncryptedPart<'a> {
     pub tag: &'a [u8; TAG],
 }
 
-/// Writes what is known of a part: the number of a key, whose it is, and the fields of which it has the values.
-pub(crate) fn write_known(out: &mut Vec<u8>, key: KeyNumber, subject: &Entity, fields: &[PrivateField]) {
-    out.extend_from_slice(&key.0.to_be_bytes());
+/// Writes what is known of a part behind the number of its key: whose it is, and the fields of which it has the values.
+pub(crate) fn write_known(out: &mut Vec<u8>, subject: &Entity, fields: &[PrivateField]) {
     put_text(out, subject.kind());
     put_text(out, subject.id());
     write_fields(out, fields);
 }
 
-/// Writes the rest of a part behind what is known of it.
-pub(crate) fn write_encrypted(out: &mut Vec<u8>, nonce: &[u8; NONCE], ciphertext: &[u8], tag: &[u8; TAG]) {
-    out.extend_from_slice(nonce);
-    out.extend_from_slice(&((ciphertext.len() + TAG) as u32).to_be_bytes());
-    out.extend_from_slice(ciphertext);
-    out.extend_from_slice(tag);
-}
-
 fn put_text(out: &mut Vec<u8>, text: &str) {
+    if let (count @ 0..32, bytes) = (text.len(), text.as_bytes()) {
+        out.push(0xa0 | count as u8);
+        out.extend_from_slice(bytes);
+        return;
+    }
     let written = rmp_serde::encode::write(out, text);
     debug_assert!(written.is_ok(), "a text always has a form");
 }

@@ -175,11 +175,13 @@ impl<'a> Record<'a> {
     fn with_payload(&self, data: &[u8], trailer: Option<Trailer>) -> Vec<u8> {
         let metadata = self.metadata().0;
         let rest = metadata.len() + trailer.map_or(0, |trailer| trailer.bytes().len() + 4);
-        let mut writer = PayloadWriter::behind(self.header(), data.len() + rest);
+        let mut out = Vec::with_capacity(codec::LEAD + self.header().len() + 4 + data.len() + rest);
+        let mut writer = PayloadWriter::behind(self.header(), &mut out);
         writer.out().extend_from_slice(data);
         writer.end_data();
         writer.out().extend_from_slice(metadata);
-        writer.finish(self.position, trailer)
+        writer.finish(self.position, trailer);
+        out
     }
 
     pub fn position(&self) -> Position {

@@ -29,7 +29,7 @@ use super::event_schema::SchemaWarnings;
 use super::index::term::Term;
 use super::kernel::Kernel;
 use super::memtable::{ListEnd, Memtables, Staged};
-use super::private_values::Nonces;
+use super::private_values::PartWriter;
 use super::read_txn::{ReadTxn, find_own_id};
 use super::state::state_cache::CachedState;
 use super::verb::is_forgotten;
@@ -53,9 +53,9 @@ pub(super) struct AdmissionBatch {
     entities: HashMap<Term, ListEnd>,
     ids: HashMap<Term, Position>,
     keys: HashMap<Term, (Position, KeyDigest)>,
-    /// Which keys subjects have, as far as this batch says so; none where they are forgotten.
+    /// Which keys subjects get, and who is forgotten: as far as this batch says so.
     subjects: HashMap<Entity, Option<KeyNumber>>,
-    nonces: Nonces,
+    parts: PartWriter,
     /// What entities are, as far as verbs looked at them.
     pub known: HashMap<Entity, CachedState>,
     /// The instant of this commit.
@@ -77,7 +77,7 @@ impl AdmissionBatch {
             ids: HashMap::new(),
             keys: HashMap::new(),
             subjects: HashMap::new(),
-            nonces: Nonces::default(),
+            parts: PartWriter::default(),
             known: HashMap::new(),
             now,
             recorded,

@@ -16,6 +16,7 @@ use super::index::term::{self, IndexSpace, Term};
 use super::kernel::Kernel;
 use super::memtable::{ListEnd, Memtables};
 use super::options::Options;
+use super::private_values::{NewFields, PreparedPrivate};
 use super::snapshot::{ReadTxn, Snapshot};
 use super::verb::{PerformRequest, check_not_deciding};
 use crate::allowance::Limits;
@@ -102,6 +103,8 @@ pub(crate) struct PreparedEvent {
     pub conditions: Vec<Checked>,
     /// What of its data does not fit the schema that is defined at a position, which was the newest of its type when it was looked up.
     pub checked: Option<(Position, Mismatches)>,
+    /// What of it is private by the definitions that there were when it was looked up.
+    pub private: Option<PreparedPrivate>,
     /// What it makes of the indexes.
     pub change: Option<CatalogChange>,
     /// It has the correlation of its cause, or none of this log. Else its cause was not in the log yet, and is looked at when it is.
@@ -171,9 +174,15 @@ impl PreparedEvent {
             known: None,
             conditions,
             checked: None,
+            private: None,
             change,
             chained: true,
         })
+    }
+
+    /// As private fields are looked for in it.
+    pub fn fields(&self) -> NewFields<'_> {
+        NewFields { new: &self.new, kind: &self.kind, target: self.target.as_ref() }
     }
 
     /// What it takes in the queue.
@@ -319,6 +328,17 @@ impl Prepared {
         Ok(())
     }
 
+    /// Finds what is private by the definitions that there are by now. What is wrong with one, or with an event, is told at the commit, if it
+    /// still holds by then.
+    fn find_private(&mut self, catalog: &Catalog) {
+        for event in self.events.iter_mut().filter(|event| catalog.may_be_private(&event.kind)) {
+            if !event.private.as_ref().is_some_and(|private| private.is_by(catalog)) {
+                event.private = PreparedPrivate::new(catalog, event.fields()).ok();
+                self.bytes += event.private.as_ref().map_or(0, PreparedPrivate::bytes);
+            }
+        }
+    }
+
     /// Does what takes time before the commit: conditions are checked up to the head, and what verbs look at is folded.
     fn look_ahead(&mut self, kernel: &Arc<Kernel>) -> Result<()> {
         let none = |expect: &[Expect], conditions: &[Checked]| {
@@ -372,6 +392,7 @@ impl Prepared {
         let memtables = kernel.applied.memtables();
         (self.base, self.head) = (memtables.base(), memtables.head);
         self.check_schemas(&memtables.catalog, &kernel.own_limits)?;
+        self.find_private(&memtables.catalog);
         let in_memtables =
             |event: &PreparedEvent| event.entity_term().is_none_or(|term| memtables.total(term).is_some());
         // Most appends are to entities that a memtable knows: the tables are opened only where they are asked for something.

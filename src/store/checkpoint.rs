@@ -274,10 +274,13 @@ fn write_memtable(tables: &mut WriteTables, memtable: &Memtable, mut chain: [u8;
         chain = zone.chain;
         recorded = Some(zone.recorded.1);
     }
-    for (position, given) in inner.keys() {
-        match given.key {
-            Some(key) => tables.give_key(&given.subject, key)?,
-            None => drop(tables.forget_key(&given.subject, *position)?),
+    // Of what was recovered each event tells of its keys: what was said of a subject before is not written again.
+    let mut told: HashMap<&Entity, Option<KeyNumber>> = HashMap::new();
+    for (position, GivenKey { subject, key }) in inner.keys() {
+        match (told.insert(subject, *key), key) {
+            (Some(before), key) if before == *key => {}
+            (_, Some(key)) => tables.give_key(subject, *key)?,
+            (_, None) => drop(tables.forget_key(subject, *position)?),
         }
     }
     tables.set_meta("checkpoint", &first.previous().to_be_bytes())?;

@@ -96,9 +96,14 @@ impl DatabaseId {
 /// Bytes that nobody can guess.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|e| Error::io("asking the system for random bytes", io::Error::other(e.to_string())))?;
+    fill_random(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The same, as many as there is room for.
+pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<()> {
+    getrandom::fill(bytes)
+        .map_err(|e| Error::io("asking the system for random bytes", io::Error::other(e.to_string())))
 }
 
 /// A frame as it is read back.

@@ -30,8 +30,8 @@ pub(crate) struct Memtable {
 #[derive(Debug, Default)]
 pub(crate) struct MemtableInner {
     events: Vec<Arc<[u8]>>,
-    /// The stored bytes of those whose private values are stored encrypted, by their place. The others are in memory as they are stored.
-    encrypted: BTreeMap<usize, Arc<[u8]>>,
+    /// The stored bytes of those whose private values are stored encrypted, with their places. The others are in memory as they are stored.
+    encrypted: Vec<(usize, Arc<[u8]>)>,
     /// What they say of the keys of subjects, with where.
     keys: Vec<(Position, GivenKey)>,
     terms: BTreeMap<Term, MemtablePostings>,
@@ -100,7 +100,7 @@ impl Memtable {
             if let Some(stored) = event.encrypted {
                 let place = inner.events.len();
                 inner.bytes += stored.len() + EVENT_COST;
-                inner.encrypted.insert(place, stored);
+                inner.encrypted.push((place, stored));
             }
             inner.keys.extend(event.keys.into_iter().map(|key| (position, key)));
             inner.events.push(event.bytes);
@@ -141,7 +141,10 @@ impl Memtable {
     fn stored(&self, position: Position) -> Option<Arc<[u8]>> {
         let at = position.index_from(self.first)?;
         let inner = self.read();
-        inner.encrypted.get(&at).or_else(|| inner.events.get(at)).cloned()
+        match inner.encrypted.binary_search_by_key(&at, |(place, _)| *place) {
+            Ok(found) => inner.encrypted.get(found).map(|(_, stored)| stored.clone()),
+            Err(_) => inner.events.get(at).cloned(),
+        }
     }
 
     /// The entries of a list within a range.

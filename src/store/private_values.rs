@@ -1,21 +1,25 @@
 //! Private values, encrypted as an event is stored and decrypted as it is read. How they lie in it is told in [`crate::event::private`]; whose
 //! keys they take, in [`keyring`](super::keyring).
 
+mod prepared;
+
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use super::cipher::SubjectCipher;
-use super::journal::random;
+use super::journal::{fill_random, random};
 use super::tables::keys::KeyState;
 use crate::document::Raw;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::event::codec::{self, Parts, PayloadWriter, Trailer};
 use crate::event::private::{
-    EncryptedPart, FieldValues, ForgottenFields, KeyNumber, NONCE, PrivateField, write_encrypted, write_known,
+    EncryptedPart, FieldSource, FieldValues, ForgottenFields, KeyNumber, NONCE, PrivateField, TAG,
+    write_known,
 };
 use crate::event::record::Record;
 use crate::event::rewritten::payload_hash;
+pub(crate) use prepared::{NewFields, PreparedPrivate};
 
 /// What events encrypt to, by their subjects: the fields and their values.
 pub(crate) type PrivateValues = Vec<(Entity, Vec<PrivateField>)>;
@@ -23,18 +27,26 @@ pub(crate) type PrivateValues = Vec<(Entity, Vec<PrivateField>)>;
 /// Nonces of the system, some at a time: to ask for each takes longer than the cipher does. Whoever has them keeps them for a batch, not for longer: a
 /// copy of a machine that runs on has the same.
 #[derive(Debug, Default)]
-pub(crate) struct Nonces(Vec<[u8; NONCE]>);
+struct Nonces {
+    left: Vec<[u8; NONCE]>,
+    /// How many were asked for the last time.
+    asked: usize,
+}
 
 impl Nonces {
-    /// How many are asked for at a time.
-    const SOME: usize = 64;
+    /// How many are asked for at a time: as many again as before, since nobody says how many it will be.
+    const LEAST: usize = 4;
+    const MOST: usize = 128;
 
     fn next(&mut self) -> Result<[u8; NONCE]> {
-        if self.0.is_empty() {
-            let bytes: [u8; NONCE * Nonces::SOME] = random()?;
-            self.0.extend(bytes.as_chunks::<NONCE>().0);
+        if self.left.is_empty() {
+            self.asked = (2 * self.asked).clamp(Nonces::LEAST, Nonces::MOST);
+            let mut bytes = [0; NONCE * Nonces::MOST];
+            let bytes = &mut bytes[..NONCE * self.asked];
+            fill_random(bytes)?;
+            self.left.extend(bytes.as_chunks::<NONCE>().0);
         }
-        match self.0.pop() {
+        match self.left.pop() {
             Some(nonce) => Ok(nonce),
             // There are some: they were just asked for.
             None => random(),
@@ -42,62 +54,72 @@ impl Nonces {
     }
 }
 
-/// The stored form of an event with private values: those are encrypted, each under the key of its subject. `key` gives that.
-pub(crate) fn encrypt(
-    position: Position,
-    plain: &[u8],
-    private: &PrivateValues,
-    nonces: &mut Nonces,
-    key: impl FnMut(&Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
-) -> Result<Vec<u8>> {
-    let record = Record::open(position, plain)?;
-    let mut trailer = Vec::new();
-    write_parts(&record, private, nonces, key, &mut trailer)?;
-    without_values(&record, private, Trailer::Encrypted(&trailer))
+/// Writes parts of trailers, for as long as a batch takes.
+#[derive(Debug, Default)]
+pub(crate) struct PartWriter {
+    nonces: Nonces,
+    /// What the last part was bound to.
+    bound: Vec<u8>,
 }
 
-/// The stored form of an event of which more is private than when it was appended, or rewritten the last time: `stored` has that in plain.
+impl PartWriter {
+    /// Encrypts values, and writes them as a part behind others. `known` is what is known of it beside the key.
+    fn write(
+        &mut self,
+        trailer: &mut Vec<u8>,
+        position: Position,
+        (number, cipher): (KeyNumber, &SubjectCipher),
+        known: &[u8],
+        values: &[u8],
+    ) -> Result<()> {
+        let nonce = self.nonces.next()?;
+        let begins = trailer.len();
+        trailer.extend_from_slice(&number.0.to_be_bytes());
+        trailer.extend_from_slice(known);
+        self.bound.clear();
+        bind(&mut self.bound, position, &trailer[begins..]);
+        trailer.extend_from_slice(&nonce);
+        trailer.extend_from_slice(&((values.len() + TAG) as u32).to_be_bytes());
+        let begins = trailer.len();
+        trailer.extend_from_slice(values);
+        let tag = cipher.encrypt(&nonce, &mut trailer[begins..], &self.bound)?;
+        trailer.extend_from_slice(&tag);
+        Ok(())
+    }
+}
+
+/// The stored form of an event of which more is private than when it was appended, or rewritten the last time: `stored` has that in plain. `key` gives
+/// the key of a subject.
 pub(crate) fn rewrite(
     position: Position,
     stored: &[u8],
     private: &PrivateValues,
-    nonces: &mut Nonces,
-    key: impl FnMut(&Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
+    parts: &mut PartWriter,
+    mut key: impl FnMut(&Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
 ) -> Result<Vec<u8>> {
     let record = Record::open(position, stored)?;
     let mut trailer = record.encrypted().to_vec();
-    write_parts(&record, private, nonces, key, &mut trailer)?;
+    let (mut known, mut values) = (Vec::new(), Vec::new());
+    for (subject, fields) in private {
+        let (number, cipher) = key(subject)?;
+        known.clear();
+        values.clear();
+        write_known(&mut known, subject, fields);
+        write_values(&mut values, fields, &record).ok_or_else(|| unreadable(position))?;
+        parts.write(&mut trailer, position, (number, &cipher), &known, &values)?;
+    }
     record.original().write(&mut trailer);
     without_values(&record, private, Trailer::Rewritten(&trailer))
 }
 
-/// Encrypts values of an event, a part for each subject.
-fn write_parts(
-    record: &Record,
-    private: &PrivateValues,
-    nonces: &mut Nonces,
-    mut key: impl FnMut(&Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
-    trailer: &mut Vec<u8>,
-) -> Result<()> {
-    let position = record.position();
-    let (mut values, mut bound) = (Vec::new(), Vec::new());
-    for (subject, fields) in private {
-        let (number, cipher) = key(subject)?;
-        let nonce = nonces.next()?;
-        values.clear();
-        for field in fields {
-            let value = field.value(record).ok_or_else(|| unreadable(position))?.0;
-            let rest = Raw(value).skip().ok_or_else(|| unreadable(position))?;
-            values.extend_from_slice(&value[..value.len() - rest.len()]);
-        }
-        let begins = trailer.len();
-        write_known(trailer, number, subject, fields);
-        bound.clear();
-        bind(&mut bound, position, &trailer[begins..]);
-        let tag = cipher.encrypt(&nonce, &mut values, &bound)?;
-        write_encrypted(trailer, &nonce, &values, &tag);
+/// Writes the values of fields, one after another; none where they are not all there.
+fn write_values<'a>(out: &mut Vec<u8>, fields: &[PrivateField], event: &impl FieldSource<'a>) -> Option<()> {
+    for field in fields {
+        let value = field.value(event)?.0;
+        let rest = Raw(value).skip()?;
+        out.extend_from_slice(&value[..value.len() - rest.len()]);
     }
-    Ok(())
+    Some(())
 }
 
 /// The event with null in the places of values, and a trailer.
@@ -105,9 +127,11 @@ fn without_values(record: &Record, private: &PrivateValues, trailer: Trailer) ->
     let places = FieldValues::blank(private.iter().flat_map(|(_, fields)| fields));
     let (data, metadata) = (record.data().0, record.metadata().0);
     let size = data.len() + metadata.len() + trailer.bytes().len() + 4;
-    let mut writer = PayloadWriter::behind(record.header(), size);
+    let mut out = Vec::with_capacity(codec::LEAD + record.header().len() + 4 + size);
+    let mut writer = PayloadWriter::behind(record.header(), &mut out);
     place(&places, data, metadata, &mut writer).ok_or_else(|| unreadable(record.position()))?;
-    Ok(writer.finish(record.position(), Some(trailer)))
+    writer.finish(record.position(), Some(trailer));
+    Ok(out)
 }
 
 /// The event with its private values in their places. Those whose subject is forgotten stay null, and are named.
@@ -137,10 +161,12 @@ pub(crate) fn decrypt<K: Deref<Target = SubjectCipher>>(
         places.put(&part, &plain.0[values]).ok_or_else(|| unreadable(position))?;
     }
     // The trailer is longer than the values within.
-    let mut writer = PayloadWriter::behind(header, stored.len() - header.len());
+    let mut out = Vec::with_capacity(stored.len());
+    let mut writer = PayloadWriter::behind(header, &mut out);
     place(&places, data, metadata, &mut writer).ok_or_else(|| unreadable(position))?;
     let named = (!forgotten.is_empty()).then(|| ForgottenFields::write(&forgotten));
-    Ok(writer.finish(position, named.as_deref().map(Trailer::Forgotten)))
+    writer.finish(position, named.as_deref().map(Trailer::Forgotten));
+    Ok(out)
 }
 
 /// All values of an event, one after another, and behind them for a moment what the last are bound to.
@@ -249,18 +275,21 @@ mod tests {
     use crate::event::codec::{Assigned, encode};
     use crate::event::private::FieldRoot;
     use crate::event::{EventId, NewEvent};
+    use crate::store::catalog::Catalog;
     use crate::store::chain::link;
     use crate::store::tables::keys::KeyBytes;
     use crate::{Timestamp, Version};
 
     const AT: Position = Position(7);
 
-    fn stored() -> Vec<u8> {
-        let new = NewEvent::new("User.moved")
+    fn new() -> NewEvent {
+        NewEvent::new("User.moved")
             .on(("User", 7))
             .data(&serde_json::json!({"name": "Ann", "address": {"street": "Elm Street", "zip": null, "city": "Oslo"}, "n": 5}))
-            .metadata(&serde_json::json!({"ip": "::1", "by": "web"}));
-        let mut out = Vec::new();
+            .metadata(&serde_json::json!({"ip": "::1", "by": "web"}))
+    }
+
+    fn write(out: &mut Vec<u8>, new: &NewEvent) {
         let assigned = Assigned {
             position: AT,
             version: Version(1),
@@ -269,8 +298,29 @@ mod tests {
             recorded: Timestamp::from_millis(5),
             seal: None,
         };
-        encode(&mut out, &new, new.kind.as_ref().unwrap(), new.owner(), &assigned);
+        encode(out, new, new.kind.as_ref().unwrap(), new.owner(), &assigned);
+    }
+
+    fn stored() -> Vec<u8> {
+        let mut out = Vec::new();
+        write(&mut out, &new());
         out
+    }
+
+    /// What it is stored as behind others.
+    fn encrypted(private: &PrivateValues) -> Vec<u8> {
+        let new = new();
+        let fields = NewFields { new: &new, kind: new.kind.as_ref().unwrap(), target: new.owner() };
+        let prepared = PreparedPrivate::of(private, Catalog::default().private_stamp(), fields).unwrap();
+        let mut out = b"others".to_vec();
+        write(&mut out, &new);
+        prepared.encrypt(AT, &mut out, 6, &mut PartWriter::default(), one_key).unwrap();
+        assert!(out.starts_with(b"others"));
+        out.split_off(6)
+    }
+
+    fn one_key(_: &Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)> {
+        Ok((KeyNumber(5), cipher()))
     }
 
     fn field(root: FieldRoot, names: &[&str]) -> PrivateField {
@@ -292,15 +342,14 @@ mod tests {
     #[test]
     fn what_is_rewritten_is_the_same_event_and_tells_what_it_was_appended_with() {
         let plain = stored();
-        let one_key = |_: &Entity| Ok((KeyNumber(5), cipher()));
         let street = vec![(user(), vec![field(FieldRoot::Data, &["address", "street"])])];
         let others =
             vec![(user(), vec![field(FieldRoot::Data, &["name"]), field(FieldRoot::Metadata, &["ip"])])];
         let city = vec![(user(), vec![field(FieldRoot::Data, &["address", "city"])])];
-        let encrypted = encrypt(AT, &plain, &street, &mut Nonces::default(), one_key).unwrap();
+        let encrypted = encrypted(&street);
         for before in [&plain, &encrypted] {
-            let once = rewrite(AT, before, &others, &mut Nonces::default(), one_key).unwrap();
-            let twice = rewrite(AT, &once, &city, &mut Nonces::default(), one_key).unwrap();
+            let once = rewrite(AT, before, &others, &mut PartWriter::default(), one_key).unwrap();
+            let twice = rewrite(AT, &once, &city, &mut PartWriter::default(), one_key).unwrap();
             for rewritten in [&once, &twice] {
                 assert!(
                     codec::is_encrypted(rewritten) && Record::open(AT, rewritten).unwrap().is_rewritten()
@@ -328,6 +377,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_encrypted_as_it_is_written_reads_as_it_was() {
+        let (name, city) = (field(FieldRoot::Data, &["name"]), field(FieldRoot::Data, &["address", "city"]));
+        let (address, ip) = (field(FieldRoot::Data, &["address"]), field(FieldRoot::Metadata, &["ip"]));
+        let other = Entity::new("Company", &"c".repeat(40)).unwrap();
+        let cases = [
+            vec![(user(), vec![name.clone()])],
+            vec![(user(), vec![name.clone(), city, ip.clone()])],
+            vec![(user(), vec![ip, name]), (other, vec![address])],
+        ];
+        let plain = stored();
+        for private in cases {
+            let stored = encrypted(&private);
+            assert_eq!(decrypt(AT, &stored, there).unwrap(), plain);
+            let record = Record::open(AT, &stored).unwrap();
+            let parts = EncryptedPart::all(AT, record.encrypted()).map(|part| {
+                let part = part.unwrap();
+                (part.subject(AT).unwrap(), part.fields().collect())
+            });
+            assert_eq!(parts.collect::<PrivateValues>(), private);
+            for (_, fields) in &private {
+                assert!(fields.iter().all(|field| field.value(&record).is_none()));
+            }
+            // Another position, and another key, read nothing.
+            let mut moved = stored.clone();
+            let checksum = codec::checksum(Position(8), &moved[4..]);
+            moved[..4].copy_from_slice(&checksum.to_be_bytes());
+            assert!(decrypt(Position(8), &moved, there).is_err());
+            let other = || Ok(KeyState::There(Arc::new(SubjectCipher::new(&KeyBytes([4; 32])))));
+            assert!(decrypt(AT, &stored, |_| other()).is_err());
+        }
+    }
+
+    #[test]
     fn no_nonce_comes_twice() {
         let mut nonces = Nonces::default();
         let made: std::collections::HashSet<_> = (0..1000).map(|_| nonces.next().unwrap()).collect();
@@ -340,8 +422,7 @@ mod tests {
         let plain = stored();
         let record = Record::open(AT, &plain).unwrap();
         let whole = [record.data().0, record.metadata().0].concat();
-        let rewritten =
-            rewrite(AT, &plain, &names, &mut Nonces::default(), |_| Ok((KeyNumber(5), cipher()))).unwrap();
+        let rewritten = rewrite(AT, &plain, &names, &mut PartWriter::default(), one_key).unwrap();
         let header = Record::open(AT, &rewritten).unwrap().header().len();
         let mut told = 0;
         for at in codec::LEAD + header..rewritten.len() {

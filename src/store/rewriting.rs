@@ -24,7 +24,7 @@ use super::index::term::Term;
 use super::journal::random;
 use super::kernel::Kernel;
 use super::keyring::GivenKey;
-use super::private_values::{Nonces, PrivateValues, decrypt, rewrite};
+use super::private_values::{PartWriter, PrivateValues, decrypt, rewrite};
 use super::snapshot::{ScanDirection, Snapshot};
 use super::tables::TablesRead;
 use super::tables::keys::{KeyBytes, KeyState, NOBODYS};
@@ -65,7 +65,7 @@ pub(crate) struct Rewriting<'k> {
     /// Whether anybody was ever forgotten.
     forgets: bool,
     subjects: HashMap<Entity, SubjectKey>,
-    nonces: Nonces,
+    parts: PartWriter,
     /// The events that were rewritten since the lists were taken, by their subjects.
     lists: BTreeMap<Term, Vec<Position>>,
     done: Rewritten,
@@ -112,7 +112,7 @@ impl<'k> Rewriting<'k> {
         let said = Term::kind(&EventType::new(FORGOTTEN)?)?;
         let forgets =
             snapshot.list(said, PositionRange::ALL, ScanDirection::Ascending).next().transpose()?.is_some();
-        let (subjects, nonces, lists, done) = Default::default();
+        let (subjects, parts, lists, done) = Default::default();
         Ok(Some(Rewriting {
             kernel,
             cancel,
@@ -121,7 +121,7 @@ impl<'k> Rewriting<'k> {
             through,
             forgets,
             subjects,
-            nonces,
+            parts,
             lists,
             done,
         }))
@@ -198,13 +198,13 @@ impl<'k> Rewriting<'k> {
         if values.is_empty() {
             return Ok(None);
         }
-        let (mut nonces, mut is_lost) = (std::mem::take(&mut self.nonces), false);
-        let new = rewrite(position, stored, &values, &mut nonces, |subject| {
+        let (mut parts, mut is_lost) = (std::mem::take(&mut self.parts), false);
+        let new = rewrite(position, stored, &values, &mut parts, |subject| {
             let (number, cipher) = self.key(read, subject, position)?;
             is_lost |= number == NOBODYS;
             Ok((number, cipher))
         })?;
-        self.nonces = nonces;
+        self.parts = parts;
         let is_same = link([0; 32], position, stored)? == link([0; 32], position, &new)?
             && (is_lost || self.plain(read, position, stored)? == self.plain(read, position, &new)?);
         if !is_same {

@@ -4,6 +4,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::NewEvent;
+use crate::store::append_request::AppendRequest;
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::tables::compressed_block::blocks_in;
@@ -76,6 +78,49 @@ fn what_is_private_reads_as_before_and_is_stored_encrypted() {
         r#"{"name":"delivery","on":"Order.placed","of":"User (data.customer)","fields":["data.shipTo.street"],"defined":2}"#
     );
     assert!(verify(&store.snapshot()).unwrap().faults.is_empty());
+}
+
+/// What is private is found before an event queues, and what is defined, or who is forgotten, may be another by its turn.
+#[test]
+fn what_is_prepared_is_as_private_as_it_is_to_be_when_its_turn_comes() {
+    const NAME: &str = "DEFINE PRIVATE contact ON 'User.*' OF target FIELDS data.name";
+    const EMAIL: &str = "DEFINE PRIVATE contact ON 'User.*' OF actor FIELDS data.email";
+    // What is said before it is prepared, and between that and its turn; whether the name and the email are in plain then.
+    let cases: [(&[&str], &[&str], [bool; 2]); 7] = [
+        (&[], &[], [true, true]),
+        (&[], &[NAME], [false, true]),
+        (&[NAME], &[EMAIL], [true, false]),
+        (&[NAME], &["DROP PRIVATE contact"], [true, true]),
+        (&[NAME], &["DROP PRIVATE contact", EMAIL], [true, false]),
+        (&[NAME], &["FORGET User 7"], [false, true]),
+        (&[NAME, "EMIT User.named 7 {name: 'Bob'}"], &["FORGET User 7"], [false, true]),
+    ];
+    for (before, between, plain) in cases {
+        let disk = SimulatedDisk::new();
+        let store = Store::create(path(), options(&disk)).unwrap();
+        let session = Session::new(&store);
+        before.iter().for_each(|statement| drop(session.rows(statement)));
+        let event = NewEvent::new("User.named").on(("User", 7)).by(("User", 8));
+        let event = event.member("name", "Ann Onymous").member("email", "ann@example.org").member("age", 44);
+        let commit = store.prepared(AppendRequest { events: vec![event], ..AppendRequest::default() });
+        between.iter().for_each(|statement| drop(session.rows(statement)));
+        commit().unwrap();
+        for _ in 0..2 {
+            let line = session.lines("HISTORY User 7").pop().unwrap();
+            let read = r#""data":{"name":"Ann Onymous","email":"ann@example.org","age":44}"#;
+            assert!(line.contains(read), "{before:?} {between:?}: {line}");
+            let on_disk = ["Ann Onymous", "ann@example.org"].map(|text| is_on_disk(&disk, text).is_some());
+            assert_eq!(on_disk, plain, "{before:?} {between:?}");
+            store.checkpoint().unwrap();
+        }
+        assert!(verify(&store.snapshot()).unwrap().faults.is_empty());
+        // Whoever is forgotten again has nothing left, and the one before never comes back.
+        if !plain[0] {
+            session.rows("FORGET User 7");
+            let lines = session.lines("HISTORY User 7");
+            assert!(lines.iter().all(|line| !line.contains("Ann") && !line.contains("Bob")), "{lines:?}");
+        }
+    }
 }
 
 #[test]

@@ -15,7 +15,6 @@ use crate::store::catalog::{CatalogChange, Index};
 use crate::store::committer::Committer;
 use crate::store::index::term::Term;
 use crate::store::journal::FrameBuffer;
-use crate::store::keyring::subject_terms;
 use crate::store::memtable::{ListEnd, Staged};
 use crate::time::Timestamp;
 
@@ -63,12 +62,11 @@ impl Admission<'_> {
         }
         let (position, version) = (position, Version(version));
         let assigned = Assigned { position, version, id: &id, own_id, recorded, seal };
-        let bytes = write(&mut committer.frame, &event, &assigned);
+        let (start, bytes) = write(&mut committer.frame, &event, &assigned);
         let (encrypted, keys) = match batch.catalog.may_be_private(&event.kind) {
-            true => self.encrypt(committer, batch, &bytes, staging)?,
+            true => self.encrypt(committer, batch, &mut event, start, staging)?,
             false => (None, self.forget(batch, &event, staging)),
         };
-        event.terms.extend(subject_terms(&keys)?);
         self.derive(batch, &bytes, &mut event)?;
         if let Some(change) = event.change.take() {
             self.stage_change(batch, &event, change)?;
@@ -231,15 +229,15 @@ fn adopt_namespace(batch: &AdmissionBatch, event: &mut PreparedEvent, how: How) 
     Ok(())
 }
 
-/// Writes it into the frame, its length before it.
-fn write(frame: &mut FrameBuffer, event: &PreparedEvent, assigned: &Assigned) -> Arc<[u8]> {
+/// Writes it into the frame, its length before it. Tells where it begins there.
+fn write(frame: &mut FrameBuffer, event: &PreparedEvent, assigned: &Assigned) -> (usize, Arc<[u8]>) {
     let payload = frame.payload_mut();
-    let start = payload.len();
     payload.extend_from_slice(&[0; 4]);
+    let start = payload.len();
     codec::encode(payload, &event.new, &event.kind, event.target.as_ref(), assigned);
-    let length = payload.len() - start - 4;
-    payload[start..start + 4].copy_from_slice(&(length as u32).to_be_bytes());
-    Arc::from(&payload[start + 4..])
+    let length = payload.len() - start;
+    payload[start - 4..start].copy_from_slice(&(length as u32).to_be_bytes());
+    (start, Arc::from(&payload[start..]))
 }
 
 /// What is restored has each id and each key once.

@@ -1,4 +1,7 @@
 //! Private values of an event that is staged: encrypted in the frame, in plain in memory.
+//!
+//! What of it is private is found on the caller's thread, before it queues: here it is done again only if other definitions hold by now, and
+//! for what verbs make. Keys are looked for here alone: whoever leads has the lock of the committer, so nobody is forgotten meanwhile.
 
 use std::sync::Arc;
 
@@ -6,28 +9,30 @@ use super::{Admission, AdmissionBatch, Staging, Undo};
 use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::event::private::KeyNumber;
-use crate::event::record::Record;
 use crate::store::append_request::PreparedEvent;
 use crate::store::cipher::SubjectCipher;
 use crate::store::committer::Committer;
 use crate::store::keyring::{self, GivenKey};
-use crate::store::private_values;
+use crate::store::private_values::PreparedPrivate;
 use crate::store::tables::keys::KeyState;
 
 /// The stored form of an event, where that is encrypted, and which keys it gives.
 type Encrypted = (Option<Arc<[u8]>>, Vec<GivenKey>);
 
 impl Admission<'_> {
-    /// Encrypts what is private of the event that was just written into the frame.
+    /// Encrypts what is private of the event that was just written into the frame, from `start` on.
     pub(super) fn encrypt(
         self,
         committer: &mut Committer,
         batch: &mut AdmissionBatch,
-        plain: &[u8],
+        event: &mut PreparedEvent,
+        start: usize,
         staging: &mut Staging,
     ) -> Result<Encrypted> {
-        let position = batch.next;
-        let private = batch.catalog.private_values(&Record::open(position, plain)?)?;
+        let private = match event.private.take() {
+            Some(prepared) if prepared.is_by(&batch.catalog) => prepared,
+            _ => PreparedPrivate::new(&batch.catalog, event.fields())?,
+        };
         // A trial gives no keys.
         if private.is_empty() || batch.teller.is_trial() {
             return Ok((None, Vec::new()));
@@ -38,18 +43,16 @@ impl Admission<'_> {
                 "private values are not appended to a log that is shared: {why}"
             )));
         }
-        let (mut given, mut nonces) = (Vec::new(), std::mem::take(&mut batch.nonces));
-        let stored = private_values::encrypt(position, plain, &private, &mut nonces, |subject| {
-            let (number, cipher) = self.key_of(batch, subject, staging)?;
-            given.push(GivenKey { subject: subject.clone(), key: Some(number) });
-            Ok((number, cipher))
-        })?;
-        batch.nonces = nonces;
+        let (mut given, mut parts) = (Vec::new(), std::mem::take(&mut batch.parts));
         let payload = committer.frame.payload_mut();
-        payload.truncate(payload.len() - plain.len() - 4);
-        payload.extend_from_slice(&(stored.len() as u32).to_be_bytes());
-        payload.extend_from_slice(&stored);
-        Ok((Some(stored.into()), given))
+        private.encrypt(batch.next, payload, start, &mut parts, |subject| {
+            self.key_of(batch, subject, &mut given, staging)
+        })?;
+        batch.parts = parts;
+        event.terms.extend(private.into_terms());
+        let length = payload.len() - start;
+        payload[start - 4..start].copy_from_slice(&(length as u32).to_be_bytes());
+        Ok((Some(payload[start..].into()), given))
     }
 
     /// That a subject is forgotten, where the event says so: what comes after it has another key.
@@ -66,27 +69,26 @@ impl Admission<'_> {
         vec![GivenKey { subject, key: None }]
     }
 
-    /// The key that a subject has, or gets now.
+    /// The key that a subject has, or gets now: then it is among those given.
     fn key_of(
         self,
         batch: &mut AdmissionBatch,
         subject: &Entity,
+        given: &mut Vec<GivenKey>,
         staging: &mut Staging,
     ) -> Result<(KeyNumber, Arc<SubjectCipher>)> {
         let (keyring, tables) = (&self.kernel.keyring, &self.kernel.tables);
-        let in_batch = batch.subjects.get(subject).copied();
+        let in_batch = if batch.subjects.is_empty() { None } else { batch.subjects.get(subject).copied() };
         let known = in_batch.map_or_else(|| keyring.key_of(subject, tables), Ok)?;
-        if let Some(number) = known {
-            // One that is lost, as a rescue may find, is nobody's any more.
-            if let Some(cipher) = self.cipher(subject, number)? {
-                if in_batch.is_none() {
-                    set_key(batch, subject, known, staging);
-                }
-                return Ok((number, cipher));
-            }
+        // One that is lost, as a rescue may find, is nobody's any more.
+        if let Some(number) = known
+            && let Some(cipher) = self.cipher(subject, number)?
+        {
+            return Ok((number, cipher));
         }
         let number = keyring.take(tables)?;
         set_key(batch, subject, Some(number), staging);
+        given.push(GivenKey { subject: subject.clone(), key: Some(number) });
         let cipher = self.cipher(subject, number)?;
         cipher.map(|cipher| (number, cipher)).ok_or_else(|| without_key(subject))
     }

@@ -7,8 +7,7 @@ use super::definition_set::DefinitionEntry;
 use super::{Catalog, Understood, not_understood};
 use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result};
-use crate::event::private::{PrivateField, SubjectPath};
-use crate::event::record::Record;
+use crate::event::private::{FieldSource, PrivateField, SubjectPath};
 use crate::pattern::Pattern;
 
 /// Which fields of which events are about a person, and whose they are.
@@ -40,6 +39,12 @@ impl CatalogPrivate {
     pub fn fields(&self) -> Result<&Arc<PrivateFields>> {
         self.fields.as_ref().map_err(|why| not_understood("private fields", &self.name, self.position, why))
     }
+
+    /// That an event has a field of nobody.
+    fn nobodys(&self, kind: &str, field: &PrivateField, rule: &PrivateFields) -> Error {
+        let expected = format!("a subject, as PRIVATE {} says ({})", self.name, rule.of);
+        Error::invalid(format!("{kind}.{field}"), expected, "an event that does not say whose it is")
+    }
 }
 
 impl fmt::Debug for CatalogPrivate {
@@ -58,7 +63,20 @@ impl DefinitionEntry for CatalogPrivate {
     }
 }
 
+/// Which definitions of private fields there are, of all that the log ever had: each change makes another of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) struct PrivateStamp {
+    newest: Option<Position>,
+    ended: u64,
+}
+
 impl Catalog {
+    /// Which definitions of private fields these are.
+    pub(in crate::store) fn private_stamp(&self) -> PrivateStamp {
+        let newest = self.privates.iter().next_back().map(|defined| defined.position);
+        PrivateStamp { newest, ended: self.privates.ended() }
+    }
+
     /// Whether an event of this type may have private values.
     pub(in crate::store) fn may_be_private(&self, kind: &EventType) -> bool {
         !self.privates.is_empty() && !kind.is_internal()
@@ -69,29 +87,30 @@ impl Catalog {
     /// # Errors
     /// If a field is there and the event does not say whose it is, or a definition is not understood: what may be private is not stored in
     /// plain.
-    pub(in crate::store) fn private_values(
+    pub(in crate::store) fn private_values<'a>(
         &self,
-        event: &Record,
+        event: &impl FieldSource<'a>,
     ) -> Result<Vec<(Entity, Vec<PrivateField>)>> {
         let mut found: Vec<(Entity, Vec<PrivateField>)> = Vec::new();
-        if self.privates.is_empty() || event.kind().starts_with('$') {
+        let kind = event.kind();
+        if self.privates.is_empty() || kind.starts_with('$') {
             return Ok(found);
         }
         for defined in self.privates.iter() {
             let rule = defined.fields()?;
-            if !rule.on.matches_text(event.kind()) {
+            if !rule.on.matches_text(kind) {
                 continue;
             }
-            let there: Vec<PrivateField> =
-                rule.fields.iter().filter(|path| path.value(event).is_some()).cloned().collect();
-            let Some(first) = there.first() else { continue };
-            let subject = rule.of.subject(event).ok_or_else(|| {
-                let what = format!("{}.{first}", event.kind());
-                let expected = format!("a subject, as PRIVATE {} says ({})", defined.name, rule.of);
-                Error::invalid(what, expected, "an event that does not say whose it is")
-            })?;
-            for path in there {
-                add_field(&mut found, &subject, path, event.kind())?;
+            let mut subject = None;
+            for path in rule.fields.iter().filter(|path| path.value(event).is_some()) {
+                let whose = match &subject {
+                    Some(known) => known,
+                    None => {
+                        let told = rule.of.subject(event);
+                        subject.insert(told.ok_or_else(|| defined.nobodys(kind, path, rule))?)
+                    }
+                };
+                add_field(&mut found, whose, path.clone(), kind)?;
             }
         }
         Ok(found)
