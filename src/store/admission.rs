@@ -297,7 +297,9 @@ impl Admission<'_> {
     ) -> Result<()> {
         let how = How { import: request.import, restore: request.restore, head: request.head };
         let mut keys = request.keys.into_iter().peekable();
-        for (at, event) in request.events.into_iter().enumerate() {
+        let mut events = request.events;
+        // They are long: none is moved to be staged.
+        for (at, event) in events.iter_mut().enumerate() {
             let key = keys.next_if(|key| key.first == at);
             self.stage_event(committer, batch, event, key, how, staging)?;
         }
@@ -338,7 +340,7 @@ impl Admission<'_> {
         (key.first, key.seal.count) = (0, made.len() as u32);
         let how = How { import: false, restore: false, head: batch.memtables.head };
         let mut key = Some(key);
-        for event in made {
+        for event in &mut made {
             self.stage_event(committer, batch, event, key.take(), how, staging)?;
         }
         if tried {
@@ -375,11 +377,11 @@ impl Admission<'_> {
                     None => break,
                 },
             };
-            for event in next {
+            for mut event in next {
                 if let Some(made) = &mut made {
                     made.push(event.clone());
                 }
-                self.stage_event(committer, batch, event, None, how, staging)?;
+                self.stage_event(committer, batch, &mut event, None, how, staging)?;
             }
         }
         Ok(())

@@ -14,7 +14,7 @@ use super::condition::{Checked, CommitCondition};
 use super::event_schema::{Mismatches, SchemaWarnings};
 use super::index::term::{self, IndexSpace, Term};
 use super::kernel::Kernel;
-use super::memtable::{ListEnd, Memtables};
+use super::memtable::ListEnd;
 use super::options::Options;
 use super::private_values::{NewFields, PreparedPrivate};
 use super::snapshot::{ReadTxn, Snapshot};
@@ -23,8 +23,7 @@ use crate::allowance::Limits;
 use crate::cancel::Cancel;
 use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result, shorten};
-use crate::event::codec;
-use crate::event::record::Record;
+use crate::event::record::{NameCache, Record};
 use crate::event::{Cause, Event, Expect, NewEvent, is_built_in};
 
 pub(crate) use key_claim::{ANY_CONTENT, KeyClaim, content_of};
@@ -124,7 +123,11 @@ pub(crate) struct AppendOutcome {
 impl AppendOutcome {
     /// Its events.
     pub fn decoded(self) -> Result<Vec<Event>> {
-        self.events.into_iter().map(|(position, bytes)| codec::decode(position, bytes)).collect()
+        let mut names = NameCache::default();
+        let event = |(position, bytes): (_, Arc<[u8]>)| {
+            Record::open(position, &bytes)?.to_event_sharing(&bytes, &mut names)
+        };
+        self.events.into_iter().map(event).collect()
     }
 }
 
@@ -254,8 +257,10 @@ impl Prepared {
             // The cause of an imported event may turn out to be another: it is not looked at before the event has its place.
             let later = group.import && new.correlation.is_some();
             let chained = !later && inherit(kernel, new.cause_position(), &mut new.correlation)?;
-            let event = PreparedEvent::new(options, new, group.internal)?;
-            events.push(PreparedEvent { chained, ..event });
+            events.push(PreparedEvent::new(options, new, group.internal)?);
+            if let Some(event) = events.last_mut() {
+                event.chained = chained;
+            }
         }
         let mut performs = group.performs;
         if options.without_followers {
@@ -393,33 +398,34 @@ impl Prepared {
         (self.base, self.head) = (memtables.base(), memtables.head);
         self.check_schemas(&memtables.catalog, &kernel.own_limits)?;
         self.find_private(&memtables.catalog);
-        let in_memtables =
-            |event: &PreparedEvent| event.entity_term().is_none_or(|term| memtables.total(term).is_some());
         // Most appends are to entities that a memtable knows: the tables are opened only where they are asked for something.
-        let tables = !self.keys.is_empty()
-            || self.events.iter().any(|event| event.new.id.is_some() || !in_memtables(event));
-        if tables {
-            ReadTxn::read(kernel.read_source(), Position::MAX, None, |view| {
-                self.look_up_in(view, &memtables)
-            })?;
+        let mut unknown = Vec::new();
+        for (at, event) in self.events.iter_mut().enumerate() {
+            event.tables = None;
+            if event.entity_term().is_some_and(|term| memtables.total(term).is_none()) {
+                unknown.push(at);
+            }
+        }
+        let has_id = |event: &PreparedEvent| event.new.id.is_some();
+        if !self.keys.is_empty() || !unknown.is_empty() || self.events.iter().any(has_id) {
+            ReadTxn::read(kernel.read_source(), Position::MAX, None, |view| self.look_up_in(view, &unknown))?;
         }
         Ok(())
     }
 
-    fn look_up_in(&mut self, view: &ReadTxn, memtables: &Memtables) -> Result<()> {
+    /// Looks up in the tables: versions of those events alone of whose entities no memtable knows.
+    fn look_up_in(&mut self, view: &ReadTxn, unknown: &[usize]) -> Result<()> {
         let mut counts: HashMap<Term, ListEnd> = HashMap::new();
+        for at in unknown {
+            let Some(event) = self.events.get_mut(*at) else { continue };
+            let Some(term) = event.entity_term() else { continue };
+            let found = match counts.get(term) {
+                Some(found) => *found,
+                None => *counts.entry(term.clone()).or_insert(view.tables_count(term)?),
+            };
+            event.tables = Some(found);
+        }
         for event in &mut self.events {
-            if let Some(term) = event.terms.iter().find(|term| term.is_counted()) {
-                event.tables = match counts.get(term) {
-                    Some(found) => Some(*found),
-                    None if memtables.total(term).is_some() => None,
-                    None => {
-                        let found = view.tables_count(term)?;
-                        counts.insert(term.clone(), found);
-                        Some(found)
-                    }
-                };
-            }
             if let Some(id) = &event.new.id {
                 event.known = view.position_of(id)?;
             }

@@ -262,7 +262,7 @@ fn write_memtable(tables: &mut WriteTables, memtable: &Memtable, mut chain: [u8;
     }
     let stored = inner.stored();
     tables.put_events(memtable.first, stored.iter().map(|bytes| &**bytes))?;
-    for (term, list) in inner.terms() {
+    for (term, list) in inner.sorted_terms() {
         tables.append_postings(term.as_bytes(), list.positions())?;
     }
     let mut recorded = None;

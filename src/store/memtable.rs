@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use indexmap::IndexMap;
 
 use super::catalog::Catalog;
 use super::index::term::{Term, TermRange};
@@ -34,7 +36,10 @@ pub(crate) struct MemtableInner {
     encrypted: Vec<(usize, Arc<[u8]>)>,
     /// What they say of the keys of subjects, with where.
     keys: Vec<(Position, GivenKey)>,
-    terms: BTreeMap<Term, MemtablePostings>,
+    /// The lists, found by the hash of their terms: nearly all appends, and most reads, ask for one.
+    terms: IndexMap<Term, MemtablePostings>,
+    /// The places of the first of them, by the order of their terms: as many as there were when that was last asked for.
+    order: Mutex<BTreeMap<Term, usize>>,
     bytes: usize,
 }
 
@@ -165,8 +170,12 @@ impl Memtable {
             return;
         }
         let inner = self.read();
-        let terms = inner.terms.range(Term::from_bytes(&range.from)..Term::from_bytes(&range.until));
-        terms.for_each(|(_, list)| entries.extend_from_slice(list.within(within)));
+        inner.with_order(|order| {
+            for (_, place) in order.range(Term::from_bytes(&range.from)..Term::from_bytes(&range.until)) {
+                let list = inner.terms.get_index(*place);
+                entries.extend_from_slice(list.map_or(&[], |(_, list)| list.within(within)));
+            }
+        });
     }
 
     /// How many entries a counted list has in all, and the last of them, if one of them is here.
@@ -180,10 +189,14 @@ impl Memtable {
     /// The first term at or after some bytes that has an entry up to a position.
     pub fn term_at(&self, from: &[u8], last: Position) -> Option<Term> {
         let inner = self.read();
-        let mut after = inner.terms.range(Term::from_bytes(from)..);
-        after
-            .find(|(_, list)| list.positions.first().is_some_and(|&p| p <= last))
-            .map(|(term, _)| term.clone())
+        let is_there = |place: &usize| {
+            let list = inner.terms.get_index(*place);
+            list.and_then(|(_, list)| list.positions.first()).is_some_and(|&first| first <= last)
+        };
+        inner.with_order(|order| {
+            let mut after = order.range(Term::from_bytes(from)..);
+            after.find(|(_, place)| is_there(place)).map(|(term, _)| term.clone())
+        })
     }
 }
 
@@ -212,8 +225,27 @@ impl MemtableInner {
         &self.keys
     }
 
-    pub fn terms(&self) -> &BTreeMap<Term, MemtablePostings> {
-        &self.terms
+    /// The lists with their terms, as they came.
+    pub fn terms(&self) -> impl Iterator<Item = (&Term, &MemtablePostings)> {
+        self.terms.iter()
+    }
+
+    /// The same in the order of the terms.
+    pub fn sorted_terms(&self) -> Vec<(&Term, &MemtablePostings)> {
+        let mut terms: Vec<_> = self.terms.iter().collect();
+        terms.sort_unstable_by_key(|(term, _)| *term);
+        terms
+    }
+
+    /// Asks for the order of terms. Those that came since it was last asked for get their places in it.
+    fn with_order<T>(&self, ask: impl FnOnce(&BTreeMap<Term, usize>) -> T) -> T {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        for place in order.len()..self.terms.len() {
+            if let Some((term, _)) = self.terms.get_index(place) {
+                order.insert(term.clone(), place);
+            }
+        }
+        ask(&order)
     }
 }
 
@@ -283,5 +315,71 @@ impl Memtables {
             let (more, newer) = memtable.count(term, range);
             (count + more, newer.or(last))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What is appended: of each event the terms, counted or not. Then what is asked, and whether the order is.
+    type Step = (Vec<Vec<(bool, u8)>>, u8, u8, bool);
+
+    fn term((counted, name): (bool, u8)) -> Term {
+        Term::from_bytes(&[if counted { 1 } else { 2 }, name])
+    }
+
+    proptest! {
+        /// Whether the order of terms is asked for, and when, lists are those of one ordered map.
+        #[test]
+        fn lists_are_found_and_stand_in_order(
+            steps in prop::collection::vec(
+                (prop::collection::vec(prop::collection::vec((any::<bool>(), 0u8..30), 0..4), 0..4), 0u8..30, 0u8..30, any::<bool>()),
+                1..12,
+            ),
+        ) {
+            let memtable = Memtable::new(Position(10));
+            let mut model: BTreeMap<Term, Vec<Position>> = BTreeMap::new();
+            let mut next = Position(10);
+            let steps: Vec<Step> = steps;
+            for (events, low, high, ordered) in steps {
+                for names in events {
+                    let mut terms: Vec<Term> = names.into_iter().map(term).collect();
+                    terms.sort();
+                    terms.dedup();
+                    // One entity, whose second event this may be.
+                    let last = terms.iter().rposition(Term::is_counted).unwrap_or(0);
+                    terms.drain(..last);
+                    let version = terms.first().map_or(0, |term| model.get(term).map_or(1, |list| list.len() as u64 + 1));
+                    terms.iter().for_each(|term| model.entry(term.clone()).or_default().push(next));
+                    let bytes: Arc<[u8]> = [0].into();
+                    memtable.extend([Staged { bytes, encrypted: None, keys: Vec::new(), terms, version }]);
+                    next = next.next();
+                }
+                for asked in [term((true, low)), term((false, high))] {
+                    prop_assert_eq!(memtable.list(&asked, PositionRange::ALL), model.get(&asked).cloned().unwrap_or_default());
+                }
+                let entity = term((true, high));
+                let total = model.get(&entity).map(|list| ListEnd { count: list.len() as u64, last: list[list.len() - 1] });
+                prop_assert_eq!(memtable.total(&entity), total);
+                if !ordered {
+                    continue;
+                }
+                let range = TermRange { from: vec![1, low], until: vec![2, high] };
+                let mut swept = Vec::new();
+                memtable.sweep(&range, PositionRange::ALL, &mut swept);
+                let within = model.range(Term::from_bytes(&range.from)..Term::from_bytes(&range.until));
+                prop_assert_eq!(swept, within.flat_map(|(_, list)| list.clone()).collect::<Vec<_>>());
+                let last = Position(12);
+                let mut after = model.range(Term::from_bytes(&range.from)..);
+                let first = after.find(|(_, list)| list[0] <= last).map(|(term, _)| term.clone());
+                prop_assert_eq!(memtable.term_at(&range.from, last), first);
+            }
+            let inner = memtable.read();
+            let sorted = inner.sorted_terms().into_iter().map(|(term, list)| (term.clone(), list.positions().to_vec()));
+            prop_assert_eq!(sorted.collect::<Vec<_>>(), model.into_iter().collect::<Vec<_>>());
+        }
     }
 }

@@ -200,7 +200,7 @@ impl<'s> ReadTxn<'s> {
         let range = PositionRange::between(self.checkpoint, self.head());
         let entries = |memtable: &Memtable| {
             let memtable = memtable.read();
-            let lists = memtable.terms().iter().filter(|(term, _)| counts(term));
+            let lists = memtable.terms().filter(|(term, _)| counts(term));
             lists.map(|(_, list)| range.of(list.positions()).len() as u64).sum::<u64>()
         };
         self.memtables.each().map(|memtable| entries(memtable)).sum()

@@ -23,12 +23,12 @@ impl Admission<'_> {
         self,
         committer: &mut Committer,
         batch: &mut AdmissionBatch,
-        mut event: PreparedEvent,
+        event: &mut PreparedEvent,
         key: Option<KeyClaim>,
         how: How,
         staging: &mut Staging,
     ) -> Result<()> {
-        if self.is_there(batch, &event, key.as_ref(), how)? {
+        if self.is_there(batch, event, key.as_ref(), how)? {
             return Ok(());
         }
         for checked in &event.conditions {
@@ -36,15 +36,15 @@ impl Admission<'_> {
         }
         let position = batch.next;
         check_place(&event.new, position)?;
-        self.check_schema(batch, &mut event, position, how, staging)?;
+        self.check_schema(batch, event, position, how, staging)?;
         if let Some(cause) = event.new.cause_position().filter(|_| !event.chained) {
             join_chain(&Record::open(cause, &self.stored(batch, cause)?)?, &mut event.new.correlation)?;
         }
-        self.check_vector(batch, &event)?;
-        let version = self.next_version(batch, &event, staging)?;
-        adopt_namespace(batch, &mut event, how)?;
+        self.check_vector(batch, event)?;
+        let version = self.next_version(batch, event, staging)?;
+        adopt_namespace(batch, event, how)?;
         let recorded = batch.instant(event.new.recorded.filter(|_| how.restore))?;
-        let (id, own_id) = self.next_id(committer, batch, &event, recorded, how)?;
+        let (id, own_id) = self.next_id(committer, batch, event, recorded, how)?;
         // An id needs an entry exactly where it is not the database's own.
         if let Some(term) = event.id_term().cloned() {
             if own_id {
@@ -62,17 +62,18 @@ impl Admission<'_> {
         }
         let (position, version) = (position, Version(version));
         let assigned = Assigned { position, version, id: &id, own_id, recorded, seal };
-        let (start, bytes) = write(&mut committer.frame, &event, &assigned);
+        let (start, bytes) = write(&mut committer.frame, event, &assigned);
         let (encrypted, keys) = match batch.catalog.may_be_private(&event.kind) {
-            true => self.encrypt(committer, batch, &mut event, start, staging)?,
-            false => (None, self.forget(batch, &event, staging)),
+            true => self.encrypt(committer, batch, event, start, staging)?,
+            false => (None, self.forget(batch, event, staging)),
         };
-        self.derive(batch, &bytes, &mut event)?;
+        self.derive(batch, &bytes, event)?;
         if let Some(change) = event.change.take() {
-            self.stage_change(batch, &event, change)?;
+            self.stage_change(batch, event, change)?;
         }
         staging.events.push((position, bytes.clone()));
-        batch.staged.push(Staged { bytes, encrypted, keys, terms: event.terms, version: version.0 });
+        let terms = std::mem::take(&mut event.terms);
+        batch.staged.push(Staged { bytes, encrypted, keys, terms, version: version.0 });
         batch.next = batch.next.next();
         batch.recorded = Some(recorded);
         self.tell_event(batch)
