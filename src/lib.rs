@@ -40,14 +40,15 @@
 //!
 //! 1. A caller says what happened: a [`NewEvent`] (`event/new.rs`), from Rust, from a statement, or from a line of JSON
 //!    (`event/json.rs`).
-//! 2. It joins a group, all or nothing, which is checked and looked up on the caller's own thread (`store/append_request.rs`).
+//! 2. It joins a group, all or nothing, which is checked and looked up on the caller's own thread (`store/append_request.rs`); there what of it is
+//!    private is found (`store/private_values/prepared.rs`).
 //! 3. Groups meet in a queue (`store/queue.rs`); one of those who wait leads.
 //! 4. The leader checks each group in order, what it expects of the log with it (`store/admission/guard.rs`, `store/condition.rs`), and
 //!    gives each event its position, version, id and instant, in a frame in memory (`store/admission.rs`, `store/commit.rs`). The log
 //!    makes the frame durable (`store/log.rs`, `store/journal.rs`), and then it is applied: readers see it (`store/apply.rs`).
 //!    Where its type has a schema, its data was held to that on the caller's thread, and is so again if another one holds by now
 //!    (`store/admission/schema.rs`, `exec/event_schema.rs`).
-//!    What of it is private is encrypted there, under the key of its subject (`store/admission/private.rs`, `store/keyring.rs`), and is read in
+//!    What of it is private is encrypted as it is written into the frame, under the key of its subject (`store/admission/private.rs`, `store/keyring.rs`), and is read in
 //!    plain until the subject is forgotten (`store/read_form.rs`, `store/forget.rs`).
 //! 5. It is read from the active memtable in memory (`store/memtable.rs`), by its position or by any of its terms (`store/index/term.rs`).
 //! 6. A checkpoint moves the frozen memtable into the tables, in one transaction, packed with its neighbours

@@ -319,7 +319,7 @@ impl<'o> PayloadWriter<'o> {
     }
 
     /// The event that was [encoded](encode) from `start` on, with another payload; none where that is no event.
-    pub fn instead(out: &'o mut Vec<u8>, start: usize) -> Option<PayloadWriter<'o>> {
+    pub fn replacing(out: &'o mut Vec<u8>, start: usize) -> Option<PayloadWriter<'o>> {
         let data = start + LEAD + header_length(out.get(start..)?)? + 4;
         if data > out.len() {
             return None;

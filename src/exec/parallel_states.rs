@@ -72,12 +72,13 @@ where
         drop((asked, give));
         let interrupted = || Error::stopped("a thread of the query ended early");
         let (mut next, mut joined, mut waiting) = (0, 0, BTreeMap::new());
-        let mut ready = vec![second, first];
+        let (mut ready, mut failed) = (vec![second, first], Ok(()));
         loop {
-            let pages = match ready.pop() {
-                Some(pages) => pages,
-                None => read(&mut states)?,
-            };
+            // What cannot be read comes after all that was: an error before it is told first.
+            let pages = ready.pop().map_or_else(|| read(&mut states), Ok).unwrap_or_else(|error| {
+                failed = Err(error);
+                Vec::new()
+            });
             let is_end = pages.is_empty();
             if !is_end {
                 ask.send((next, pages)).map_err(|_| interrupted())?;
@@ -86,14 +87,14 @@ where
             // Who is ahead waits: of what was read and not joined yet there is so much at most.
             while next - joined > if is_end { 0 } else { 2 * threads as u64 } {
                 let (at, part) = given.recv().map_err(|_| interrupted())?;
-                waiting.insert(at, part?);
+                waiting.insert(at, part);
                 while let Some(part) = waiting.remove(&joined) {
-                    (with.join)(&mut whole, part)?;
+                    (with.join)(&mut whole, part?)?;
                     joined += 1;
                 }
             }
             if is_end {
-                return Ok(whole);
+                return failed.map(|()| whole);
             }
         }
     })

@@ -44,12 +44,15 @@ pub(super) struct Sorting<'p> {
     limits: Limits,
 }
 
+/// The key of a row, what stands for the row, and how many bytes both take.
+type Ranked<T> = (Box<[u8]>, T, usize);
+
 /// The best of some events.
 pub(super) struct TopK<T> {
     /// With a limit: the worst on top.
-    heap: BinaryHeap<(Box<[u8]>, T)>,
+    heap: BinaryHeap<Ranked<T>>,
     /// Without one a heap would only be in the way.
-    all: Vec<(Box<[u8]>, T)>,
+    all: Vec<Ranked<T>>,
     /// Room to work in.
     key: Vec<u8>,
 }
@@ -79,11 +82,11 @@ impl<'p> Sorting<'p> {
     /// Adds the best of what comes later.
     pub fn join_best<T: Ord>(&self, whole: &mut TopK<T>, later: TopK<T>) {
         whole.all.extend(later.all);
-        for (key, row) in later.heap.into_sorted_vec() {
+        for (key, row, bytes) in later.heap.into_sorted_vec() {
             if self.makes_room(whole, &key) {
-                whole.heap.push((key, row));
+                whole.heap.push((key, row, bytes));
             } else {
-                self.budget.give(ENTRY + key.len());
+                self.budget.give(bytes);
             }
         }
     }
@@ -100,8 +103,9 @@ impl<'p> Sorting<'p> {
         key.clear();
         write_sort_key(scope, self.order, &mut key)?;
         if self.makes_room(best, &key) {
-            self.budget.take(ENTRY + key.len() + bytes)?;
-            let entry = (key.as_slice().into(), row());
+            let bytes = ENTRY + key.len() + bytes;
+            self.budget.take(bytes)?;
+            let entry = (key.as_slice().into(), row(), bytes);
             if self.most == usize::MAX { best.all.push(entry) } else { best.heap.push(entry) }
         }
         best.key = key;
@@ -115,7 +119,7 @@ impl<'p> Sorting<'p> {
         }
         match best.heap.peek() {
             Some(worst) if *key < *worst.0 => {
-                self.budget.give(ENTRY + worst.0.len());
+                self.budget.give(worst.2);
                 best.heap.pop();
                 true
             }
@@ -135,7 +139,7 @@ impl<T: Ord> TopK<T> {
     pub fn chosen(mut self) -> VecDeque<T> {
         self.all.extend(self.heap);
         self.all.sort_unstable();
-        self.all.into_iter().map(|(_, row)| row).collect()
+        self.all.into_iter().map(|(_, row, _)| row).collect()
     }
 }
 

@@ -59,6 +59,20 @@ pub(super) fn forget_kept(
     }
     // What was read before this is not kept: some of it may have been encrypted under no key just now.
     kernel.keyring.count_forgotten(1);
+    let dropped = drop_kept(kernel, checkpointer, cancel);
+    // Nor what was read of that until now, also where not all of it was dropped.
+    kernel.keyring.count_forgotten(1);
+    kernel.state_caches.clear();
+    kernel.background.ask(|asked| asked.index = true);
+    dropped
+}
+
+/// Erases keys, and drops what was made of what they opened.
+fn drop_kept(
+    kernel: &std::sync::Arc<Kernel>,
+    checkpointer: &Checkpointer,
+    cancel: &Cancel,
+) -> Result<Option<Position>> {
     let go_on = || cancel.check();
     kernel.tables.erase_keys(go_on)?;
     let through = kernel.tables.read()?.checkpoint()?;
@@ -70,10 +84,6 @@ pub(super) fn forget_kept(
     drop_states(kernel, &snapshot, &touched)?;
     drop_entries(kernel, &snapshot, &touched)?;
     drop_ended(kernel, checkpointer, cancel)?;
-    // Nor what was read of that until now.
-    kernel.keyring.count_forgotten(1);
-    kernel.state_caches.clear();
-    kernel.background.ask(|asked| asked.index = true);
     Ok(Some(through))
 }
 

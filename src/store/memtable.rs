@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use indexmap::IndexMap;
 
@@ -17,9 +17,12 @@ use super::read_form::read_form;
 use crate::entity::{Position, PositionRange};
 use crate::error::Result;
 
-/// What an entry costs beside its bytes: the allocation, the node of the map, the position.
+/// What an entry costs beside its bytes: the allocation, the entry of the map, the position.
 const EVENT_COST: usize = 48;
 const TERM_COST: usize = 24;
+
+/// So many terms get their places in the order while whoever appends waits.
+const ORDERED: usize = 4096;
 
 /// Events in memory, and their posting lists.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(crate) struct Memtable {
     /// The position of its first event.
     pub first: Position,
     inner: RwLock<MemtableInner>,
+    /// The places of the first of its terms, by their order: as many as there were when that was last asked for.
+    order: RwLock<BTreeMap<Term, usize>>,
 }
 
 #[derive(Debug, Default)]
@@ -38,8 +43,6 @@ pub(crate) struct MemtableInner {
     keys: Vec<(Position, GivenKey)>,
     /// The lists, found by the hash of their terms: nearly all appends, and most reads, ask for one.
     terms: IndexMap<Term, MemtablePostings>,
-    /// The places of the first of them, by the order of their terms: as many as there were when that was last asked for.
-    order: Mutex<BTreeMap<Term, usize>>,
     bytes: usize,
 }
 
@@ -77,7 +80,7 @@ pub(crate) struct Staged {
     pub bytes: Arc<[u8]>,
     /// As it is stored, where that is encrypted.
     pub encrypted: Option<Arc<[u8]>>,
-    /// Which keys it says that subjects have.
+    /// Which keys it gives to subjects, or takes away; of one that is recovered, all that it has values under.
     pub keys: Vec<GivenKey>,
     pub terms: Vec<Term>,
     /// Its place in the history of its entity; 0 if it has none.
@@ -93,7 +96,7 @@ impl Staged {
 
 impl Memtable {
     pub fn new(first: Position) -> Memtable {
-        Memtable { first, inner: RwLock::default() }
+        Memtable { first, inner: RwLock::default(), order: RwLock::default() }
     }
 
     /// Adds events at the end. Readers do not see them before the head says so.
@@ -169,13 +172,11 @@ impl Memtable {
         if range.is_empty() {
             return;
         }
-        let inner = self.read();
-        inner.with_order(|order| {
-            for (_, place) in order.range(Term::from_bytes(&range.from)..Term::from_bytes(&range.until)) {
-                let list = inner.terms.get_index(*place);
-                entries.extend_from_slice(list.map_or(&[], |(_, list)| list.within(within)));
-            }
-        });
+        let (order, inner) = (self.ordered(), self.read());
+        for (_, place) in order.range(Term::from_bytes(&range.from)..Term::from_bytes(&range.until)) {
+            let list = inner.terms.get_index(*place);
+            entries.extend_from_slice(list.map_or(&[], |(_, list)| list.within(within)));
+        }
     }
 
     /// How many entries a counted list has in all, and the last of them, if one of them is here.
@@ -188,15 +189,35 @@ impl Memtable {
 
     /// The first term at or after some bytes that has an entry up to a position.
     pub fn term_at(&self, from: &[u8], last: Position) -> Option<Term> {
-        let inner = self.read();
+        let (order, inner) = (self.ordered(), self.read());
         let is_there = |place: &usize| {
             let list = inner.terms.get_index(*place);
             list.and_then(|(_, list)| list.positions.first()).is_some_and(|&first| first <= last)
         };
-        inner.with_order(|order| {
-            let mut after = order.range(Term::from_bytes(from)..);
-            after.find(|(_, place)| is_there(place)).map(|(term, _)| term.clone())
-        })
+        let mut after = order.range(Term::from_bytes(from)..);
+        after.find(|(_, place)| is_there(place)).map(|(term, _)| term.clone())
+    }
+
+    /// The order of the terms that there are by now. Those that came since it was last asked for get their places in it, a few at a time:
+    /// whoever appends, or reads otherwise, waits for no more.
+    fn ordered(&self) -> RwLockReadGuard<'_, BTreeMap<Term, usize>> {
+        let wanted = self.read().terms.len();
+        let order = self.order.read().unwrap_or_else(PoisonError::into_inner);
+        if order.len() >= wanted {
+            return order;
+        }
+        drop(order);
+        let mut order = self.order.write().unwrap_or_else(PoisonError::into_inner);
+        while order.len() < wanted {
+            let places = order.len()..wanted.min(order.len() + ORDERED);
+            let inner = self.read();
+            let new = places.filter_map(|place| Some((inner.terms.get_index(place)?.0.clone(), place)));
+            let new: Vec<_> = new.collect();
+            drop(inner);
+            order.extend(new);
+        }
+        drop(order);
+        self.order.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -235,17 +256,6 @@ impl MemtableInner {
         let mut terms: Vec<_> = self.terms.iter().collect();
         terms.sort_unstable_by_key(|(term, _)| *term);
         terms
-    }
-
-    /// Asks for the order of terms. Those that came since it was last asked for get their places in it.
-    fn with_order<T>(&self, ask: impl FnOnce(&BTreeMap<Term, usize>) -> T) -> T {
-        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        for place in order.len()..self.terms.len() {
-            if let Some((term, _)) = self.terms.get_index(place) {
-                order.insert(term.clone(), place);
-            }
-        }
-        ask(&order)
     }
 }
 

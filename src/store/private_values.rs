@@ -34,7 +34,7 @@ struct Nonces {
 }
 
 impl Nonces {
-    /// How many are asked for at a time: as many again as before, since nobody says how many it will be.
+    /// How many are asked for at a time: twice as many as the last time, from the least to the most.
     const LEAST: usize = 4;
     const MOST: usize = 128;
 

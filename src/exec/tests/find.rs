@@ -398,3 +398,23 @@ fn what_is_gathered_of_states_does_not_depend_on_how_many_threads_there_are() {
     }
     assert!(answers.iter().all(|told| *told == answers[0]), "{answers:?}");
 }
+
+#[test]
+fn what_is_no_more_among_the_best_takes_no_memory() {
+    for threads in [1, 4] {
+        let store = store_with(1000, Options::new().threads(threads).query_memory(128 << 10));
+        let session = Session::new(&store);
+        session.rows("DEFINE ENTITY Account ON opened SET n = data.n");
+        // Each is better than all before it, and has a long id.
+        let opened = |n: u64| {
+            let id = format!("{n:05}{}", "x".repeat(400));
+            NewEvent::new("Account.opened").on(("Account", id)).member("n", n)
+        };
+        let events = (0..1500).map(opened).collect();
+        store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
+        store.checkpoint().unwrap();
+        ready(&store);
+        let found = session.lines("FIND Account ORDER BY state.n DESC LIMIT 3 SELECT state.n AS n");
+        assert_eq!(found, [r#"{"n":1499}"#, r#"{"n":1498}"#, r#"{"n":1497}"#], "{threads}");
+    }
+}

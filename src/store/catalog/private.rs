@@ -41,7 +41,7 @@ impl CatalogPrivate {
     }
 
     /// That an event has a field of nobody.
-    fn nobodys(&self, kind: &str, field: &PrivateField, rule: &PrivateFields) -> Error {
+    fn without_subject(&self, kind: &str, field: &PrivateField, rule: &PrivateFields) -> Error {
         let expected = format!("a subject, as PRIVATE {} says ({})", self.name, rule.of);
         Error::invalid(format!("{kind}.{field}"), expected, "an event that does not say whose it is")
     }
@@ -107,7 +107,7 @@ impl Catalog {
                     Some(known) => known,
                     None => {
                         let told = rule.of.subject(event);
-                        subject.insert(told.ok_or_else(|| defined.nobodys(kind, path, rule))?)
+                        subject.insert(told.ok_or_else(|| defined.without_subject(kind, path, rule))?)
                     }
                 };
                 add_field(&mut found, whose, path.clone(), kind)?;

@@ -89,8 +89,8 @@ impl PreparedPrivate {
         let unreadable = || unreadable(Position::START);
         let (data, metadata) = (event.new.data.as_bytes(), event.new.metadata.as_bytes());
         let bytes = &mut prepared.bytes;
-        // What is known of parts, and null, is about as long.
-        bytes.reserve(2 * (data.len() + metadata.len()) + 64);
+        // Values and what is known of parts take about as much as their fields did.
+        bytes.reserve(data.len() + metadata.len() + 128);
         let places = FieldValues::blank(private.iter().flat_map(|(_, fields)| fields));
         places.write_data(data, bytes).ok_or_else(unreadable)?;
         prepared.data = bytes.len();
@@ -138,7 +138,7 @@ impl PreparedPrivate {
         parts: &mut PartWriter,
         mut key: impl FnMut(&Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
     ) -> Result<()> {
-        let mut writer = PayloadWriter::instead(out, start).ok_or_else(|| unreadable(position))?;
+        let mut writer = PayloadWriter::replacing(out, start).ok_or_else(|| unreadable(position))?;
         writer.out().extend_from_slice(&self.bytes[..self.data]);
         writer.end_data();
         writer.out().extend_from_slice(&self.bytes[self.data..self.metadata]);

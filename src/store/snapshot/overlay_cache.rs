@@ -31,7 +31,7 @@ const DUE: u64 = if cfg!(test) { 1 } else { 1024 };
 /// What is so much further than a snapshot serves it all the same: what changed since is folded one by one.
 const AHEAD: u64 = if cfg!(test) { 3 } else { 4096 };
 
-/// Beyond so many bytes the background takes in no more: who asks does, within what a query may take.
+/// Beyond so many bytes of all models the background takes in no more: who asks does, within what a query may take.
 const MOST: usize = 64 << 20;
 
 /// The background does not wait longer for those who read one, and pauses so long where somebody waits for the lock.
@@ -134,13 +134,28 @@ impl Snapshot {
             // It is changed where it is, if nobody reads it.
             let grown = Arc::make_mut(&mut overlay);
             grown.rebase(view.checkpoint);
-            grown.take_in(view, model, view.head(), self.query_memory(), &self.limits())?;
+            let taken = grown.take_in(view, model, view.head(), self.query_memory(), &self.limits());
+            if let Err(error) = taken {
+                // As one that is cancelled: the background does what it did not come to the end of.
+                if self.knows_who_is_forgotten()
+                    && !known.iter().any(|other| other.overlay.definition == model.position)
+                {
+                    let overlay = Arc::new(self.no_overlay(model, view.checkpoint));
+                    known.push(AskedOverlay { overlay, asked: true });
+                    cache.ask(view.checkpoint);
+                }
+                return Err(error);
+            }
             if let Some(finder) = finder.filter(|finder| !grown.has(Some(finder))) {
                 grown.index(finder, &self.limits())?;
             }
         }
         if !matches!(fit, OverlayFit::None { keep: true }) && self.knows_who_is_forgotten() {
             known.retain(|other| other.overlay.definition != model.position);
+            if !self.kernel.options.keeps_indexes() {
+                // Nobody else lets go of those that nobody asks for any more.
+                known.retain(|other| other.overlay.checkpoint == view.checkpoint);
+            }
             known.push(AskedOverlay { overlay: overlay.clone(), asked: true });
             cache.ask(overlay.through);
         }
@@ -240,7 +255,8 @@ impl Snapshot {
         if is_rebased && !known[at].asked {
             return Ok(OverlayGrowth::Failed);
         }
-        if !is_rebased && (overlay.through >= view.head() || overlay.bytes > MOST.min(self.query_memory())) {
+        let held: usize = known.iter().map(|known| known.overlay.bytes).sum();
+        if !is_rebased && (overlay.through >= view.head() || held > MOST.min(self.query_memory())) {
             return Ok(OverlayGrowth::Whole);
         }
         if Arc::strong_count(overlay) > 1 && overlay.through.plus(AHEAD) > view.head() {
