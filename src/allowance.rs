@@ -58,6 +58,11 @@ impl Limits {
         }
     }
 
+    /// The same, of so many bytes each.
+    pub fn of_size(&self, largest: usize) -> Limits {
+        Limits { largest: largest as u64, ..self.clone() }
+    }
+
     /// The most bytes that a value takes in memory.
     pub fn largest(&self) -> u64 {
         self.largest

@@ -10,6 +10,8 @@ pub(crate) enum DefinitionKind {
     Event,
     Verb,
     Index,
+    /// What a field of events is, kept beside the log.
+    Column,
     View,
     /// Which fields of events are about a person, and whose they are.
     Private,
@@ -48,10 +50,11 @@ macro_rules! names {
 
 impl DefinitionKind {
     /// All of them, as messages name them.
-    pub const ALL: [DefinitionKind; 9] = [
+    pub const ALL: [DefinitionKind; 10] = [
         DefinitionKind::Entity,
         DefinitionKind::Verb,
         DefinitionKind::Index,
+        DefinitionKind::Column,
         DefinitionKind::View,
         DefinitionKind::Private,
         DefinitionKind::Program(ProgramKind::Reaction),
@@ -66,6 +69,7 @@ impl DefinitionKind {
             DefinitionKind::Event => names!("event"),
             DefinitionKind::Verb => names!("verb"),
             DefinitionKind::Index => names!("index"),
+            DefinitionKind::Column => names!("column"),
             DefinitionKind::View => names!("view"),
             DefinitionKind::Private => names!("private"),
             DefinitionKind::Program(ProgramKind::Reaction) => names!("reaction"),
@@ -96,7 +100,10 @@ impl DefinitionKind {
 
     /// Whether its names are to be told from those of the other kinds: what is named in a statement could be either.
     pub fn has_names_of_its_own(self) -> bool {
-        !matches!(self, DefinitionKind::Index | DefinitionKind::Event | DefinitionKind::Private)
+        !matches!(
+            self,
+            DefinitionKind::Index | DefinitionKind::Column | DefinitionKind::Event | DefinitionKind::Private
+        )
     }
 
     /// What runs by itself, if it is such a kind.

@@ -50,6 +50,8 @@ pub enum CompletionKind {
     Verb,
     /// The name of an index, of events or of states.
     Index,
+    /// The name of a column that is kept beside the log.
+    StoredColumn,
     /// What `BY` takes: the name of an index of events, or a kind.
     Tag,
     /// The name of a view.
@@ -113,6 +115,7 @@ fn wanted(expectation: Expectation) -> CompletionKind {
         Expectation::Noun(TokenClass::Verb) => CompletionKind::Verb,
         Expectation::Noun(TokenClass::Index) => CompletionKind::Index,
         Expectation::Noun(TokenClass::Tag) => CompletionKind::Tag,
+        Expectation::Noun(TokenClass::Column) => CompletionKind::StoredColumn,
         Expectation::Noun(TokenClass::View) => CompletionKind::View,
         Expectation::Noun(TokenClass::Reaction) => CompletionKind::Reaction,
         Expectation::Noun(TokenClass::Webhook) => CompletionKind::Webhook,

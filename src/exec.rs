@@ -8,6 +8,7 @@ mod aggregate;
 mod array_diff;
 mod blame;
 mod budget;
+mod column;
 mod compile;
 mod cursor;
 pub(crate) mod dead_letter;
@@ -110,12 +111,12 @@ fn direct(snapshot: &Snapshot, read: &DirectRead) -> Result<QueryResult> {
 }
 
 /// Rows of columns, or events in an order of their own.
-fn shaped(snapshot: &Snapshot, Shaped { events, shape }: &Shaped) -> Result<QueryResult> {
+fn shaped(snapshot: &Snapshot, Shaped { events, shape, columns }: &Shaped) -> Result<QueryResult> {
     Ok(match shape {
         Shape::Select(columns) => QueryResult::rows(project::select(snapshot, events, columns.clone())?),
         Shape::Sort { order, limit, columns } => {
             QueryResult::rows(sort::rows(snapshot, events, order, *limit, columns.clone())?)
         }
-        Shape::Group(group) => QueryResult::rows(group::rows(snapshot, events, group)?),
+        Shape::Group(group) => QueryResult::rows(group::rows(snapshot, events, group, columns.as_deref())?),
     })
 }

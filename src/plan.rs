@@ -11,6 +11,7 @@ mod absence;
 pub(crate) mod access_path;
 pub(crate) mod bind;
 mod by;
+pub(crate) mod column;
 pub(crate) mod datum;
 pub(crate) mod event_schema;
 mod explain;
@@ -52,9 +53,9 @@ pub(crate) use access_path::{
 #[cfg(test)]
 pub(crate) use access_path::{FORCED, Forced};
 pub(crate) use bind::{
-    BindInput, BoundOnce, compares_instants, entity_definition, event_schema, index_expression,
-    private_definition, program_definition, reaction_definition, row_key, schedule_definition,
-    verb_definition, view_definition, webhook_definition,
+    BindInput, BoundOnce, column_definition, compares_instants, entity_definition, event_schema,
+    index_expression, private_definition, program_definition, reaction_definition, row_key,
+    schedule_definition, verb_definition, view_definition, webhook_definition,
 };
 pub(crate) use by::By;
 pub(crate) use expr::Predicate;

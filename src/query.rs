@@ -169,12 +169,15 @@ impl Statement {
         }
     }
 
-    /// Whether it defines an index or a view, which is then built in the background:
+    /// Whether it defines an index, a column or a view, which is then built in the background:
     /// [`Db::wait_for_indexes`](crate::Db::wait_for_indexes) waits for that.
     pub fn defines_index(&self) -> bool {
         use lang::ast::{DefinitionStmt, Stmt};
         let Stmt::Define(definition) = &self.tree.statement else { return false };
-        matches!(definition, DefinitionStmt::Index { .. } | DefinitionStmt::View { .. })
+        matches!(
+            definition,
+            DefinitionStmt::Index { .. } | DefinitionStmt::Column { .. } | DefinitionStmt::View { .. }
+        )
     }
 
     /// Whether its answer runs on into the present, and waits for what comes.

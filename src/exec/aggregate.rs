@@ -54,6 +54,20 @@ impl Accumulator {
         }
     }
 
+    /// So many more events, without a value.
+    pub fn count_more(&mut self, more: u64) {
+        if let Accumulator::Count(count) = self {
+            *count += more;
+        }
+    }
+
+    /// So many more whole numbers.
+    pub fn add_integers(&mut self, count: u64, total: i128) {
+        if let Accumulator::Sum(sum) | Accumulator::Average(sum) = self {
+            sum.add_integers(count, total);
+        }
+    }
+
     /// One more value. `key` is room to work in.
     pub fn add(&mut self, datum: &Datum, budget: &Budget, key: &mut Vec<u8>) -> Result<()> {
         if datum.is_null() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{event_schema, index, model, private, reaction, verb, view};
+use super::{column, event_schema, index, model, private, reaction, verb, view};
 use crate::error::Result;
 use crate::event::ExpectNone;
 use crate::plan::{self, bind::Names};
@@ -36,6 +36,10 @@ impl Compile for Compiler {
 
     fn program(&self, kind: ProgramKind, text: &str) -> Result<(String, Flow)> {
         reaction::check(kind, text)
+    }
+
+    fn column(&self, text: &str) -> Result<(String, Arc<dyn ViewMaterializer>)> {
+        column::compile(text)
     }
 
     fn view(&self, text: &str) -> Result<(String, Arc<dyn ViewMaterializer>)> {

@@ -58,6 +58,7 @@ pub(super) fn same(snapshot: &Snapshot, wanted: &Define) -> Option<Position> {
             catalog.program(*kind, name).map(|program| (program.text.as_str(), program.position))?
         }
         Defined::Private => catalog.private(name).map(|private| (private.text.as_str(), private.position))?,
+        Defined::Column => catalog.column(name).map(|column| (column.text.as_str(), column.position))?,
         Defined::View => {
             let is_kept = |view: &DefinedView| view.index.as_ref().is_none_or(|index| index.is_kept());
             let view = catalog.view(name).filter(|view| is_kept(view))?;
@@ -106,6 +107,7 @@ pub(super) fn append_definition(store: &Store, define: &Define) -> Result<QueryR
             super::reaction::check(*kind, text)?;
             again = repeat::defined_again(&snapshot, *kind, define)?;
         }
+        Defined::Column => drop(super::column::compile(text)?),
         Defined::View => drop(super::view::compile(text)?),
         Defined::Private => drop(super::private::compile(text)?),
         Defined::Index(_) => {}
@@ -163,6 +165,7 @@ fn told(
             };
             notices.push(built(from, "SHOW VIEWS"));
         }
+        Defined::Column if first > 1 => notices.push(built(before(first), "SHOW COLUMNS")),
         Defined::Program(kind) => {
             match again {
                 // What the one before struggled with is not known of this one.
@@ -178,7 +181,7 @@ fn told(
         }
         Defined::Private => notices.extend(super::private::in_plain(snapshot, &define.text)?),
         Defined::Event | Defined::Verb(_) => notices.extend(define.notices.iter().cloned()),
-        Defined::Index(_) | Defined::View | Defined::Entity => {}
+        Defined::Index(_) | Defined::Column | Defined::View | Defined::Entity => {}
     }
     Ok(notices)
 }

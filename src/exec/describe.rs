@@ -6,6 +6,7 @@ mod schema;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::column;
 use super::program;
 use super::result::{QueryResult, Row};
 use super::show::{self, fields};
@@ -104,6 +105,11 @@ pub(super) fn describe(snapshot: &Snapshot, name: &str) -> Result<QueryResult> {
         let said = (program.kind.word(), program.name.as_str());
         rows.push(definition(snapshot, said, &program.text, program.position, earlier)?);
         rows.push(program::one(snapshot, program)?);
+    }
+    for column in catalog.columns().filter(|column| column.name == name) {
+        let earlier = snapshot.version(&column.target()?)?;
+        rows.push(definition(snapshot, ("column", name), &column.text, column.position, earlier)?);
+        rows.push(column::row(snapshot, column)?.into());
     }
     if let Some(view) = catalog.view(name) {
         describe_view(snapshot, view, &mut rows, &mut notices)?;

@@ -111,14 +111,17 @@ fn analyze(snapshot: &Snapshot, views: &ViewCaches, plan: &ReadPlan) -> Result<R
     }
     let elapsed = begun.elapsed().as_secs_f64() * 1000.0;
     let tally = snapshot.tally();
-    Ok(fields([
+    let by_columns = matches!(&plan.kind, ReadKind::Shaped(shaped) if shaped.columns.is_some());
+    let blocks = by_columns.then(|| ("blocksPassedOver", tally.blocks_passed_over().into()));
+    let members = [
         ("rows", rows.into()),
         ("eventsRead", tally.events().into()),
         ("eventsAdmitted", tally.admitted().into()),
         ("chunksRead", tally.chunks().into()),
         ("runsPassedOver", tally.passed_over().into()),
-        ("milliseconds", Value::Float((elapsed * 1000.0).round() / 1000.0)),
-    ]))
+    ];
+    let milliseconds = ("milliseconds", Value::Float((elapsed * 1000.0).round() / 1000.0));
+    Ok(fields(members.into_iter().chain(blocks).chain([milliseconds])))
 }
 
 /// What would come of a definition, were it made now.
@@ -129,6 +132,7 @@ fn defining(snapshot: &Snapshot, define: &Define) -> String {
     let (catalog, head) = (snapshot.indexes(), snapshot.head().0);
     let beside = match define.what {
         Defined::Index(_) => catalog.get(&define.name).map(|index| index.position),
+        Defined::Column => catalog.column(&define.name).map(|column| column.position),
         Defined::View => catalog.view(&define.name).map(|view| view.position),
         Defined::Entity | Defined::Event | Defined::Verb(_) | Defined::Private | Defined::Program(_) => {
             return replacing(catalog.defined(define.what.kind(), &define.name));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::aggregate::Accumulator;
 use super::budget::{Budget, ENTRY};
+use super::column;
 use super::eval::Scope;
 use super::parallel_scan::{ParallelScan, gather_all};
 use super::project::row;
@@ -17,6 +18,7 @@ use crate::allowance::Limits;
 use crate::error::Result;
 use crate::event::record::Record;
 use crate::plan::EventsPlan;
+use crate::plan::access_path::column::ColumnScanPlan;
 use crate::plan::datum::Datum;
 use crate::plan::order::write_key;
 use crate::plan::shape;
@@ -85,9 +87,13 @@ pub(super) fn rows(
     snapshot: &Snapshot,
     events: &EventsPlan,
     plan: &shape::GroupPlan,
+    columns: Option<&ColumnScanPlan>,
 ) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static + use<>> {
     let grouping = Grouping::new(snapshot, plan);
-    let groups = gather_all(snapshot, events, &grouping)?;
+    let groups = match columns {
+        Some(columns) => column::gather(snapshot, events, columns, &grouping)?,
+        None => gather_all(snapshot, events, &grouping)?,
+    };
     grouping.rows(groups)
 }
 
@@ -109,16 +115,7 @@ impl ParallelScan for Grouping<'_> {
         let mut groups: Vec<Option<AggregateGroup>> = later.groups.into_iter().map(Some).collect();
         for (key, place) in later.places {
             let Some(group) = groups[place].take() else { continue };
-            match whole.places.get(&key) {
-                Some(place) => {
-                    self.budget.give(held(&key, &group));
-                    self.join_one(&mut whole.groups[*place], group)?;
-                }
-                None => {
-                    whole.places.insert(key, whole.groups.len());
-                    whole.groups.push(group);
-                }
-            }
+            self.join_group(whole, key, group)?;
         }
         Ok(())
     }
@@ -238,7 +235,44 @@ impl<'p> Grouping<'p> {
         Ok(found.into_iter().map(move |slots| row(&Scope::group(&slots, &limits), &columns)))
     }
 
-    fn accumulators(&self) -> Vec<Accumulator> {
+    /// Adds a group of later events, of which what it holds is taken, to the one with its keys.
+    fn join_group(&self, whole: &mut GroupTable, key: Box<[u8]>, group: AggregateGroup) -> Result<()> {
+        if self.plan.keys.is_empty() {
+            return self.join_one(&mut whole.groups[0], group);
+        }
+        match whole.places.get(&key) {
+            Some(place) => {
+                self.budget.give(held(&key, &group));
+                self.join_one(&mut whole.groups[*place], group)
+            }
+            None => {
+                whole.places.insert(key, whole.groups.len());
+                whole.groups.push(group);
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds what later events with the same keys make.
+    pub fn add_group(&self, whole: &mut GroupTable, group: AggregateGroup) -> Result<()> {
+        let mut key = Vec::new();
+        group.keys.iter().for_each(|datum| write_key(datum, &mut key));
+        let key = key.into_boxed_slice();
+        if !self.plan.keys.is_empty() {
+            self.budget.take(held(&key, &group))?;
+        }
+        self.join_group(whole, key, group)
+    }
+
+    pub fn plan(&self) -> &shape::GroupPlan {
+        self.plan
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub fn accumulators(&self) -> Vec<Accumulator> {
         self.plan.aggregates.iter().map(|aggregate| Accumulator::new(aggregate.kind)).collect()
     }
 

@@ -168,6 +168,10 @@ pub(super) fn explain(snapshot: &Snapshot, forget: &Forget) -> Result<Vec<String
     if !indexes.is_empty() {
         lines.push(format!("indexes that lose them: {}", listed(indexes)));
     }
+    let columns: Vec<String> = catalog.columns().map(|column| NameText(&column.name).to_string()).collect();
+    if !columns.is_empty() {
+        lines.push(format!("columns that may have them, and are made anew: {}", listed(columns)));
+    }
     let views: Vec<String> = catalog.views().map(|view| NameText(&view.name).to_string()).collect();
     if !views.is_empty() {
         lines.push(format!("views that may have them, and are made anew: {}", listed(views)));

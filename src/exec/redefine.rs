@@ -1,4 +1,4 @@
-//! What is made anew where events are read in another form from now on: indexes, views, and the states of entities hold them as they
+//! What is made anew where events are read in another form from now on: indexes, columns, views, and the states of entities hold them as they
 //! were read before.
 //!
 //! Each is defined once more, by the text that it has, in the group of the definition that makes it necessary: so it is built behind the one
@@ -11,6 +11,7 @@ use crate::definition::DefinitionKind;
 use crate::entity::{Entity, NameText};
 use crate::error::Result;
 use crate::event::{Expect, NewEvent};
+use crate::plan::column::ColumnPlan;
 use crate::plan::view::ViewSource;
 use crate::plan::{self, Define, Drop};
 use crate::store::Store;
@@ -50,7 +51,7 @@ fn append(
         let snapshot = store.snapshot();
         check(&snapshot)?;
         let (events, names) = anew(&snapshot, event_type, actor)?;
-        let mut guarded = "$entity.defined, $index.defined, $view.defined".to_owned();
+        let mut guarded = "$entity.defined, $index.defined, $column.defined, $view.defined".to_owned();
         if tries < TRIES {
             guarded.push_str(", ");
             guarded.push_str(event_type);
@@ -64,7 +65,7 @@ fn append(
                 if !names.is_empty() {
                     let names = names.join(", ");
                     answer.notices.push(format!(
-                        "made anew, of events as they are read now: {names}; SHOW INDEXES and SHOW VIEWS tell how far they are"
+                        "made anew, of events as they are read now: {names}; SHOW INDEXES, SHOW COLUMNS and SHOW VIEWS tell how far they are"
                     ));
                 }
                 return Ok(answer);
@@ -103,6 +104,11 @@ fn anew(
         let (name, of) = (finder.name.as_str(), finder.kind.as_str());
         let members = vec![("name", name.into()), ("of", of.into()), ("as", finder.text.as_str().into())];
         add(DefinitionKind::Index, name, members)?;
+    }
+    for column in catalog.columns() {
+        if ColumnPlan::understood(column).is_some_and(|plan| plan.on.matches_text(event_type)) {
+            add(DefinitionKind::Column, &column.name, vec![(model::TEXT, column.text.as_str().into())])?;
+        }
     }
     for view in catalog.views() {
         let Ok(defined) = plan::view_definition(&view.text) else { continue };

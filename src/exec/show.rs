@@ -1,7 +1,7 @@
 //! What the database tells of itself.
 
 use super::result::{QueryResult, Row};
-use super::{describe, index, private, program, view};
+use super::{column, describe, index, private, program, view};
 use crate::definition::DefinitionKind;
 use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
@@ -28,6 +28,7 @@ pub(super) fn definitions(snapshot: &Snapshot, kind: DefinitionKind) -> Result<Q
         DefinitionKind::Event => QueryResult::rows(describe::schemas(snapshot)),
         DefinitionKind::Verb => QueryResult::rows(describe::verbs(snapshot)),
         DefinitionKind::Index => QueryResult::rows(index::show(snapshot)?),
+        DefinitionKind::Column => QueryResult::rows(column::show(snapshot)?),
         DefinitionKind::View => QueryResult::rows(view::show(snapshot)?),
         DefinitionKind::Private => QueryResult::rows(private::show(snapshot)),
         DefinitionKind::Program(kind) => {

@@ -46,6 +46,12 @@ impl Sum {
         }
     }
 
+    /// Adds so many integers, by what they come to.
+    pub fn add_integers(&mut self, count: u64, total: i128) {
+        self.count = self.count.saturating_add(count);
+        self.integers = self.integers.saturating_add(total);
+    }
+
     /// Adds another sum. Whether [`WIDE`] bytes that the other took are free.
     pub fn join(&mut self, other: Sum) -> bool {
         self.count = self.count.saturating_add(other.count);

@@ -19,6 +19,7 @@ mod ahead;
 mod chains;
 mod changes;
 mod choices;
+mod columns;
 mod defined;
 mod facts;
 mod find;

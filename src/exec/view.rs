@@ -5,7 +5,7 @@
 //! next read has nothing to do but to look whether the log has moved.
 
 mod cache;
-mod encoded;
+pub(super) mod encoded;
 mod large;
 mod read;
 

@@ -12,6 +12,7 @@ fn words(kind: DefinitionKind) -> (K, K, TokenClass) {
         DefinitionKind::Event => (K::Event, K::Schemas, TokenClass::Type),
         DefinitionKind::Verb => (K::Verb, K::Verbs, TokenClass::Verb),
         DefinitionKind::Index => (K::Index, K::Indexes, TokenClass::Index),
+        DefinitionKind::Column => (K::Column, K::Columns, TokenClass::Column),
         DefinitionKind::View => (K::View, K::Views, TokenClass::View),
         DefinitionKind::Private => (K::Private, K::Private, TokenClass::Private),
         DefinitionKind::Program(ProgramKind::Reaction) => (K::Reaction, K::Reactions, TokenClass::Reaction),

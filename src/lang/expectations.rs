@@ -49,6 +49,7 @@ nouns! {
     Pattern "a pattern like 'Order.*'"
     Verb "a verb"
     Index "an index"
+    Column "a column"
     View "a view"
     /// What is private, by its name.
     Private "a name of what is private"

@@ -47,6 +47,8 @@ keywords! {
     Causes "CAUSES"
     Check "CHECK"
     Checkpoint "CHECKPOINT"
+    Column "COLUMN"
+    Columns "COLUMNS"
     Compact "COMPACT"
     Contains "CONTAINS"
     Define "DEFINE"

@@ -6,6 +6,7 @@
 //! Whatever is chosen, the answer is the same: candidates narrow, and checks decide.
 
 mod bitmap;
+pub(crate) mod column;
 mod conditions;
 pub(crate) mod find;
 mod physical;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use super::by::{By, Tagged};
 use super::logical::{AccessQuery, EventsRead, LogicalPlan, LogicalRead};
+use super::shape::Shape;
 use super::window::RowLimit;
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -109,7 +111,7 @@ enum ResidualCheck {
 pub(super) fn plan(snapshot: &Snapshot, asked: LogicalPlan) -> Result<Plan> {
     Ok(match asked {
         LogicalPlan::Read { read, notices, as_of, raw } => {
-            Plan::Read(ReadPlan { kind: self::read(snapshot, read)?, notices, as_of, raw })
+            Plan::Read(ReadPlan { kind: self::read(snapshot, read, raw)?, notices, as_of, raw })
         }
         LogicalPlan::Write(write) => Plan::Write(write),
         LogicalPlan::Subscribe(subscription) => Plan::Subscribe(subscription),
@@ -120,21 +122,27 @@ pub(super) fn plan(snapshot: &Snapshot, asked: LogicalPlan) -> Result<Plan> {
     })
 }
 
-fn read(snapshot: &Snapshot, asked: LogicalRead) -> Result<ReadKind> {
+fn read(snapshot: &Snapshot, asked: LogicalRead, raw: bool) -> Result<ReadKind> {
     Ok(match asked {
-        LogicalRead::Events(events) => self::events(snapshot, events)?,
+        LogicalRead::Events(events) => self::events(snapshot, events, raw)?,
         LogicalRead::Find(query) => ReadKind::Find(Arc::new(find::plan(snapshot, *query)?)),
         LogicalRead::View(read) => ReadKind::View(Box::new(view::plan(snapshot, *read)?)),
         LogicalRead::Direct(read) => ReadKind::Direct(read),
     })
 }
 
-fn events(snapshot: &Snapshot, asked: EventsRead) -> Result<ReadKind> {
+fn events(snapshot: &Snapshot, asked: EventsRead, raw: bool) -> Result<ReadKind> {
     let EventsRead { query, take, shape } = asked;
+    let columns = match &shape {
+        Some(Shape::Group(group)) if take == RowLimit::All && !raw => column::plan(snapshot, &query, group),
+        _ => None,
+    };
     let events = EventsPlan { take, ..choose(snapshot, query)? };
+    // Few events are read by their positions.
+    let columns = columns.filter(|_| events.access.estimate.entries >= column::FEW).map(Arc::new);
     Ok(match shape {
         None => ReadKind::Events(events),
-        Some(shape) => ReadKind::Shaped(Box::new(Shaped { events, shape })),
+        Some(shape) => ReadKind::Shaped(Box::new(Shaped { events, shape, columns })),
     })
 }
 

@@ -10,6 +10,7 @@ mod absence;
 mod by;
 mod call;
 mod circle;
+mod column;
 mod define;
 mod diagnostics;
 mod event_schema;
@@ -55,6 +56,7 @@ use crate::lang::ast::{
 };
 use crate::time::Timestamp;
 use crate::value::Value;
+pub(crate) use column::column_definition;
 pub(crate) use define::{index_expression, program_definition};
 pub(crate) use event_schema::event_schema;
 use expr::NameScope;

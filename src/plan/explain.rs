@@ -7,6 +7,7 @@ use crate::entity::{Entity, NameText};
 use crate::store::BackupMode;
 use crate::store::snapshot::Estimate;
 
+use super::access_path::column::ColumnScanPlan;
 use super::{
     Append, AppendAction, Define, Defined, DirectRead, Drop, DropTarget, EmitPlan, EventOwner, EventsPlan,
     LogWindow, OccurredAt, PerformPlan, Plan, PositionSource, ReadKind, ReadPlan, ReplayPlan, RowLimit,
@@ -57,6 +58,7 @@ impl Display for Drop {
             DefinitionKind::Entity => ("definition of", "whose events are merged from then on"),
             DefinitionKind::Event => ("schema of", "whose data may be anything from then on"),
             DefinitionKind::Verb => ("verb", "which nobody performs from then on"),
+            DefinitionKind::Column => ("column", "and drop what is kept of it in the background"),
             DefinitionKind::View => ("view", "and drop what is kept of it in the background"),
             DefinitionKind::Private => {
                 ("definition of private fields", "which are stored in plain from then on")
@@ -101,6 +103,10 @@ impl Display for Define {
                     f.write_str("\n  and encrypt what events before it have, which writes the file anew")?;
                 }
                 Ok(())
+            }
+            Defined::Column => {
+                write!(f, "append the definition of the column {name}\n  {text}")?;
+                f.write_str("\n  and build it from the whole log in the background")
             }
             Defined::View => {
                 write!(f, "append the definition of the view {name}\n  {text}")?;
@@ -170,12 +176,20 @@ impl Display for DirectRead {
 
 impl Display for Shaped {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\nof {}", self.shape, self.events)
+        write!(f, "{}\nof ", self.shape)?;
+        self.events.tell(f, self.columns.as_deref())
     }
 }
 
 impl Display for EventsPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.tell(f, None)
+    }
+}
+
+impl EventsPlan {
+    /// Tells of them, read of the log or of columns.
+    fn tell(&self, f: &mut Formatter<'_>, columns: Option<&ColumnScanPlan>) -> fmt::Result {
         match self.take {
             RowLimit::All => f.write_str("events")?,
             RowLimit::First(n) => write!(f, "the first {n} events")?,
@@ -199,6 +213,9 @@ impl Display for EventsPlan {
         }
         line(f)?;
         self.window.fmt(f)?;
+        if let Some(columns) = columns {
+            return write!(f, "\n  from {columns}");
+        }
         match access.runs {
             Some((kept, all)) => {
                 line(f)?;

@@ -240,6 +240,87 @@ impl BoundExpr {
         self.any(&mut |node| matches!(node, BoundExpr::Now))
     }
 
+    /// Whether both are the same to the last bit of a float, and in the order of members: `==` looks at neither.
+    pub fn is_identical(&self, other: &BoundExpr) -> bool {
+        self == other && self.exact_constants() == other.exact_constants()
+    }
+
+    /// What `==` does not look at in its constants: the bits of floats, the order of members.
+    fn exact_constants(&self) -> Vec<String> {
+        fn add(value: &Value, exact: &mut Vec<String>) {
+            match value {
+                Value::Float(x) => exact.push(x.to_bits().to_string()),
+                Value::Array(items) => items.iter().for_each(|item| add(item, exact)),
+                Value::Object(members) => members.iter().for_each(|(name, value)| {
+                    exact.push(name.to_string());
+                    add(value, exact);
+                }),
+                Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Text(_) => {}
+            }
+        }
+        let mut exact = Vec::new();
+        self.any(&mut |node| {
+            if let BoundExpr::Constant(Constant::Value(value)) = node {
+                add(value, &mut exact);
+            }
+            false
+        });
+        exact
+    }
+
+    /// The same, of what is made of each of its parts; none where of one nothing is made, or it is a name.
+    pub fn map_parts(&self, make: &mut dyn FnMut(&BoundExpr) -> Option<BoundExpr>) -> Option<BoundExpr> {
+        fn all(
+            nodes: &[BoundExpr],
+            make: &mut dyn FnMut(&BoundExpr) -> Option<BoundExpr>,
+        ) -> Option<Vec<BoundExpr>> {
+            nodes.iter().map(make).collect()
+        }
+        let mut one = |node: &BoundExpr| make(node).map(Box::new);
+        Some(match self {
+            BoundExpr::Constant(_) => self.clone(),
+            BoundExpr::Now | BoundExpr::Field(_) | BoundExpr::IsForgotten(_) | BoundExpr::Slot { .. } => {
+                return None;
+            }
+            BoundExpr::Array(nodes) => BoundExpr::Array(all(nodes, make)?),
+            BoundExpr::Or(nodes) => BoundExpr::Or(all(nodes, make)?),
+            BoundExpr::And(nodes) => BoundExpr::And(all(nodes, make)?),
+            BoundExpr::Call { function, arguments } => {
+                BoundExpr::Call { function, arguments: all(arguments, make)? }
+            }
+            BoundExpr::Object(members) => {
+                let member = |(name, node): &(String, BoundExpr)| Some((name.clone(), make(node)?));
+                BoundExpr::Object(members.iter().map(member).collect::<Option<_>>()?)
+            }
+            BoundExpr::Not(node) => BoundExpr::Not(one(node)?),
+            BoundExpr::Negate(node) => BoundExpr::Negate(one(node)?),
+            BoundExpr::IsNull(node) => BoundExpr::IsNull(one(node)?),
+            BoundExpr::Regex { subject, regex } => {
+                BoundExpr::Regex { subject: one(subject)?, regex: regex.clone() }
+            }
+            BoundExpr::Matches { subject, pattern } => {
+                BoundExpr::Matches { subject: one(subject)?, pattern: pattern.clone() }
+            }
+            BoundExpr::Arithmetic { first, rest } => {
+                let first = one(first)?;
+                let operand = |(operator, node): &(Operator, BoundExpr)| Some((*operator, make(node)?));
+                BoundExpr::Arithmetic { first, rest: rest.iter().map(operand).collect::<Option<_>>()? }
+            }
+            BoundExpr::Compare { left, comparison, right } => {
+                BoundExpr::Compare { left: one(left)?, comparison: *comparison, right: one(right)? }
+            }
+            BoundExpr::Contains { subject, item } => {
+                BoundExpr::Contains { subject: one(subject)?, item: one(item)? }
+            }
+            BoundExpr::Between { subject, low, high } => {
+                BoundExpr::Between { subject: one(subject)?, low: one(low)?, high: one(high)? }
+            }
+            BoundExpr::In { subject, items } => {
+                BoundExpr::In { subject: one(subject)?, items: all(items, make)? }
+            }
+        })
+    }
+
     /// Whether something is so of it, or of a part of it.
     pub fn any(&self, is: &mut dyn FnMut(&BoundExpr) -> bool) -> bool {
         is(self)

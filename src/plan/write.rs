@@ -126,6 +126,7 @@ pub(crate) enum Defined {
     /// Of which entities it is.
     Verb(String),
     View,
+    Column,
     Private,
     Program(ProgramKind),
 }
@@ -138,6 +139,7 @@ impl Defined {
             Defined::Event => DefinitionKind::Event,
             Defined::Verb(_) => DefinitionKind::Verb,
             Defined::View => DefinitionKind::View,
+            Defined::Column => DefinitionKind::Column,
             Defined::Private => DefinitionKind::Private,
             Defined::Program(program) => DefinitionKind::Program(*program),
         }

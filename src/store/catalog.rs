@@ -47,11 +47,10 @@ use crate::event::record::Record;
 pub(crate) use change::CatalogChange;
 use definition::{
     Definition, DefinitionKind, EntityDefinition, FinderDefinition, PrivateDefinition, VerbDefinition,
-    ViewDefinition,
 };
 use definition_set::{DefinitionEntry, DefinitionSet, OfKinds};
 pub(crate) use index::Index;
-pub(crate) use materializer::{GroupDelta, Keeps, ViewGroups, ViewMaterializer};
+pub(crate) use materializer::{GroupDelta, Keeps, MAX_GROUP, ViewGroups, ViewMaterializer};
 pub(crate) use model::{CatalogModel, Finder};
 pub(crate) use private::{CatalogPrivate, PrivateFields};
 pub(in crate::store) use private::{PrivateStamp, add_field};
@@ -85,6 +84,11 @@ pub(crate) trait Compile: Send + Sync {
     /// Of the definition of an event: its type, and what its data is to be.
     fn event(&self, text: &str) -> Result<(String, Arc<dyn EventSchema>)> {
         Err(Error::invalid("the definition of an event", "one that is understood", shorten(text)))
+    }
+
+    /// Of the definition of a column: its name, and what its blocks are made of.
+    fn column(&self, text: &str) -> Result<(String, Arc<dyn ViewMaterializer>)> {
+        Err(Error::invalid("the definition of a column", "one that is understood", shorten(text)))
     }
 
     /// Of the definition of a view: its name, and what it makes of the log.
@@ -212,6 +216,9 @@ impl Useless {
 /// The sort of what has only one, and of an index that is defined as such, not by a view.
 const PLAIN: u8 = 0;
 
+/// The sort of columns, among views.
+const COLUMN: u8 = 1;
+
 impl Catalog {
     /// Those that somebody defined as such, in the order of their definitions; those that are being built, too.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Index>> {
@@ -245,11 +252,18 @@ impl Catalog {
     }
 
     fn view_serves(&self, view: &DefinedView) -> bool {
-        view.is_complete() && (self.is_of_now(view.position) || self.is_newest_view(view))
+        view.is_complete() && self.view_holds(view)
     }
 
-    fn is_newest_view(&self, view: &DefinedView) -> bool {
-        self.view(&view.name).is_some_and(|newest| newest.position == view.position)
+    /// Whether what is kept of a view, or of a column, is of events as they are read now, as far as it is kept.
+    pub fn view_holds(&self, view: &DefinedView) -> bool {
+        self.is_of_now(view.position) || self.is_newest_view(view)
+    }
+
+    /// Whether no newer view, or column, has its name.
+    pub fn is_newest_view(&self, view: &DefinedView) -> bool {
+        let newest = self.views.get(view.sort(), &view.name);
+        newest.is_some_and(|newest| newest.position == view.position)
     }
 
     /// Whether events are read as they were when something was defined.
@@ -358,10 +372,20 @@ impl Catalog {
 
     /// All views as they are defined now, in the order of their definitions.
     pub fn views(&self) -> impl DoubleEndedIterator<Item = &Arc<DefinedView>> {
-        self.kept_views().filter(|view| self.is_newest_view(view))
+        self.kept_views().filter(|view| view.sort() == PLAIN && self.is_newest_view(view))
     }
 
-    /// All views that are kept, those that are being replaced, too.
+    /// The column of this name, as it is defined now.
+    pub fn column(&self, name: &str) -> Option<&Arc<DefinedView>> {
+        self.views.get(COLUMN, name)
+    }
+
+    /// All columns as they are defined now, in the order of their definitions.
+    pub fn columns(&self) -> impl DoubleEndedIterator<Item = &Arc<DefinedView>> {
+        self.kept_views().filter(|view| view.sort() == COLUMN && self.is_newest_view(view))
+    }
+
+    /// All views and columns that are kept, those that are being replaced, too.
     pub fn kept_views(&self) -> impl DoubleEndedIterator<Item = &Arc<DefinedView>> {
         self.views.iter()
     }
@@ -398,7 +422,8 @@ impl Catalog {
 
     /// How many definitions hold: of each name the newest.
     pub fn size(&self) -> usize {
-        let newest = self.iter().filter(|index| self.is_newest(index)).count() + self.views().count();
+        let newest = self.iter().filter(|index| self.is_newest(index)).count();
+        let newest = newest + self.kept_views().filter(|view| self.is_newest_view(view)).count();
         let others = self.models.len() + self.finders.len() + self.schemas.len() + self.verbs.len();
         newest + others + self.privates.len() + self.programs.len()
     }
@@ -443,6 +468,7 @@ impl Catalog {
             DefinitionKind::Event => self.schema(name).map(|schema| schema.newest().position),
             DefinitionKind::Verb => self.verb(name).map(|verb| verb.position),
             DefinitionKind::View => self.view(name).map(|view| view.position),
+            DefinitionKind::Column => self.column(name).map(|column| column.position),
             DefinitionKind::Private => self.private(name).map(|private| private.position),
             DefinitionKind::Program(kind) => self.program(kind, name).map(|program| program.position),
         }
@@ -459,6 +485,7 @@ impl Catalog {
             DefinitionKind::Event => self.schemas().map(|schema| schema.event_type.as_str()).collect(),
             DefinitionKind::Verb => self.verbs().map(|verb| verb.name.as_str()).collect(),
             DefinitionKind::View => self.views().map(|view| view.name.as_str()).collect(),
+            DefinitionKind::Column => self.columns().map(|column| column.name.as_str()).collect(),
             DefinitionKind::Private => self.privates().map(|private| private.name.as_str()).collect(),
             DefinitionKind::Program(kind) => {
                 let programs = self.programs().filter(|program| program.kind == kind);
@@ -537,11 +564,8 @@ impl Catalog {
                 self.schemas.remove_named(PLAIN, &name);
             }
             CatalogChange::Drop(DefinitionKind::Verb, name) => self.verbs.remove_named(PLAIN, &name),
-            CatalogChange::Drop(DefinitionKind::View, name) => {
-                while let Some(view) = self.view(&name).cloned() {
-                    self.end_view(&view);
-                }
-            }
+            CatalogChange::Drop(DefinitionKind::View, name) => self.end_views(PLAIN, &name),
+            CatalogChange::Drop(DefinitionKind::Column, name) => self.end_views(COLUMN, &name),
             CatalogChange::Drop(DefinitionKind::Private, name) => self.privates.remove_named(PLAIN, &name),
             CatalogChange::Drop(DefinitionKind::Program(kind), name) => {
                 self.programs.remove_named(kind as u8, &name)
@@ -581,8 +605,12 @@ impl Catalog {
                 self.verbs.remove_named(PLAIN, &name);
                 self.verbs.add(Arc::new(CatalogVerb { position, name, text, rule }));
             }
-            Definition::View(ViewDefinition { name, text, view }) => {
-                let view = DefinedView::new(position, name, text, view);
+            Definition::Column(definition) => {
+                let column = DefinedView::new(DefinitionKind::Column, position, definition);
+                self.views.add(Arc::new(column));
+            }
+            Definition::View(definition) => {
+                let view = DefinedView::new(DefinitionKind::View, position, definition);
                 if let Some(index) = &view.index {
                     self.indexes.add(index.clone());
                 }
@@ -615,6 +643,12 @@ impl Catalog {
         if let Some(finder) = self.finder(name).cloned() {
             self.of_kinds.remove(&finder);
             self.finders.remove(&finder);
+        }
+    }
+
+    fn end_views(&mut self, sort: u8, name: &str) {
+        while let Some(view) = self.views.get(sort, name).cloned() {
+            self.end_view(&view);
         }
     }
 

@@ -129,6 +129,11 @@ impl Snapshot {
         self.forgotten
     }
 
+    /// Whether events are read in another form since this was taken.
+    pub fn reads_in_an_earlier_form(&self) -> bool {
+        self.kernel.applied.catalog().reformed() != self.catalog.reformed()
+    }
+
     /// Whether nobody was forgotten since this was taken.
     pub fn knows_who_is_forgotten(&self) -> bool {
         self.forgotten == self.kernel.keyring.forgotten()

@@ -9,6 +9,8 @@
 //! Whoever reads takes what is kept up to some position, and works out the rest of the log: that is always the same as the
 //! query over all of it, whatever is kept.
 
+use std::collections::BTreeMap;
+
 use super::pace::Pace;
 use super::snapshot::Snapshot;
 use super::tables::WriteTables;
@@ -16,11 +18,7 @@ use crate::entity::Position;
 use crate::error::{Error, Result, size};
 use crate::event::record::Record;
 
-pub(crate) use super::catalog::{GroupDelta, Keeps, ViewGroups, ViewMaterializer};
-
-/// A group takes no more bytes than this; one that would is not kept, and nor is what is read of its view.
-pub(super) const LARGEST: usize = if cfg!(test) { 256 } else { MAX_GROUP };
-pub(crate) const MAX_GROUP: usize = 64 << 10;
+pub(crate) use super::catalog::{GroupDelta, Keeps, MAX_GROUP, ViewGroups, ViewMaterializer};
 
 /// What a group is grouped by takes no more either, or its view is kept no further. An event makes one group at most: so a view takes no more
 /// of the file for it than the two together.
@@ -63,7 +61,11 @@ pub(super) fn bring_up(
             Some(kept) => groups.join(kept, &later).map(Some),
         })?;
         if let Some(bytes) = bytes {
-            tables.put_group(definition, &key, if bytes.len() > LARGEST { Vec::new() } else { bytes })?;
+            tables.put_group(
+                definition,
+                &key,
+                if bytes.len() > groups.largest() { Vec::new() } else { bytes },
+            )?;
         }
     }
     tables.set_followed(definition, first.plus(events.len() as u64).previous())
@@ -177,4 +179,97 @@ impl Snapshot {
         })?;
         Ok(true)
     }
+
+    /// Up to where a definition is kept, if that is within this snapshot, and each group of it as it is stored, of one read.
+    pub fn stored_groups(
+        &self,
+        definition: Position,
+        mut group: impl FnMut(&[u8], Result<&[u8]>),
+    ) -> Result<Option<Position>> {
+        let view = self.view()?;
+        let followed = view.tables().followed(definition)?.filter(|through| *through <= self.head());
+        if followed.is_some() {
+            view.tables().groups_from(definition, &[], |key, bytes| {
+                view.go_on()?;
+                group(key, bytes);
+                Ok(true)
+            })?;
+        }
+        Ok(followed)
+    }
+
+    /// What is stored of some definitions under the same keys, from a key on: of each so many groups at most, and about so many bytes of all
+    /// together, but one group at least. None where one of them is not kept, or may have what somebody said who is forgotten.
+    pub fn stored_page(
+        &self,
+        definitions: &[Position],
+        from: &[u8],
+        most: usize,
+        most_bytes: usize,
+    ) -> Result<Option<StoredPage>> {
+        self.read(|view| {
+            // Events may be read in another form by now, and be kept so: this is looked at behind the beginning of the read.
+            if self.reads_in_an_earlier_form() {
+                return Ok(None);
+            }
+            let tables = view.tables();
+            let mut through = Position::MAX;
+            for definition in definitions {
+                let Some(followed) = tables.followed(*definition)? else { return Ok(None) };
+                through = through.min(followed);
+            }
+            if tables.keys_to_erase()? {
+                return Ok(None);
+            }
+            let share = most_bytes / definitions.len().max(1);
+            let mut page = StoredPage { through, groups: BTreeMap::new(), bytes: 0, is_last: true };
+            // The last key of the page, where it ends before the last there is.
+            let mut end: Option<Vec<u8>> = None;
+            for (at, definition) in definitions.iter().enumerate() {
+                let (mut count, mut held, mut last) = (0, 0, Vec::new());
+                let read = tables.groups_from(*definition, from, |key, bytes| {
+                    view.go_on()?;
+                    if end.as_deref().is_some_and(|end| key > end) {
+                        return Ok(false);
+                    }
+                    // One that is damaged may be another one's: nothing is believed. One that is too large is not kept.
+                    let bytes = Some(bytes?).filter(|bytes| !bytes.is_empty());
+                    let length = bytes.map_or(0, <[u8]>::len);
+                    if count > 0 && (count == most || held + length > share) {
+                        end = Some(last.clone());
+                        return Ok(false);
+                    }
+                    (count, held) = (count + 1, held + length);
+                    last = key.to_vec();
+                    let group =
+                        page.groups.entry(key.to_vec()).or_insert_with(|| vec![None; definitions.len()]);
+                    group[at] = bytes.map(<[u8]>::to_vec);
+                    Ok(true)
+                });
+                match read {
+                    Err(Error::Corrupt { .. }) => return Ok(None),
+                    read => read?,
+                }
+            }
+            if let Some(end) = end {
+                page.groups.retain(|key, _| *key <= end);
+                page.is_last = false;
+            }
+            let stored = page.groups.values().flatten().flatten();
+            page.bytes = stored.map(Vec::len).sum();
+            Ok(Some(page))
+        })
+    }
+}
+
+/// A page of what is stored of some definitions.
+pub(crate) struct StoredPage {
+    /// Up to where all of them are kept.
+    pub through: Position,
+    /// By its key, what is kept of each definition.
+    pub groups: BTreeMap<Vec<u8>, Vec<Option<Vec<u8>>>>,
+    /// How many bytes that is.
+    pub bytes: usize,
+    /// Behind it, there is no more.
+    pub is_last: bool,
 }

@@ -80,7 +80,7 @@ pub(super) fn decode(mut bytes: &[u8], plan: &shape::GroupPlan) -> Option<Aggreg
     bytes.is_empty().then_some(AggregateGroup { keys, accumulators })
 }
 
-fn put(datum: &Datum, out: &mut Vec<u8>) -> Result<()> {
+pub(in crate::exec) fn put(datum: &Datum, out: &mut Vec<u8>) -> Result<()> {
     match datum {
         Datum::Null => out.push(NULL),
         Datum::Bool(false) => out.push(FALSE),
@@ -122,7 +122,7 @@ fn put(datum: &Datum, out: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-fn take(bytes: &mut &[u8]) -> Option<Datum<'static>> {
+pub(in crate::exec) fn take(bytes: &mut &[u8]) -> Option<Datum<'static>> {
     let [tag] = *taken(bytes)?;
     Some(match tag {
         NULL => Datum::Null,

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use super::cache::{ViewCache, ViewCaches};
 use super::{decode, large};
 use crate::allowance::Limits;
+use crate::definition::DefinitionKind;
 use crate::entity::{Position, PositionRange};
 use crate::error::Result;
 use crate::event::record::Record;
@@ -447,7 +448,7 @@ pub(crate) fn changing(
 pub(in crate::exec) fn show(snapshot: &Snapshot) -> Result<impl Iterator<Item = Result<Row>> + Send + use<>> {
     let catalog = snapshot.indexes();
     let mut rows = Vec::new();
-    for view in catalog.kept_views() {
+    for view in catalog.kept_views().filter(|view| view.kind == DefinitionKind::View) {
         let newest = catalog.view(&view.name).is_some_and(|newest| newest.position == view.position);
         let used = catalog.usable_view(&view.name).is_some_and(|used| used.position == view.position);
         let state = match view.is_complete() {

@@ -1,4 +1,4 @@
-//! What a statement defines: entities, verbs, indexes, views and what runs by itself.
+//! What a statement defines: entities, verbs, indexes, columns, views and what runs by itself.
 
 use super::{
     ActStmt, Body, CountLiteral, EntityRef, EventClauses, EventDefinitionStmt, Expr, Name, ObjectExpr, Path,
@@ -11,6 +11,7 @@ pub(crate) enum DefinitionStmt {
     Event(EventDefinitionStmt),
     Verb(VerbDefinitionStmt),
     Index { name: Name, pattern: TextExpr, expr: Expr },
+    Column { name: Name, pattern: TextExpr, expr: Expr },
     Schedule { name: Name, every: Period, at: Option<TextExpr>, acts: Vec<ActStmt> },
     View { name: Name, query: Query },
     Private(PrivateDefinitionStmt),

@@ -32,6 +32,10 @@ pub(super) fn definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> 
         let (rest, (name, pattern)) = (name(TokenClass::NewName), on_pattern).parse(next)?;
         let (rest, expr) = preceded(keyword(K::As), expr).parse(rest)?;
         Ok((rest, DefinitionStmt::Index { name, pattern, expr }))
+    } else if c.sees(K::Column) {
+        let (rest, (name, pattern)) = (name(TokenClass::NewName), on_pattern).parse(next)?;
+        let (rest, expr) = preceded(keyword(K::As), expr).parse(rest)?;
+        Ok((rest, DefinitionStmt::Column { name, pattern, expr }))
     } else if c.sees(K::View) {
         let (rest, (name, query)) =
             (name(TokenClass::NewName), preceded(keyword(K::As), query)).parse(next)?;

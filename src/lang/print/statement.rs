@@ -269,6 +269,9 @@ impl Display for DefinitionStmt {
             DefinitionStmt::Event(event) => write!(f, "{event}"),
             DefinitionStmt::Verb(verb) => write!(f, "{verb}"),
             DefinitionStmt::Index { name, pattern, expr } => write!(f, "INDEX {name} ON {pattern} AS {expr}"),
+            DefinitionStmt::Column { name, pattern, expr } => {
+                write!(f, "COLUMN {name} ON {pattern} AS {expr}")
+            }
             DefinitionStmt::Schedule { name, every, at, acts } => {
                 write!(f, "SCHEDULE {name} EVERY {every}")?;
                 optional(f, "AT", at.as_ref())?;

@@ -86,8 +86,9 @@ fn accepts(expectation: Expectation, token: &str) -> bool {
         Expectation::Keyword(keyword) => kind == Shape::Keyword(keyword),
         Expectation::Symbol(symbol) => kind == Shape::Symbol(symbol),
         Expectation::Noun(noun) => match noun {
-            Kind | Type | Part | Verb | Index | View | Reaction | Webhook | Schedule | Subscription
-            | Private | Subject | Namespace | Described | NewName | Tag | Member | StatePath => name,
+            Kind | Type | Part | Verb | Index | Column | View | Reaction | Webhook | Schedule
+            | Subscription | Private | Subject | Namespace | Described | NewName | Tag | Member
+            | StatePath => name,
             DataType => name || symbol(&[Symbol::LeftBrace, Symbol::LeftBracket]),
             Happening | Key | NewKey => name || kind == Shape::Text,
             Id => id || symbol(&[Symbol::LeftParen]),

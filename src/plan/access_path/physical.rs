@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::AccessPath;
+use super::column::ColumnScanPlan;
 use super::find::FindPlan;
 use super::view::{ReadView, ViewSubscriptionPlan};
 use crate::entity::Position;
@@ -74,4 +75,6 @@ pub(crate) struct EventsPlan {
 pub(crate) struct Shaped {
     pub events: EventsPlan,
     pub shape: Shape,
+    /// What columns say of them; none where they are read.
+    pub columns: Option<Arc<ColumnScanPlan>>,
 }

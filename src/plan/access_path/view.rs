@@ -83,7 +83,7 @@ fn events(snapshot: &Snapshot, view: &DefinedView, mut events: EventsRead) -> Re
             own: false,
         }));
     }
-    super::events(snapshot, events)
+    super::events(snapshot, events, false)
 }
 
 /// Entities: come by as the query of the view would, or by the index of the view, whatever is less.

@@ -71,6 +71,7 @@ impl Binder<'_> {
             DefinitionStmt::Schedule { name, every, at, acts } => {
                 self.define_schedule(name, every, at.as_ref(), acts)?
             }
+            DefinitionStmt::Column { name, pattern, expr } => self.define_column(name, pattern, expr)?,
             DefinitionStmt::View { name, query } => self.define_view(name, query)?,
             DefinitionStmt::Private(private) => self.define_private(private)?,
         }))

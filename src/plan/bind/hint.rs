@@ -144,6 +144,11 @@ impl Binder<'_> {
                     self.of_events(&of_pattern(pattern), &clauses, Told::Yet, hints)?;
                 }
             }
+            DefinitionStmt::Column { pattern, expr, .. } => {
+                let order = vec![Order { expr: expr.clone(), descending: false }];
+                let clauses = Clauses { order, ..Clauses::default() };
+                self.of_events(&of_pattern(pattern), &clauses, Told::Yet, hints)?;
+            }
             DefinitionStmt::Private(private) => {
                 hints.extend(self.unmatched_text(&private.pattern, Told::Yet, &self.types()?)?);
             }

@@ -24,6 +24,7 @@ pub(crate) fn compares_instants(definition: &str) -> bool {
     let binder = Binder::new(said, None);
     let bound = match statement {
         DefinitionStmt::Index { expr, .. } => binder.index_of(expr).map(drop),
+        DefinitionStmt::Column { pattern, expr, .. } => binder.column(pattern, expr).map(drop),
         DefinitionStmt::Entity(entity) => binder.model(entity).map(drop),
         DefinitionStmt::View { name, query } => binder.view(name, query).map(drop),
         _ => return false,

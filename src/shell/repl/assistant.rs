@@ -143,7 +143,7 @@ impl Assistant {
             CompletionKind::Word(word) if word.starts_with(char::is_alphabetic) => vec![format!("{word} ")],
             CompletionKind::Kind => kinds().into_iter().map(|kind| kind + " ").collect(),
             CompletionKind::Described => {
-                let shown = ["VERBS", "INDEXES", "VIEWS", "REACTIONS", "WEBHOOKS", "SCHEDULES"];
+                let shown = ["VERBS", "INDEXES", "COLUMNS", "VIEWS", "REACTIONS", "WEBHOOKS", "SCHEDULES"];
                 let defined = shown.iter().flat_map(|shown| self.names(shown));
                 kinds().into_iter().chain(defined).map(|name| editor::name(&name)).collect()
             }
@@ -160,6 +160,7 @@ impl Assistant {
             }
             CompletionKind::Member => self.members().into_iter().map(|name| editor::name(&name)).collect(),
             CompletionKind::Index => named("INDEXES"),
+            CompletionKind::StoredColumn => named("COLUMNS"),
             CompletionKind::Tag => {
                 let names: BTreeSet<String> =
                     self.indexes_of_events().into_iter().chain(self.tags()).collect();

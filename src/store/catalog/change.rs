@@ -106,6 +106,7 @@ impl Reader<'_> {
             | DefinitionKind::Event
             | DefinitionKind::Verb
             | DefinitionKind::View
+            | DefinitionKind::Column
             | DefinitionKind::Private => None,
         };
         let text = self.text(model::TEXT)?;
@@ -122,6 +123,10 @@ impl Reader<'_> {
             (DefinitionKind::View, _) => {
                 let view = self.compiled(&text, |compiler| compiler.view(&text))?;
                 Ok(Definition::View(ViewDefinition { name: self.name, text, view }))
+            }
+            (DefinitionKind::Column, _) => {
+                let view = self.compiled(&text, |compiler| compiler.column(&text))?;
+                Ok(Definition::Column(ViewDefinition { name: self.name, text, view }))
             }
             (DefinitionKind::Private, _) => {
                 let fields = self.compiled(&text, |compiler| compiler.private(&text))?;

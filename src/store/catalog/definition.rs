@@ -19,6 +19,8 @@ pub(crate) enum Definition {
     Event(SchemaDefinition),
     Verb(VerbDefinition),
     View(ViewDefinition),
+    /// What is kept of one is kept as the groups of a view are.
+    Column(ViewDefinition),
     Private(PrivateDefinition),
     Program(ProgramDefinition),
 }
@@ -31,6 +33,7 @@ impl Definition {
             Definition::Event(_) => DefinitionKind::Event,
             Definition::Verb(_) => DefinitionKind::Verb,
             Definition::View(_) => DefinitionKind::View,
+            Definition::Column(_) => DefinitionKind::Column,
             Definition::Private(_) => DefinitionKind::Private,
             Definition::Program(program) => DefinitionKind::Program(program.kind),
         }
@@ -43,7 +46,7 @@ impl Definition {
             Definition::Entity(entity) => &entity.kind,
             Definition::Event(event) => &event.event_type,
             Definition::Verb(verb) => &verb.name,
-            Definition::View(view) => &view.name,
+            Definition::View(view) | Definition::Column(view) => &view.name,
             Definition::Private(private) => &private.name,
             Definition::Program(program) => &program.name,
         }
@@ -99,7 +102,7 @@ pub(crate) struct VerbDefinition {
     pub(super) rule: Understood<dyn VerbHandler>,
 }
 
-/// What is said of a view, understood.
+/// What is said of a view, or of a column, understood.
 #[derive(Debug, Clone)]
 pub(crate) struct ViewDefinition {
     pub name: String,

@@ -1,5 +1,6 @@
 //! What a view makes of the log, as whoever understands its definition says.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +15,16 @@ use crate::pattern::Pattern;
 pub(crate) trait ViewMaterializer: fmt::Debug + Send + Sync {
     /// What of it is kept.
     fn keeps(&self) -> Keeps<'_>;
+
+    /// What it was compiled to, for whoever plans what reads it.
+    fn plan(&self) -> Option<&(dyn Any + Send + Sync)> {
+        None
+    }
 }
+
+/// A group of a view takes no more bytes than this; one that would is not kept, and nor is what is read of its view.
+pub(in crate::store) const LARGEST: usize = if cfg!(test) { 256 } else { MAX_GROUP };
+pub(crate) const MAX_GROUP: usize = 64 << 10;
 
 /// What is kept of a view.
 pub(crate) enum Keeps<'v> {
@@ -40,4 +50,9 @@ pub(crate) trait ViewGroups: Send + Sync {
 
     /// A group of one stretch and of a later one.
     fn join(&self, kept: &[u8], later: &[u8]) -> Result<Vec<u8>>;
+
+    /// A group takes no more bytes than this; of one that would nothing is kept.
+    fn largest(&self) -> usize {
+        LARGEST
+    }
 }

@@ -1,12 +1,14 @@
-//! Views that are defined.
+//! Views that are defined, and columns: what is kept of a column are its blocks, in the way of a view's groups.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::definition::IndexDefinition;
+use super::definition::{IndexDefinition, ViewDefinition};
 use super::definition_set::DefinitionEntry;
-use super::{Catalog, Finder, Index, Keeps, Understood, ViewGroups, ViewMaterializer, not_understood};
+use super::{
+    COLUMN, Catalog, Finder, Index, Keeps, PLAIN, Understood, ViewGroups, ViewMaterializer, not_understood,
+};
 use crate::definition::DefinitionKind;
 use crate::entity::{Entity, Position};
 use crate::error::Result;
@@ -14,6 +16,7 @@ use crate::store::tables::TablesRead;
 use crate::store::tables::states::Built;
 
 /// The kind of what `$view.…` events are about.
+#[cfg(test)]
 pub(crate) const KIND: &str = DefinitionKind::View.target();
 /// The type of a definition.
 #[cfg(test)]
@@ -22,8 +25,9 @@ pub(crate) const DEFINED: &str = DefinitionKind::View.defined();
 #[cfg(test)]
 pub(crate) const DROPPED: &str = DefinitionKind::View.dropped();
 
-/// A view, from its definition on.
+/// A view, or a column, from its definition on.
 pub(crate) struct DefinedView {
+    pub kind: DefinitionKind,
     /// Where its definition is. What is kept of it belongs to that, so that another of this name has its own.
     pub position: Position,
     pub name: String,
@@ -40,10 +44,9 @@ pub(crate) struct DefinedView {
 
 impl DefinedView {
     pub(super) fn new(
+        kind: DefinitionKind,
         position: Position,
-        name: String,
-        text: String,
-        view: Understood<dyn ViewMaterializer>,
+        ViewDefinition { name, text, view }: ViewDefinition,
     ) -> DefinedView {
         let (mut index, mut finder) = (None, None);
         match view.as_deref().ok().map(ViewMaterializer::keeps) {
@@ -58,7 +61,7 @@ impl DefinedView {
             }
             Some(Keeps::Groups(_)) | None => {}
         }
-        DefinedView { position, name, text, view, index, finder, complete: AtomicBool::new(false) }
+        DefinedView { kind, position, name, text, view, index, finder, complete: AtomicBool::new(false) }
     }
 
     /// What it makes of the log.
@@ -66,7 +69,7 @@ impl DefinedView {
     /// # Errors
     /// If this version does not understand the definition.
     pub fn view(&self) -> Result<&Arc<dyn ViewMaterializer>> {
-        self.view.as_ref().map_err(|why| not_understood("view", &self.name, self.position, why))
+        self.view.as_ref().map_err(|why| not_understood(self.kind.word(), &self.name, self.position, why))
     }
 
     /// How its groups are made, if it has such.
@@ -108,13 +111,13 @@ impl DefinedView {
 
     /// What its definitions are about.
     pub fn target(&self) -> Result<Entity> {
-        Entity::new(KIND, &self.name)
+        Entity::new(self.kind.target(), &self.name)
     }
 }
 
 impl fmt::Debug for DefinedView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "View({} at {})", self.name, self.position)
+        write!(f, "{} {} at {}", self.kind.word(), self.name, self.position)
     }
 }
 
@@ -125,5 +128,9 @@ impl DefinitionEntry for DefinedView {
 
     fn position(&self) -> Position {
         self.position
+    }
+
+    fn sort(&self) -> u8 {
+        if self.kind == DefinitionKind::Column { COLUMN } else { PLAIN }
     }
 }

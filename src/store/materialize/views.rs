@@ -51,7 +51,7 @@ impl Materializer {
         let checkpoint = read.checkpoint()?;
         let known = locked(&self.progress).as_of(checkpoint).views;
         for view in wanted.kept_views_behind(known).filter(|view| view.view().is_ok()) {
-            let still = now.view(&view.name).is_some_and(|newest| newest.position == view.position);
+            let still = now.is_newest_view(view);
             // One that came up to C once may be far from it again.
             let is_kept = view.groups().is_none() || read.followed(view.position)? >= Some(checkpoint);
             if still && !(view.is_complete() && is_kept) {

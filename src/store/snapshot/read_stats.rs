@@ -9,6 +9,7 @@ pub(crate) struct ReadStats {
     admitted: AtomicU64,
     chunks: AtomicU64,
     passed_over: AtomicU64,
+    blocks_passed_over: AtomicU64,
 }
 
 impl ReadStats {
@@ -26,6 +27,10 @@ impl ReadStats {
 
     pub fn add_passed_over(&self, runs: u64) {
         self.passed_over.fetch_add(runs, Relaxed);
+    }
+
+    pub fn add_blocks_passed_over(&self, blocks: u64) {
+        self.blocks_passed_over.fetch_add(blocks, Relaxed);
     }
 
     /// How many events were looked at.
@@ -46,5 +51,10 @@ impl ReadStats {
     /// How many runs of the log were not looked at, by what is known of when they happened.
     pub fn passed_over(&self) -> u64 {
         self.passed_over.load(Relaxed)
+    }
+
+    /// How many column blocks were not looked at, by the values that they have.
+    pub fn blocks_passed_over(&self) -> u64 {
+        self.blocks_passed_over.load(Relaxed)
     }
 }

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::Verification;
+use crate::definition::DefinitionKind;
 use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result, shorten};
 use crate::event::record::Record;
 use crate::store::snapshot::{ScanDirection, Snapshot};
-use crate::store::view::{GroupDelta, LARGEST, ViewGroups};
+use crate::store::view::{GroupDelta, ViewGroups};
 
 /// How many events are looked at at a time, and about how many bytes.
 const RUN: (usize, usize) = (4096, 4 << 20);
@@ -25,12 +26,15 @@ pub(super) fn compare(snapshot: &Snapshot, found: &mut Verification) -> Result<(
     let catalog = snapshot.indexes();
     for view in catalog.kept_views() {
         // One that is being replaced may hold events as they were read before.
-        let is_newest = catalog.view(&view.name).is_some_and(|newest| newest.position == view.position);
-        if view.position < catalog.reformed() && !is_newest {
+        if view.position < catalog.reformed() && !catalog.is_newest_view(view) {
             continue;
         }
         let Some(groups) = view.groups() else { continue };
-        let checked = self::groups(snapshot, (&view.name, view.position), groups, found);
+        let what = match view.kind {
+            DefinitionKind::Column => format!("block of the column {}", view.name),
+            _ => format!("group of the view {}", view.name),
+        };
+        let checked = self::groups(snapshot, (&what, view.position), groups, found);
         found.or_fault(checked)?;
         if found.full() {
             break;
@@ -53,7 +57,7 @@ fn groups(
     loop {
         let (through, kept, damage) = kept(snapshot, view.1, &mut range, most)?;
         for error in &damage {
-            found.fault(format!("the groups of the view {}: {}", view.0, super::words(error)));
+            found.fault(format!("a {}: {}", view.0, super::words(error)));
         }
         damaged |= !damage.is_empty();
         // What is kept may be of newer events than this snapshot shows.
@@ -62,7 +66,8 @@ fn groups(
             Err(Error::Corrupt { .. }) => return Ok(()),
             made => made?,
         };
-        differences(view.0, &range, kept, expected, damaged, found);
+        let most = groups.largest();
+        differences((view.0, most), &range, kept, expected, damaged, found);
         match range.until {
             Some(until) if !found.full() => range = Range { from: until, until: None },
             _ => return Ok(()),
@@ -181,7 +186,7 @@ fn made(
 
 /// Tells where what is kept is not what the log makes.
 fn differences(
-    name: &str,
+    (what, most): (&str, usize),
     range: &Range,
     mut kept: StoredGroups,
     expected: GroupDelta,
@@ -195,20 +200,17 @@ fn differences(
             Some(Ok(bytes)) if bytes.is_empty() => {}
             Some(Ok(bytes)) if bytes == expected => {}
             Some(Ok(_)) => {
-                found.fault(format!(
-                    "a group of the view {name} is not kept as its events make it: {}",
-                    said(&key)
-                ));
+                found.fault(format!("a {what} is not kept as its events make it: {}", said(&key)));
             }
             Some(Err(error)) => found.fault(super::words(&error)),
-            None if expected.len() > LARGEST => {}
+            None if expected.len() > most => {}
             // It may be where nothing can be read.
             None if damaged => {}
-            None => found.fault(format!("a group of the view {name} is not kept: {}", said(&key))),
+            None => found.fault(format!("a {what} is not kept: {}", said(&key))),
         }
     }
     for key in kept.into_keys().filter(|key| range.has(key)) {
-        found.fault(format!("a group of the view {name} is kept, and no event makes it: {}", said(&key)));
+        found.fault(format!("a {what} is kept, and no event makes it: {}", said(&key)));
     }
 }
 

@@ -83,6 +83,10 @@ pub(super) fn continued(c: TokenCursor<'_>, start: TokenCursor<'_>, trail: &Expe
         K::Events | K::Subscribe => of_patterns(c, first, behind, trail),
         K::Find => of_find(c, start, behind, trail),
         K::Show if behind == 1 => of_show(c, trail),
+        // Of a table: what is kept in columns has no FROM.
+        K::Show if behind == 2 && matches!(c.kind(), TokenKind::Keyword(K::From | K::In)) => {
+            c.back(1).and_then(|shown| listed(shown, SHOWN))
+        }
         K::Describe => of_describe(c, start, behind),
         K::Read => of_read(c, start, behind),
         K::History | K::At | K::Replay | K::Blame | K::Diff => of_entity(c, start, (first, behind), trail),
@@ -212,8 +216,8 @@ fn of_describe(c: TokenCursor<'_>, start: TokenCursor<'_>, behind: usize) -> Opt
         (1, TokenKind::Text) => wrong(c.token(), "a name has no quotes, as in DESCRIBE Order", None),
         (2, TokenKind::Word | TokenKind::Keyword(_))
             if [
-                "TABLE", "ENTITY", "EVENT", "KIND", "TYPE", "INDEX", "VIEW", "VERB", "REACTION", "WEBHOOK",
-                "SCHEDULE",
+                "TABLE", "ENTITY", "EVENT", "KIND", "TYPE", "INDEX", "COLUMN", "VIEW", "VERB", "REACTION",
+                "WEBHOOK", "SCHEDULE",
             ]
             .contains(&&*name.source().to_ascii_uppercase()) =>
         {
