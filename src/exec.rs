@@ -24,6 +24,7 @@ mod fold;
 mod group;
 mod index;
 mod model;
+mod ordered;
 mod parallel_scan;
 mod parallel_states;
 mod path;

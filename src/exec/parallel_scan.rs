@@ -3,16 +3,11 @@
 //! The log is cut into stretches at fixed positions. Each stretch is gathered by itself, and the parts are joined in the order of the
 //! log: so the result, to the last digit of a sum, depends neither on how many threads there are nor on which of them was faster.
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread;
-
-use crossbeam_channel::{Receiver, Sender, bounded};
-
 use super::EventScan;
+use super::ordered::{caught, join_in_order};
 use super::zone_map::ZoneMap;
 use crate::entity::Position;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::record::Record;
 use crate::plan::{EventsPlan, LogWindow, RowLimit};
 use crate::store::snapshot::{ScanDirection, Snapshot};
@@ -38,57 +33,21 @@ fn gather<G: ParallelScan>(snapshot: &Snapshot, events: &EventsPlan, with: &G) -
     let stretches = stretches(&narrowed(snapshot, events)?);
     let threads = u64::try_from(snapshot.threads()).unwrap_or(1).min(stretches.count);
     let part = |at: u64| -> Result<G::Part> {
-        let gathered = catch_unwind(AssertUnwindSafe(|| {
-            let mut part = with.begin();
-            EventScan::within(snapshot, events, stretches.window(at)).each(|event| {
-                with.take(&mut part, event)?;
-                Ok(true)
-            })?;
-            Ok(part)
-        }));
-        // Whoever waits for this part is not to wait for ever.
-        gathered.unwrap_or_else(|_| Err(Error::stopped("a query was interrupted by a panic")))
+        let mut part = with.begin();
+        EventScan::within(snapshot, events, stretches.window(at)).each(|event| {
+            with.take(&mut part, event)?;
+            Ok(true)
+        })?;
+        Ok(part)
     };
-    let mut whole = with.begin();
+    let (mut whole, mut all) = (with.begin(), 0..stretches.count);
+    let mut join = |part| with.join(&mut whole, part);
     if threads <= 1 {
-        (0..stretches.count).try_for_each(|at| with.join(&mut whole, part(at)?))?;
-        return Ok(whole);
+        all.try_for_each(|at| join(caught(|| part(at))?))?;
+    } else {
+        join_in_order(threads as usize, || Ok(all.next()), part, join)?;
     }
-    // Who is ahead waits: of the parts that are not joined yet there are so many at most.
-    let ahead = threads * 2;
-    let (ask, asked) = bounded::<u64>(ahead as usize);
-    let (give, given) = bounded::<(u64, Result<G::Part>)>(ahead as usize);
-    thread::scope(|scope| {
-        // Let go of on every way out, so that the threads end.
-        let (ask, given) = (ask, given);
-        for _ in 0..threads {
-            let (asked, give): (Receiver<u64>, Sender<_>) = (asked.clone(), give.clone());
-            let part = &part;
-            let work = move || {
-                // It ends when nobody asks any more, or nobody listens.
-                asked.iter().try_for_each(|at| give.send((at, part(at))))
-            };
-            let thread = thread::Builder::new().name("bygone-query".to_owned()).spawn_scoped(scope, work);
-            thread.map_err(|e| Error::io("starting a thread of a query", e))?;
-        }
-        drop((asked, give));
-        let mut waiting = BTreeMap::new();
-        let (mut next_asked, mut next_joined) = (0, 0);
-        while next_joined < stretches.count {
-            while next_asked < stretches.count.min(next_joined + ahead) {
-                // There is room for as many as are ahead.
-                ask.send(next_asked).map_err(|_| interrupted())?;
-                next_asked += 1;
-            }
-            let (at, part) = given.recv().map_err(|_| interrupted())?;
-            waiting.insert(at, part?);
-            while let Some(part) = waiting.remove(&next_joined) {
-                with.join(&mut whole, part)?;
-                next_joined += 1;
-            }
-        }
-        Ok(whole)
-    })
+    Ok(whole)
 }
 
 /// Gathers the events of a plan, all of them or those it takes.
@@ -103,11 +62,6 @@ pub(super) fn gather_all<G: ParallelScan>(
     let mut whole = with.begin();
     EventScan::to_lend(snapshot, events)?.each(|event| with.take(&mut whole, event).map(|()| true))?;
     Ok(whole)
-}
-
-/// The threads of a query end only when they are not asked any more.
-fn interrupted() -> Error {
-    Error::stopped("a thread of the query ended early")
 }
 
 /// A window, cut at fixed positions.
@@ -148,7 +102,12 @@ impl ScanRanges {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
+    use crossbeam_channel::bounded;
+
     use super::*;
+    use crate::error::Error;
     use crate::event::NewEvent;
     use crate::plan::AccessPath;
     use crate::store::append_request::AppendRequest;

@@ -1,13 +1,8 @@
 //! Gathering over states: one thread reads them, in the order of their ids, and others evaluate what was read; the parts are joined in that
 //! order, so that what comes of it depends neither on how many threads there are nor on which of them was faster.
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread;
-
-use crossbeam_channel::{bounded, unbounded};
-
-use crate::error::{Error, Result};
+use super::ordered::join_in_order;
+use crate::error::Result;
 use crate::store::snapshot::{StateBatch, StateLender, States};
 use crate::store::state::stored_state::StoredState;
 
@@ -48,56 +43,17 @@ where
         }
         return Ok(whole);
     }
-    let threads = threads.min(MOST);
-    let (ask, asked) = bounded::<(u64, Vec<StateBatch>)>(2 * threads + 2);
-    let (give, given) = unbounded::<(u64, Result<P>)>();
-    let (begin, take) = (&with.begin, &take);
-    thread::scope(|scope| {
-        // Let go of on every way out, so that the threads end.
-        let (ask, given) = (ask, given);
-        for _ in 0..threads {
-            let (asked, give) = (asked.clone(), give.clone());
-            let part = move |pages| {
-                let made = catch_unwind(AssertUnwindSafe(|| {
-                    let mut part = begin();
-                    take(&mut part, pages).map(|()| part)
-                }));
-                made.unwrap_or_else(|_| Err(Error::stopped("a query was interrupted by a panic")))
-            };
-            // It ends when nobody asks any more, or nobody listens.
-            let work = move || asked.iter().try_for_each(|(at, pages)| give.send((at, part(pages))));
-            let thread = thread::Builder::new().name("bygone-query".to_owned()).spawn_scoped(scope, work);
-            thread.map_err(|e| Error::io("starting a thread of a query", e))?;
-        }
-        drop((asked, give));
-        let interrupted = || Error::stopped("a thread of the query ended early");
-        let (mut next, mut joined, mut waiting) = (0, 0, BTreeMap::new());
-        let (mut ready, mut failed) = (vec![second, first], Ok(()));
-        loop {
-            // What cannot be read comes after all that was: an error before it is told first.
-            let pages = ready.pop().map_or_else(|| read(&mut states), Ok).unwrap_or_else(|error| {
-                failed = Err(error);
-                Vec::new()
-            });
-            let is_end = pages.is_empty();
-            if !is_end {
-                ask.send((next, pages)).map_err(|_| interrupted())?;
-                next += 1;
-            }
-            // Who is ahead waits: of what was read and not joined yet there is so much at most.
-            while next - joined > if is_end { 0 } else { 2 * threads as u64 } {
-                let (at, part) = given.recv().map_err(|_| interrupted())?;
-                waiting.insert(at, part);
-                while let Some(part) = waiting.remove(&joined) {
-                    (with.join)(&mut whole, part?)?;
-                    joined += 1;
-                }
-            }
-            if is_end {
-                return failed.map(|()| whole);
-            }
-        }
-    })
+    let mut ready = vec![second, first];
+    let next = || {
+        let pages = ready.pop().map_or_else(|| read(&mut states), Ok)?;
+        Ok((!pages.is_empty()).then_some(pages))
+    };
+    let part = |pages| {
+        let mut part = (with.begin)();
+        take(&mut part, pages).map(|()| part)
+    };
+    join_in_order(threads.min(MOST), next, part, |part| (with.join)(&mut whole, part))?;
+    Ok(whole)
 }
 
 /// The next pages; none at the end.

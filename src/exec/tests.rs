@@ -9,8 +9,9 @@ use crate::error::{Error, Result};
 use crate::lang;
 use crate::plan::{BindInput, Parameters, Plan, prepare};
 use crate::store::disk::memory::MemoryDisk;
+use crate::store::disk::simulated::SimulatedDisk;
 use crate::store::snapshot::Snapshot;
-use crate::store::{Options, Store};
+use crate::store::{Durability, Options, Store};
 use crate::time::{Clock, Timestamp};
 
 mod absences;
@@ -50,6 +51,38 @@ fn time(text: &str) -> Timestamp {
 }
 
 const NOW: &str = "2024-06-01T12:00:00Z";
+
+fn path() -> &'static Path {
+    Path::new("/shop.bygone")
+}
+
+/// What a store is opened with that does nothing by itself, on a disk that crashes.
+fn by_hand_on(disk: &SimulatedDisk, durability: Durability, memtable: usize) -> Options {
+    let mut options = Options::new()
+        .disk(Arc::new(disk.clone()))
+        .memtable(memtable, 1 << 20)
+        .journal_steps(4096, 8192)
+        .cache(256 << 10)
+        .durability(durability)
+        .clock(Clock::new(|| time(NOW)))
+        .with_compiler(Arc::new(crate::exec::Compiler));
+    options.by_hand = true;
+    options
+}
+
+/// Does all that the background would do.
+fn settle(store: &Store) {
+    while store.work_by_hand().unwrap() {}
+}
+
+/// Whether something is kept of other definitions than these.
+fn only_these_are_kept(store: &Store, are_kept: impl Fn(u64) -> bool) -> std::result::Result<(), String> {
+    let kept = store.shared().tables.read().and_then(|read| read.kept_definitions()).unwrap();
+    match kept.iter().find(|(definition, _)| !are_kept(definition.0)) {
+        Some((definition, _)) => Err(format!("something is kept of {definition}, which is no more")),
+        None => Ok(()),
+    }
+}
 
 /// A store whose clock stands still and whose ids count.
 fn store(memtable: usize) -> Store {

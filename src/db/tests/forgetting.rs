@@ -12,23 +12,11 @@ use crate::maintain::{BackupMode, ListedSubject};
 use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::snapshot::FoldBound;
-use crate::store::tables::compressed_block::blocks_in;
+pub(super) use crate::store::tables::compressed_block::files_with as with;
 use crate::store::tables::keys::KeyState;
 use crate::{Aggregate, Db, Event, Result};
 
 const CONTACT: &str = "DEFINE PRIVATE contact ON 'User.*' OF target FIELDS data.name, data.was";
-
-/// The files of a disk that have some bytes.
-pub(super) fn with(disk: &SimulatedDisk, wanted: &[u8]) -> Vec<PathBuf> {
-    let holds = |name: &PathBuf| {
-        let file = disk.open(name).unwrap();
-        let mut bytes = vec![0; file.len().unwrap() as usize];
-        file.read_at(0, &mut bytes).unwrap();
-        let has = |bytes: &[u8]| bytes.windows(wanted.len()).any(|window| window == wanted);
-        has(&bytes) || blocks_in(&bytes).any(|(_, _, uncompressed, _)| has(&uncompressed))
-    };
-    disk.names().into_iter().filter(holds).collect()
-}
 
 fn secret(user: u64) -> String {
     format!("secret name {user}!")

@@ -115,8 +115,8 @@ impl ColumnScan<'_> {
         let Some(blocks) = blocks.collect::<Option<Vec<ColumnBlock>>>() else {
             return self.leave_to_log(part);
         };
-        let Some(rows) = BlockPart::new(number, &blocks, part) else { return self.leave_to_log(part) };
-        if rows.within.is_empty() {
+        let Some(rows) = rows_within(number, &blocks, part) else { return self.leave_to_log(part) };
+        if rows.is_empty() {
             return Ok(());
         }
         if filter::passes_none(&self.plan.conditions, &blocks, self.grouping.limits()) {
@@ -124,29 +124,35 @@ impl ColumnScan<'_> {
             return Ok(());
         }
         match blocks.iter().map(BlockCodes::new).collect::<Option<Vec<_>>>() {
-            Some(columns) => self.rows(number, &columns, &rows, part),
+            Some(columns) => self.rows(number, &columns, rows, part),
             None => self.leave_to_log(part),
         }
     }
 
-    fn rows(&mut self, number: u64, columns: &[BlockCodes], rows: &BlockPart, part: LogWindow) -> Result<()> {
-        let mut passing = vec![true; rows.within.len()];
+    fn rows(
+        &mut self,
+        number: u64,
+        columns: &[BlockCodes],
+        rows: Range<usize>,
+        part: LogWindow,
+    ) -> Result<()> {
+        let mut passing = vec![true; rows.len()];
         for condition in &self.plan.conditions {
             let limits = self.grouping.limits();
-            if filter::narrow(condition, columns, rows.within.clone(), &mut passing, limits).is_err() {
+            if filter::narrow(condition, columns, rows.clone(), &mut passing, limits).is_err() {
                 // What cannot be worked out may stand behind what is false of the event.
                 self.snapshot.go_on()?;
                 return self.leave_to_log(part);
             }
         }
-        let others = self.others(columns, rows, &passing);
-        if others.len() > rows.within.len() / MANY {
+        let others = self.others(columns, &rows, &passing);
+        if others.len() > rows.len() / MANY {
             return self.leave_to_log(part);
         }
         self.read_log()?;
         let plan = self.plan;
         let codes = GroupCodes::new(columns, &plan.group);
-        let batch = RowBatch { columns, codes: codes.as_ref(), passing: &passing, first: rows.within.start };
+        let batch = RowBatch { columns, codes: codes.as_ref(), passing: &passing, first: rows.start };
         let offsets = match (others.first(), columns.first()) {
             (Some(_), Some(column)) => column.block.offsets().unwrap_or_default(),
             _ => Vec::new(),
@@ -155,24 +161,24 @@ impl ColumnScan<'_> {
         for other in others {
             // Each in its place, so that the first of a group is the first.
             self.batch(&batch, begun..other)?;
-            let Some(offset) = offsets.get(rows.within.start + other) else { return Ok(()) };
+            let Some(offset) = offsets.get(rows.start + other) else { return Ok(()) };
             let position = block::position_of(number, *offset);
             self.read(LogWindow { after: position.previous(), through: position, ..part })?;
             begun = other + 1;
         }
-        self.batch(&batch, begun..rows.within.len())
+        self.batch(&batch, begun..rows.len())
     }
 
     /// The rows, counted from the first within, of which only the event says what is asked.
-    fn others(&self, columns: &[BlockCodes], rows: &BlockPart, passing: &[bool]) -> Vec<usize> {
+    fn others(&self, columns: &[BlockCodes], rows: &Range<usize>, passing: &[bool]) -> Vec<usize> {
         if columns.iter().all(|column| column.other.is_none()) {
             return Vec::new();
         }
         let is_other = |column: &BlockCodes, row: usize| column.other == Some(column.code(row));
         let is_asked =
             |slot: usize| self.plan.conditions.iter().any(|condition| condition.slots.contains(&slot));
-        let row = |at: usize| rows.within.start + at;
-        let all = 0..rows.within.len();
+        let row = |at: usize| rows.start + at;
+        let all = 0..rows.len();
         all.filter(|at| {
             columns.iter().enumerate().any(|(slot, column)| {
                 is_other(column, row(*at)) && (is_asked(slot) || passing.get(*at) == Some(&true))
@@ -253,31 +259,24 @@ struct RowBatch<'b> {
     first: usize,
 }
 
-/// Which rows of a block are in a part of the log.
-struct BlockPart {
-    within: Range<usize>,
-}
-
-impl BlockPart {
-    /// None where the blocks do not have the same events there.
-    fn new(number: u64, blocks: &[ColumnBlock], part: LogWindow) -> Option<BlockPart> {
-        let (start, end) = (block::position_of(number, 0), block::position_of(number.saturating_add(1), 0));
-        let is_whole = part.after < start && part.through >= end.previous();
-        let first = blocks.first()?;
-        let are_same = blocks.iter().all(|block| block.has_the_offsets_of(first));
-        if is_whole {
-            return are_same.then_some(BlockPart { within: 0..first.rows });
-        }
-        let through = |offsets: &[u16], position: Position| {
-            offsets.partition_point(|offset| block::position_of(number, *offset) <= position)
-        };
-        let offsets = first.offsets()?;
-        let within = through(&offsets, part.after)..through(&offsets, part.through);
-        // One that is kept further has more of them behind.
-        let is_same = |block: &ColumnBlock| {
-            let others = block.offsets()?;
-            (others.get(..through(&others, part.through)) == offsets.get(..within.end)).then_some(())
-        };
-        (are_same || blocks.iter().all(|block| is_same(block).is_some())).then_some(BlockPart { within })
+/// Which rows of a block are in a part of the log; none where the blocks do not have the same events there.
+fn rows_within(number: u64, blocks: &[ColumnBlock], part: LogWindow) -> Option<Range<usize>> {
+    let (start, end) = (block::position_of(number, 0), block::position_of(number.saturating_add(1), 0));
+    let is_whole = part.after < start && part.through >= end.previous();
+    let first = blocks.first()?;
+    let are_same = blocks.iter().all(|block| block.has_the_offsets_of(first));
+    if is_whole {
+        return are_same.then_some(0..first.rows);
     }
+    let through = |offsets: &[u16], position: Position| {
+        offsets.partition_point(|offset| block::position_of(number, *offset) <= position)
+    };
+    let offsets = first.offsets()?;
+    let within = through(&offsets, part.after)..through(&offsets, part.through);
+    // One that is kept further has more of them behind.
+    let is_same = |block: &ColumnBlock| {
+        let others = block.offsets();
+        others.is_some_and(|others| others.get(..through(&others, part.through)) == offsets.get(..within.end))
+    };
+    (are_same || blocks.iter().all(is_same)).then_some(within)
 }

@@ -195,26 +195,10 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn options(disk: &SimulatedDisk, durability: Durability) -> Options {
-    let mut options = Options::new()
-        .disk(Arc::new(disk.clone()))
-        .memtable(40, 1 << 20)
-        .journal_steps(4096, 8192)
-        .cache(256 << 10)
-        .durability(durability)
-        .clock(Clock::new(|| time(NOW)))
-        .with_compiler(Arc::new(crate::exec::Compiler));
+    let mut options = by_hand_on(disk, durability, 40);
     options.index_slice = (15, 3);
-    options.by_hand = true;
     options.own_journal = true;
     options
-}
-
-fn path() -> &'static Path {
-    Path::new("/shop.bygone")
-}
-
-fn settle(store: &Store) {
-    while store.work_by_hand().unwrap() {}
 }
 
 /// How a query is answered, if columns do.
@@ -347,12 +331,10 @@ fn play(ops: &[Op], queries: &[Query], backs: &[u64], durability: Durability) ->
     if shown.len() != snapshot.indexes().columns().count() || !shown.iter().all(is_ready) {
         return Err(format!("settled, and yet there is {:?}", session.lines("SHOW COLUMNS")));
     }
-    let kept = store.shared().tables.read().and_then(|read| read.kept_definitions()).unwrap();
-    let known = |definition: u64| snapshot.indexes().columns().any(|column| column.position.0 == definition);
-    match kept.iter().find(|(definition, _)| !known(definition.0)) {
-        Some((definition, _)) => Err(format!("something is kept of {definition}, which is no more")),
-        None => Ok(answered),
-    }
+    only_these_are_kept(&store, |definition| {
+        snapshot.indexes().columns().any(|column| column.position.0 == definition)
+    })?;
+    Ok(answered)
 }
 
 #[test]

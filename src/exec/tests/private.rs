@@ -6,9 +6,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::NewEvent;
 use crate::store::append_request::AppendRequest;
-use crate::store::disk::Disk;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
-use crate::store::tables::compressed_block::blocks_in;
+use crate::store::tables::compressed_block::files_with;
 use crate::store::verify::verify;
 
 const CONTACT: &str =
@@ -32,20 +31,9 @@ pub(super) fn options(disk: &SimulatedDisk) -> Options {
     options
 }
 
-pub(super) fn path() -> &'static Path {
-    Path::new("/shop.bygone")
-}
-
-/// Whether some bytes are in a file of the disk.
+/// A file of the disk that has some bytes, if there is one.
 pub(super) fn is_on_disk(disk: &SimulatedDisk, wanted: &str) -> Option<std::path::PathBuf> {
-    let holds = |name: &std::path::PathBuf| {
-        let file = disk.open(name).unwrap();
-        let mut bytes = vec![0; file.len().unwrap() as usize];
-        file.read_at(0, &mut bytes).unwrap();
-        let has = |bytes: &[u8]| bytes.windows(wanted.len()).any(|window| window == wanted.as_bytes());
-        has(&bytes) || blocks_in(&bytes).any(|(_, _, uncompressed, _)| has(&uncompressed))
-    };
-    disk.names().into_iter().find(holds)
+    files_with(disk, wanted.as_bytes()).into_iter().next()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Private values of events that were appended before the definition: they are encrypted, and nothing else of the events is another.
 
-use super::private::{is_on_disk, options, path};
+use super::private::{is_on_disk, options};
 use super::*;
 use crate::entity::Position;
 use crate::store::disk::simulated::{Failure, Fate, Kind, SimulatedDisk};

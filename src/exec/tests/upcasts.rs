@@ -13,11 +13,6 @@ fn by_hand(memtable: usize) -> Store {
     store_with(memtable, options)
 }
 
-/// Does all that the background would do.
-fn settle(store: &Store) {
-    while store.work_by_hand().unwrap() {}
-}
-
 fn data(rows: &[Row]) -> Vec<String> {
     rows.iter()
         .map(|row| row.get::<Object>("data").map(|data| Value::Object(data).to_string()).unwrap())

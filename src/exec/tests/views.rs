@@ -24,11 +24,6 @@ fn view(session: &Session, name: &str, query: &str) {
     session.rows(&format!("DEFINE VIEW {name} AS {query}"));
 }
 
-/// Does all that the background would do.
-fn settle(store: &Store) {
-    while store.work_by_hand().unwrap() {}
-}
-
 fn by_hand(memtable: usize) -> Store {
     let mut options = Options::new();
     options.by_hand = true;

@@ -81,6 +81,24 @@ pub(super) struct Carved {
     pub unread: BTreeSet<(u8, u64)>,
 }
 
+/// Reads bytes of a file. Where they cannot be read, they are again, page by page: the pages that cannot be are told, and are zeros.
+pub(super) fn read_or_zeros(file: &dyn File, mut at: u64, into: &mut [u8], mut unread: impl FnMut(u64)) {
+    if file.read_at(at, into).is_ok() {
+        return;
+    }
+    let mut rest = into;
+    while !rest.is_empty() {
+        let to_page = (PAGE - at % PAGE) as usize; // a page at most
+        let (part, others) = rest.split_at_mut(to_page.min(rest.len()));
+        if file.read_at(at, part).is_err() {
+            part.fill(0);
+            unread(at / PAGE);
+        }
+        at += part.len() as u64;
+        rest = others;
+    }
+}
+
 /// A file that is searched.
 pub(super) struct Carver<'c> {
     file: &'c Arc<dyn File>,
@@ -228,27 +246,13 @@ impl<'c> Carver<'c> {
             let size = self.end.saturating_sub(self.base).min(size) as usize; // at most that: it fits
             self.tries = self.tries.saturating_sub(size as u64);
             self.window.resize(size, 0);
-            if self.file.read_at(self.base, &mut self.window).is_err() {
-                self.read_in_parts();
-            }
+            let (number, unread) = (self.number, &mut self.carved.unread);
+            read_or_zeros(&**self.file, self.base, &mut self.window, |page| {
+                unread.insert((number, page));
+            });
         }
         let from = (at - self.base) as usize; // within the window
         &self.window[from..from + there]
-    }
-
-    /// Reads the window again, page by page.
-    fn read_in_parts(&mut self) {
-        let (mut at, mut rest) = (self.base, self.window.as_mut_slice());
-        while !rest.is_empty() {
-            let to_page = (PAGE - at % PAGE) as usize; // a page at most
-            let (part, others) = rest.split_at_mut(to_page.min(rest.len()));
-            if self.file.read_at(at, part).is_err() {
-                part.fill(0);
-                self.carved.unread.insert((self.number, at / PAGE));
-            }
-            at += part.len() as u64;
-            rest = others;
-        }
     }
 
     /// Takes the event that begins at a place, if one does. Gives its length if it is one for sure.

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::carve::{Carved, Fragment, LONGEST_FRAGMENT};
+use super::carve::{Carved, Fragment, LONGEST_FRAGMENT, read_or_zeros};
 use crate::entity::Position;
 use crate::event::codec;
 use crate::store::disk::File;
-use crate::store::tables::PAGE;
 use crate::store::tables::compressed_block::{CompressedBlock, HEADER};
 
 /// So many copies of one event are looked at.
@@ -158,18 +157,7 @@ fn decompressed(file: &dyn File, at: u64) -> Option<Vec<u8>> {
     file.read_at(at, &mut value).ok()?;
     let block = CompressedBlock::parse(&value)?;
     value.resize(block.len(), 0);
-    if file.read_at(at, &mut value).is_err() {
-        let (mut at, mut rest) = (at, value.as_mut_slice());
-        while !rest.is_empty() {
-            let to_page = (PAGE - at % PAGE) as usize; // a page at most
-            let (part, others) = rest.split_at_mut(to_page.min(rest.len()));
-            if file.read_at(at, part).is_err() {
-                part.fill(0);
-            }
-            at += part.len() as u64;
-            rest = others;
-        }
-    }
+    read_or_zeros(file, at, &mut value, |_| {});
     let mut uncompressed = Vec::new();
     // One that is damaged gives what it can: each event has its checksum.
     let _ = block.decompress(&value, &mut uncompressed);

@@ -97,8 +97,10 @@ enum OverlayFit {
     Grow,
     /// It is a little further.
     Ahead,
-    /// It is of no use to who reads, but to others; or to nobody any more.
-    None { keep: bool },
+    /// It is of no use to who reads, but to others.
+    Newer,
+    /// It is of no use to anybody.
+    Stale,
 }
 
 impl Snapshot {
@@ -113,7 +115,7 @@ impl Snapshot {
         let cache = &self.kernel.state_caches.overlays;
         let mut known = cache.known();
         let at = known.iter().position(|known| known.overlay.definition == model.position);
-        let fit = at.map_or(OverlayFit::None { keep: false }, |at| self.fit(&known[at].overlay, view));
+        let fit = at.map_or(OverlayFit::Stale, |at| self.fit(&known[at].overlay, view));
         if let Some(known) = at.and_then(|at| known.get_mut(at))
             && known.overlay.has(finder)
             && known.overlay.checkpoint == view.checkpoint
@@ -124,13 +126,11 @@ impl Snapshot {
             return Ok(known.overlay.clone());
         }
         // Whoever fails leaves nothing half done behind.
-        let before =
-            at.filter(|_| !matches!(fit, OverlayFit::None { .. })).map(|at| known.swap_remove(at).overlay);
+        let before = at
+            .filter(|_| matches!(fit, OverlayFit::Grow | OverlayFit::Ahead))
+            .map(|at| known.swap_remove(at).overlay);
         let mut overlay = before.unwrap_or_else(|| Arc::new(self.no_overlay(model, view.checkpoint)));
-        if matches!(fit, OverlayFit::None { .. } | OverlayFit::Grow) && overlay.through < view.head()
-            || overlay.checkpoint < view.checkpoint
-            || !overlay.has(finder)
-        {
+        if overlay.through < view.head() || overlay.checkpoint < view.checkpoint || !overlay.has(finder) {
             // It is changed where it is, if nobody reads it.
             let grown = Arc::make_mut(&mut overlay);
             grown.rebase(view.checkpoint);
@@ -150,7 +150,7 @@ impl Snapshot {
                 grown.index(finder, &self.limits())?;
             }
         }
-        if !matches!(fit, OverlayFit::None { keep: true }) && self.knows_who_is_forgotten() {
+        if !matches!(fit, OverlayFit::Newer) && self.knows_who_is_forgotten() {
             known.retain(|other| other.overlay.definition != model.position);
             if !self.kernel.options.keeps_indexes() {
                 // Nobody else lets go of those that nobody asks for any more.
@@ -169,10 +169,11 @@ impl Snapshot {
     fn fit(&self, known: &MemtableOverlay, view: &ReadTxn) -> OverlayFit {
         let (form, own) = (known.form, (self.catalog.reformed(), self.forgotten));
         if form != own {
-            return OverlayFit::None { keep: form.0 > own.0 || form.1 > own.1 };
+            let is_newer = form.0 > own.0 || form.1 > own.1;
+            return if is_newer { OverlayFit::Newer } else { OverlayFit::Stale };
         }
         if known.checkpoint > view.checkpoint || known.through > view.head().plus(AHEAD) {
-            return OverlayFit::None { keep: true };
+            return OverlayFit::Newer;
         }
         if known.through > view.head() { OverlayFit::Ahead } else { OverlayFit::Grow }
     }
@@ -246,10 +247,10 @@ impl Snapshot {
         let at = known.iter().position(|known| known.overlay.definition == model.position);
         let Some(at) = at else { return Ok(OverlayGrowth::Whole) };
         let overlay = &known[at].overlay;
-        if !matches!(self.fit(overlay, &view), OverlayFit::Grow) {
-            let is_newer =
-                matches!(self.fit(overlay, &view), OverlayFit::Ahead | OverlayFit::None { keep: true });
-            return Ok(if is_newer { OverlayGrowth::Whole } else { OverlayGrowth::Failed });
+        match self.fit(overlay, &view) {
+            OverlayFit::Grow => {}
+            OverlayFit::Ahead | OverlayFit::Newer => return Ok(OverlayGrowth::Whole),
+            OverlayFit::Stale => return Ok(OverlayGrowth::Failed),
         }
         let is_rebased = overlay.checkpoint < view.checkpoint;
         if is_rebased && !known[at].asked {

@@ -6,11 +6,16 @@
 //!
 //! The LZ4 block is as <https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md> says.
 
+#[cfg(test)]
+use std::path::PathBuf;
+
 use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size};
 
 use super::block::{BYTES, LENGTH, MOST, pack};
 use crate::entity::Position;
 use crate::error::{Error, Result};
+#[cfg(test)]
+use crate::store::disk::{Disk, simulated::SimulatedDisk};
 
 /// The highest bit of the first number: no length of an event has it.
 const MARK: u32 = 1 << 31;
@@ -68,6 +73,19 @@ pub(crate) fn blocks_in(bytes: &[u8]) -> impl Iterator<Item = (usize, usize, Vec
         let is_whole = block.decompress(&bytes[at..], &mut uncompressed).is_some();
         Some((at, block.len(), uncompressed, is_whole))
     })
+}
+
+/// The files of a disk that have some bytes, as they are or compressed.
+#[cfg(test)]
+pub(crate) fn files_with(disk: &SimulatedDisk, wanted: &[u8]) -> Vec<PathBuf> {
+    let holds = |name: &PathBuf| {
+        let file = disk.open(name).unwrap();
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read_at(0, &mut bytes).unwrap();
+        let has = |bytes: &[u8]| bytes.windows(wanted.len()).any(|window| window == wanted);
+        has(&bytes) || blocks_in(&bytes).any(|(_, _, uncompressed, _)| has(&uncompressed))
+    };
+    disk.names().into_iter().filter(holds).collect()
 }
 
 /// The events of a row of the log as they were appended, with their lengths: the value itself, or decompressed.

@@ -2,22 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::super::private::is_on_disk;
 use super::*;
 use crate::entity::Position;
-use crate::store::disk::Disk;
 
 fn has(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
-}
-
-/// Whether one of the files of a disk has some text.
-fn is_on(disk: &SimulatedDisk, text: &str) -> bool {
-    disk.names().iter().any(|name| {
-        let file = disk.open(name).unwrap();
-        let mut bytes = vec![0; file.len().unwrap() as usize];
-        file.read_at(0, &mut bytes).unwrap();
-        has(&bytes, text)
-    })
 }
 
 fn defined(store: &Store, column: &str) -> Position {
@@ -312,7 +302,7 @@ fn nothing_of_who_is_forgotten_stays_in_a_column() {
     assert_eq!(answer(), [r#"{"city":"Oslo","n":2}"#, r#"{"city":"Rome","n":1}"#]);
     // Nobody else has that in plain.
     assert!(blocks(&store, "city").iter().any(|(_, block)| has(block, "Rome")));
-    assert!(is_on(&disk, "Rome"));
+    assert!(is_on_disk(&disk, "Rome").is_some());
     session.rows("FORGET User 2");
     let left = [r#"{"city":null,"n":1}"#, r#"{"city":"Oslo","n":2}"#];
     assert_eq!(answer(), left);
@@ -322,7 +312,7 @@ fn nothing_of_who_is_forgotten_stays_in_a_column() {
     assert!(!kept.is_empty() && kept.iter().all(|(_, block)| !has(block, "Rome")));
     store.checkpoint().unwrap();
     settle(&store);
-    assert!(!is_on(&disk, "Rome"));
+    assert_eq!(is_on_disk(&disk, "Rome"), None);
     assert!(verify(&store.snapshot()).unwrap().faults.is_empty());
 }
 

@@ -138,21 +138,9 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn options(disk: &SimulatedDisk, durability: Durability) -> Options {
-    let mut options = Options::new()
-        .disk(Arc::new(disk.clone()))
-        .memtable(9, 1 << 20)
-        .journal_steps(4096, 8192)
-        .cache(256 << 10)
-        .durability(durability)
-        .clock(Clock::new(|| time(NOW)))
-        .with_compiler(Arc::new(crate::exec::Compiler));
+    let mut options = by_hand_on(disk, durability, 9);
     options.index_slice = (5, 3);
-    options.by_hand = true;
     options
-}
-
-fn path() -> &'static Path {
-    Path::new("/shop.bygone")
 }
 
 /// The rows of a statement, as lines, or why there are none.
@@ -277,15 +265,10 @@ fn play(ops: &[Op], backs: &[u64], durability: Durability) -> Result<(), String>
     {
         return Err(format!("settled, and yet there is {:?}", session.lines("SHOW VIEWS")));
     }
-    let kept = store.shared().tables.read().and_then(|read| read.kept_definitions()).unwrap();
-    let known = |definition: u64| {
+    only_these_are_kept(&store, |definition| {
         catalog.models().any(|model| model.position.0 == definition)
             || catalog.views().any(|view| view.groups().is_some() && view.position.0 == definition)
-    };
-    match kept.iter().find(|(definition, _)| !known(definition.0)) {
-        Some((definition, _)) => Err(format!("something is kept of {definition}, which is no more")),
-        None => Ok(()),
-    }
+    })
 }
 
 #[test]
