@@ -30,8 +30,12 @@ impl<'a> Raw<'a> {
 
     /// The member of a map by its name.
     pub fn member(self, name: &str) -> Option<Raw<'a>> {
+        self.member_named(name.as_bytes())
+    }
+
+    /// The same by the bytes of its name.
+    pub fn member_named(self, name: &[u8]) -> Option<Raw<'a>> {
         let (RawKind::Map(count), mut rest) = self.form()? else { return None };
-        let name = name.as_bytes();
         for _ in 0..count {
             let (key, value) = Raw(rest).text()?;
             if key == name {

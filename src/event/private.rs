@@ -13,6 +13,7 @@
 //! Here is how they are laid out; who has the keys, and what cipher it is, is told in `store/keyring.rs`.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
@@ -86,6 +87,15 @@ impl FieldRoot {
         }
     }
 
+    /// What these names lead to, a zero byte between them; none where there is nothing, or null.
+    fn value<'a>(object: Raw<'a>, names: &[u8]) -> Option<Raw<'a>> {
+        let found = match names {
+            [] => object,
+            _ => names.split(|&byte| byte == 0).try_fold(object, Raw::member_named)?,
+        };
+        (!found.is_null()).then_some(found)
+    }
+
     /// The root of a stored field, and the names behind it.
     fn split(stored: &[u8]) -> Option<(FieldRoot, &[u8])> {
         let roots = [FieldRoot::Data, FieldRoot::Metadata].into_iter();
@@ -98,6 +108,41 @@ impl FieldRoot {
             }
         })
     }
+}
+
+/// Where a value is within an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ValuePlace {
+    root: FieldRoot,
+    // No object has as many bytes.
+    begins: u32,
+    ends: u32,
+}
+
+impl ValuePlace {
+    pub fn is_in_data(self) -> bool {
+        self.root == FieldRoot::Data
+    }
+
+    pub fn range(self) -> Range<usize> {
+        self.begins as usize..self.ends as usize
+    }
+}
+
+/// Writes an object with null in these places, which ascend; none where it does not have them.
+pub(crate) fn write_blank(
+    out: &mut Vec<u8>,
+    object: &[u8],
+    places: impl Iterator<Item = Range<usize>>,
+) -> Option<()> {
+    let mut begins = 0;
+    for place in places {
+        out.extend_from_slice(object.get(begins..place.start)?);
+        out.push(NIL);
+        begins = place.end;
+    }
+    out.extend_from_slice(object.get(begins..)?);
+    Some(())
 }
 
 impl PrivateField {
@@ -151,9 +196,17 @@ impl PrivateField {
 
     /// The value there, and what follows it; none where there is nothing, or null.
     pub fn value<'a>(&self, event: &impl FieldSource<'a>) -> Option<Raw<'a>> {
-        let (root, _) = self.root();
-        let found = self.names().try_fold(event.root(root), |raw, name| raw.member(name))?;
-        (!found.is_null()).then_some(found)
+        let (root, names) = self.root();
+        FieldRoot::value(event.root(root), names)
+    }
+
+    /// Where that value is.
+    pub fn place<'a>(&self, event: &impl FieldSource<'a>) -> Option<ValuePlace> {
+        let (root, names) = self.root();
+        let object = event.root(root);
+        let value = FieldRoot::value(object, names)?;
+        let from_end = |rest: &[u8]| u32::try_from(object.0.len() - rest.len()).ok();
+        Some(ValuePlace { root, begins: from_end(value.0)?, ends: from_end(value.skip()?)? })
     }
 }
 
@@ -224,7 +277,11 @@ pub(crate) struct EncryptedPart<'a> {
 }
 
 /// Writes what is known of a part behind the number of its key: whose it is, and the fields of which it has the values.
-pub(crate) fn write_known(out: &mut Vec<u8>, subject: &Entity, fields: &[PrivateField]) {
+pub(crate) fn write_known<'f>(
+    out: &mut Vec<u8>,
+    subject: &Entity,
+    fields: impl ExactSizeIterator<Item = &'f PrivateField>,
+) {
     put_text(out, subject.kind());
     put_text(out, subject.id());
     write_fields(out, fields);
@@ -240,7 +297,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     debug_assert!(written.is_ok(), "a text always has a form");
 }
 
-fn write_fields(out: &mut Vec<u8>, fields: &[PrivateField]) {
+fn write_fields<'f>(out: &mut Vec<u8>, fields: impl ExactSizeIterator<Item = &'f PrivateField>) {
     match fields.len() {
         count @ 0..16 => out.push(0x90 | count as u8),
         count => {
@@ -249,7 +306,7 @@ fn write_fields(out: &mut Vec<u8>, fields: &[PrivateField]) {
             out.extend_from_slice(&(count as u32).to_be_bytes());
         }
     }
-    fields.iter().for_each(|field| put_text(out, &field.0));
+    fields.for_each(|field| put_text(out, &field.0));
 }
 
 impl<'a> EncryptedPart<'a> {
@@ -303,6 +360,11 @@ impl<'a> EncryptedPart<'a> {
     pub fn subject(&self, position: Position) -> Result<Entity> {
         let [kind, id] = self.subject.map(|text| std::str::from_utf8(text).unwrap_or_default());
         Entity::new(kind, id).map_err(|_| unreadable(position))
+    }
+
+    /// The kind and the id of whose it is.
+    pub fn subject_bytes(&self) -> [&'a [u8]; 2] {
+        self.subject
     }
 
     /// The fields whose values it has.
@@ -433,7 +495,7 @@ pub struct ForgottenFields(Arc<[PrivateField]>);
 impl ForgottenFields {
     pub(crate) fn write(fields: &[PrivateField]) -> Vec<u8> {
         let mut out = Vec::new();
-        write_fields(&mut out, fields);
+        write_fields(&mut out, fields.iter());
         out
     }
 

@@ -16,7 +16,7 @@ use super::index::term::{self, IndexSpace, Term};
 use super::kernel::Kernel;
 use super::memtable::ListEnd;
 use super::options::Options;
-use super::private_values::{NewFields, PreparedPrivate};
+use super::private_values::{NewFields, PreparedGroup, PreparedPrivate};
 use super::snapshot::{ReadTxn, Snapshot};
 use super::verb::{PerformRequest, check_not_deciding};
 use crate::allowance::Limits;
@@ -336,12 +336,21 @@ impl Prepared {
     /// Finds what is private by the definitions that there are by now. What is wrong with one, or with an event, is told at the commit, if it
     /// still holds by then.
     fn find_private(&mut self, catalog: &Catalog) {
-        for event in self.events.iter_mut().filter(|event| catalog.may_be_private(&event.kind)) {
-            if !event.private.as_ref().is_some_and(|private| private.is_by(catalog)) {
-                event.private = PreparedPrivate::new(catalog, event.fields()).ok();
-                self.bytes += event.private.as_ref().map_or(0, PreparedPrivate::bytes);
-            }
+        let is_to_be = |event: &&mut PreparedEvent| {
+            let is_known = event.private.as_ref().is_some_and(|private| private.is_by(catalog));
+            catalog.may_be_private(&event.kind) && !is_known
+        };
+        let events: Vec<_> = self.events.iter_mut().filter(is_to_be).collect();
+        if events.is_empty() {
+            return;
         }
+        let mut group = PreparedGroup::new(catalog);
+        let parts: Vec<_> = events.iter().map(|event| group.add(catalog, event.fields()).ok()).collect();
+        let group = Arc::new(group);
+        for (event, parts) in events.into_iter().zip(parts) {
+            event.private = parts.map(|parts| PreparedPrivate::new(&group, parts));
+        }
+        self.bytes += group.bytes();
     }
 
     /// Does what takes time before the commit: conditions are checked up to the head, and what verbs look at is folded.

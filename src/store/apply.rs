@@ -6,10 +6,10 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use super::catalog::{Catalog, CatalogChange, Compile, Index};
-use super::index::term::terms_of;
+use super::index::term::{Term, terms_of};
 use super::journal::Frame;
-use super::keyring::{KeySource, forgotten_key, given_keys, subject_terms};
-use super::memtable::{Memtable, Memtables, Staged};
+use super::keyring::{KeySource, forgotten_key, given_keys};
+use super::memtable::{Memtable, Memtables, Staged, StoredForm};
 use crate::allowance::Limits;
 use crate::entity::Position;
 use crate::error::{Error, Result};
@@ -44,14 +44,19 @@ impl Applied {
         self.read(|memtables| (memtables.head, memtables.catalog.clone()))
     }
 
-    /// Shows the events that follow the head, and the definitions as of the last of them. One thread does, in the order of the log.
-    pub fn apply(&self, events: Vec<Staged>, catalog: Arc<Catalog>) {
+    /// Shows the events that follow the head, which came in a frame with this payload, and the definitions as of the last of them. One thread does,
+    /// in the order of the log.
+    ///
+    /// # Errors
+    /// If the frame is another: then nothing is shown.
+    pub fn apply(&self, events: Vec<Staged>, frame: &[u8], catalog: Arc<Catalog>) -> Result<()> {
         let (active, head) = self.read(|memtables| (memtables.active.clone(), memtables.head));
         let head = head.plus(events.len() as u64);
         // Nobody looks beyond the head, so nobody waits for this.
-        active.extend(events);
+        active.extend(events, frame)?;
         let mut memtables = self.write();
         (memtables.head, memtables.catalog) = (head, catalog);
+        Ok(())
     }
 
     /// Definitions that say the same, and hold less.
@@ -110,19 +115,22 @@ pub(crate) fn derive_event<'c>(
     compiler: impl Fn() -> Result<&'c dyn Compile>,
 ) -> Result<Staged> {
     let (bytes, encrypted) = match keys.decrypted(position, &bytes)? {
-        Some(plain) => (plain, Some(bytes)),
+        Some(plain) => (plain, Some(StoredForm::Own(bytes))),
         None => (bytes, None),
     };
     let event = codec::decode(position, bytes.clone())?;
     let version = event.version.map_or(0, |version| version.0);
     let mut terms = terms_of(&event)?;
-    let mut keys = encrypted.as_ref().map_or(Ok(Vec::new()), |stored| given_keys(position, stored))?;
-    terms.extend(subject_terms(&keys)?);
+    let mut keys = match &encrypted {
+        Some(StoredForm::Own(stored)) => given_keys(position, stored)?,
+        _ => Vec::new(),
+    };
     // It was appended: an index that has nothing of it is of no use any more, and is no reason to be without it.
     let invalid = |index: &Index, _: Error| {
         index.set_invalid();
         Ok(())
     };
+    keys.iter().try_for_each(|given| Term::check_subject(&given.subject))?;
     catalog.terms(position, &bytes, limits, &mut terms, invalid)?;
     if let Some(change) = CatalogChange::of(&event, &compiler)? {
         *catalog = Arc::new(catalog.changed(position, change));

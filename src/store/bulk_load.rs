@@ -106,8 +106,7 @@ impl<'l> BulkLoader<'l> {
         let event = apply::derive_event(position, bytes, &mut catalog, limits, keys, || options.compiler())?;
         self.keyring.apply(&event.keys, position);
         self.catalog = catalog;
-        self.memtable.extend([event]);
-        Ok(())
+        self.memtable.extend([event], &[])
     }
 
     /// Writes what was added, once it is as much as a memtable has. Says whether it was.

@@ -53,7 +53,7 @@ pub(crate) use index::Index;
 pub(crate) use materializer::{GroupDelta, Keeps, MAX_GROUP, ViewGroups, ViewMaterializer};
 pub(crate) use model::{CatalogModel, Finder};
 pub(crate) use private::{CatalogPrivate, PrivateFields};
-pub(in crate::store) use private::{PrivateStamp, add_field};
+pub(in crate::store) use private::{FoundFields, PrivateStamp};
 pub(crate) use program::{ASIDE, Flow, Program, ProgramKind};
 pub(crate) use schema::{CatalogSchema, SchemaVersion};
 pub(crate) use verb::CatalogVerb;

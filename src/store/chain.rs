@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use super::tables::Zone;
 use crate::entity::Position;
@@ -43,7 +42,7 @@ impl FromStr for ChainHash {
 }
 
 /// What a run of events spans, and the chain at its end.
-pub(crate) fn zone(first: Position, run: &[Arc<[u8]>], mut chain: [u8; 32]) -> Result<Zone> {
+pub(crate) fn zone(first: Position, run: &[&[u8]], mut chain: [u8; 32]) -> Result<Zone> {
     let mut span = None;
     for (position, bytes) in first.onwards().zip(run) {
         let event = Record::open(position, bytes)?;

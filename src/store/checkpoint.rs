@@ -261,9 +261,13 @@ fn write_memtable(tables: &mut WriteTables, memtable: &Memtable, mut chain: [u8;
         return Ok(chain);
     }
     let stored = inner.stored();
-    tables.put_events(memtable.first, stored.iter().map(|bytes| &**bytes))?;
+    tables.put_events(memtable.first, stored.iter().copied())?;
     for (term, list) in inner.sorted_terms() {
         tables.append_postings(term.as_bytes(), list.positions())?;
+    }
+    // They stand behind all others.
+    for (term, positions) in inner.subject_lists(memtable.first)? {
+        tables.append_postings(term.as_bytes(), &positions)?;
     }
     let mut recorded = None;
     let mut first = memtable.first;

@@ -373,14 +373,15 @@ impl Commits {
         // Whoever shares the log compares it. The local one has a checkpoint work it out, in the background.
         if self.kernel.log.is_shared() {
             for (position, event) in before.next().onwards().zip(&events) {
-                committer.chain = chain::link(committer.chain, position, event.stored())?;
+                committer.chain =
+                    chain::link(committer.chain, position, event.stored(committer.frame.payload())?)?;
             }
         }
         let changed = self.materializer.retire(&known, &catalog, head);
         for (position, event) in before.next().onwards().zip(&events) {
             self.kernel.keyring.apply(&event.keys, position);
         }
-        self.kernel.applied.apply(events, catalog);
+        self.kernel.applied.apply(events, committer.frame.payload(), catalog)?;
         if changed || self.kernel.state_caches.overlays.is_due(head) {
             self.kernel.background.ask(|asked| asked.index = true);
         }

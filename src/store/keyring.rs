@@ -33,7 +33,7 @@ const MADE: usize = 256;
 /// How many keys are remembered; made ready, one takes some 700 bytes.
 const REMEMBERED: usize = 1 << 14;
 
-/// Of how many subjects is remembered which key they have; one takes some 150 bytes.
+/// Of how many subjects is remembered which key they have; one takes some 150 bytes, and its key made ready, where it encrypted something.
 const SUBJECTS: usize = 1 << 15;
 
 /// The keys of subjects.
@@ -49,10 +49,21 @@ pub(crate) struct Keyring {
 struct KeyringState {
     /// Which key a subject has, with where that is told: of all that the log tells of behind C, none of one that was forgotten there; and of
     /// some that the tables have.
-    given: HashMap<Entity, (Option<KeyNumber>, Position)>,
+    given: HashMap<Entity, KnownSubject>,
     /// The next key to give, and the last that is made.
     next: u64,
     last: u64,
+}
+
+/// What is known of a subject.
+#[derive(Debug)]
+struct KnownSubject {
+    /// None where it is forgotten.
+    key: Option<KeyNumber>,
+    /// Where that is told.
+    told: Position,
+    /// The key made ready, once it encrypted something: so one look-up is all that the next event of the subject takes.
+    cipher: Option<Arc<SubjectCipher>>,
 }
 
 /// What is known of keys, so that nobody looks in the tables.
@@ -144,15 +155,31 @@ impl Keyring {
     ///
     /// It is remembered. So whoever asks holds the committer: nobody is forgotten meanwhile.
     pub fn key_of(&self, subject: &Entity, tables: &Tables) -> Result<Option<KeyNumber>> {
-        if let Some((key, _)) = locked(&self.state).given.get(subject) {
-            return Ok(*key);
+        if let Some(known) = locked(&self.state).given.get(subject) {
+            return Ok(known.key);
         }
         let found = tables.read()?.key_of(subject)?;
         let mut keys = locked(&self.state);
         if let (Some(key), true) = (found, keys.given.len() < SUBJECTS) {
-            keys.given.insert(subject.clone(), (Some(key), Position::START));
+            let known = KnownSubject { key: Some(key), told: Position::START, cipher: None };
+            keys.given.insert(subject.clone(), known);
         }
         Ok(found)
+    }
+
+    /// The key that a subject has, made ready, if it is at hand. As [`Keyring::key_of`], for whoever holds the committer.
+    pub fn ready(&self, subject: &Entity) -> Option<(KeyNumber, Arc<SubjectCipher>)> {
+        let keys = locked(&self.state);
+        let known = keys.given.get(subject)?;
+        Some((known.key?, known.cipher.clone()?))
+    }
+
+    /// Has a key at hand the next time, if it is the one that its subject is known to have.
+    pub fn remember(&self, subject: &Entity, number: KeyNumber, cipher: &Arc<SubjectCipher>) {
+        let mut keys = locked(&self.state);
+        if let Some(known) = keys.given.get_mut(subject).filter(|known| known.key == Some(number)) {
+            known.cipher = Some(cipher.clone());
+        }
     }
 
     /// A key that no subject has. It is durable.
@@ -195,7 +222,9 @@ impl Keyring {
         let mut keys = locked(&self.state);
         for GivenKey { subject, key } in given {
             keys.next = keys.next.max(key.map_or(0, |key| key.0 + 1));
-            keys.given.insert(subject.clone(), (*key, position));
+            // What was made ready of another key goes.
+            let known = KnownSubject { key: *key, told: position, cipher: None };
+            keys.given.insert(subject.clone(), known);
         }
     }
 
@@ -203,7 +232,10 @@ impl Keyring {
     pub fn release(&self, through: Position, forgotten: &[KeyNumber]) {
         let mut keys = locked(&self.state);
         let full = keys.given.len() >= SUBJECTS;
-        keys.given.retain(|_, (key, told)| *told > through || key.is_some() && !full);
+        keys.given.retain(|_, known| {
+            let is_gone = known.key.is_some_and(|key| forgotten.contains(&key));
+            known.told > through || known.key.is_some() && !full && !is_gone
+        });
         drop(keys);
         if !forgotten.is_empty() {
             let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -394,6 +426,37 @@ mod tests {
         assert!(known.there.get(late).is_none());
         (0..=REMEMBERED).for_each(|_| known.insert(late, &key));
         assert!(known.there.get(late).is_some() && known.there.get(KeyNumber(1)).is_none());
+    }
+
+    #[test]
+    fn a_key_is_at_hand_for_as_long_as_its_subject_has_it() {
+        let (keyring, subject) = (Keyring::default(), Entity::new("User", "7").unwrap());
+        let cipher = Arc::new(SubjectCipher::new(&KeyBytes([1; 32])));
+        let given = |key: Option<u64>, position| {
+            keyring
+                .apply(&[GivenKey { subject: subject.clone(), key: key.map(KeyNumber) }], Position(position));
+        };
+        let ready = || keyring.ready(&subject).map(|(number, _)| number.0);
+        keyring.remember(&subject, KeyNumber(1), &cipher);
+        assert_eq!(ready(), None);
+        given(Some(1), 3);
+        assert_eq!(ready(), None);
+        keyring.remember(&subject, KeyNumber(2), &cipher);
+        assert_eq!(ready(), None);
+        keyring.remember(&subject, KeyNumber(1), &cipher);
+        assert_eq!(ready(), Some(1));
+        // Nobody holds a key of one who is forgotten.
+        given(None, 4);
+        assert_eq!((ready(), Arc::strong_count(&cipher)), (None, 1));
+        keyring.remember(&subject, KeyNumber(1), &cipher);
+        assert_eq!(ready(), None);
+        given(Some(2), 5);
+        assert_eq!(ready(), None);
+        keyring.remember(&subject, KeyNumber(2), &cipher);
+        keyring.release(Position(5), &[KeyNumber(1)]);
+        assert_eq!(ready(), Some(2));
+        keyring.release(Position(6), &[KeyNumber(2)]);
+        assert_eq!((ready(), Arc::strong_count(&cipher)), (None, 1));
     }
 
     #[test]

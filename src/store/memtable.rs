@@ -4,6 +4,8 @@
 //! grows, and at most one frozen, which the checkpointer is moving into the tables. Together they hold every position
 //! from C to the head.
 
+mod encrypted;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -15,7 +17,9 @@ use super::index::term::{Term, TermRange};
 use super::keyring::GivenKey;
 use super::read_form::read_form;
 use crate::entity::{Position, PositionRange};
-use crate::error::Result;
+use crate::error::{Error, Result};
+pub(crate) use encrypted::StoredForm;
+use encrypted::{EncryptedEvents, SubjectLists};
 
 /// What an entry costs beside its bytes: the allocation, the entry of the map, the position.
 const EVENT_COST: usize = 48;
@@ -32,16 +36,17 @@ pub(crate) struct Memtable {
     inner: RwLock<MemtableInner>,
     /// The places of the first of its terms, by their order: as many as there were when that was last asked for.
     order: RwLock<BTreeMap<Term, usize>>,
+    subjects: RwLock<SubjectLists>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct MemtableInner {
     events: Vec<Arc<[u8]>>,
-    /// The stored bytes of those whose private values are stored encrypted, with their places. The others are in memory as they are stored.
-    encrypted: Vec<(usize, Arc<[u8]>)>,
+    /// Those whose private values are stored encrypted, as they are stored. The others are in memory as they are stored.
+    encrypted: EncryptedEvents,
     /// What they say of the keys of subjects, with where.
     keys: Vec<(Position, GivenKey)>,
-    /// The lists, found by the hash of their terms: nearly all appends, and most reads, ask for one.
+    /// The lists but those of subjects, found by the hash of their terms: nearly all appends, and most reads, ask for one.
     terms: IndexMap<Term, MemtablePostings>,
     bytes: usize,
 }
@@ -79,7 +84,7 @@ pub(crate) struct Staged {
     /// With its private values in plain.
     pub bytes: Arc<[u8]>,
     /// As it is stored, where that is encrypted.
-    pub encrypted: Option<Arc<[u8]>>,
+    pub encrypted: Option<StoredForm>,
     /// Which keys it gives to subjects, or takes away; of one that is recovered, all that it has values under.
     pub keys: Vec<GivenKey>,
     pub terms: Vec<Term>,
@@ -88,28 +93,38 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    /// As it is stored.
-    pub fn stored(&self) -> &Arc<[u8]> {
-        self.encrypted.as_ref().unwrap_or(&self.bytes)
+    /// As it is stored. `frame` is the payload of the frame that it came in.
+    ///
+    /// # Errors
+    /// If that is another.
+    pub fn stored<'b>(&'b self, frame: &'b [u8]) -> Result<&'b [u8]> {
+        match &self.encrypted {
+            None => Ok(&self.bytes),
+            Some(stored) => stored
+                .bytes(frame)
+                .ok_or_else(|| Error::corrupt("a frame", "another than the one of its events")),
+        }
     }
 }
 
 impl Memtable {
     pub fn new(first: Position) -> Memtable {
-        Memtable { first, inner: RwLock::default(), order: RwLock::default() }
+        Memtable { first, inner: RwLock::default(), order: RwLock::default(), subjects: RwLock::default() }
     }
 
-    /// Adds events at the end. Readers do not see them before the head says so.
-    pub fn extend(&self, events: impl IntoIterator<Item = Staged>) {
+    /// Adds events at the end, which came in a frame with this payload. Readers do not see them before the head says so.
+    ///
+    /// # Errors
+    /// If it is another: those before are added.
+    pub fn extend(&self, events: impl IntoIterator<Item = Staged>, frame: &[u8]) -> Result<()> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         for event in events {
             let position = self.first.plus(inner.events.len() as u64);
-            inner.bytes += event.bytes.len() + EVENT_COST;
-            if let Some(stored) = event.encrypted {
+            if event.encrypted.is_some() {
                 let place = inner.events.len();
-                inner.bytes += stored.len() + EVENT_COST;
-                inner.encrypted.push((place, stored));
+                inner.bytes += inner.encrypted.push(place, event.stored(frame)?);
             }
+            inner.bytes += event.bytes.len() + EVENT_COST;
             inner.keys.extend(event.keys.into_iter().map(|key| (position, key)));
             inner.events.push(event.bytes);
             for term in event.terms {
@@ -122,6 +137,7 @@ impl Memtable {
                 list.positions.push(position);
             }
         }
+        Ok(())
     }
 
     pub fn read(&self) -> RwLockReadGuard<'_, MemtableInner> {
@@ -149,19 +165,24 @@ impl Memtable {
     fn stored(&self, position: Position) -> Option<Arc<[u8]>> {
         let at = position.index_from(self.first)?;
         let inner = self.read();
-        match inner.encrypted.binary_search_by_key(&at, |(place, _)| *place) {
-            Ok(found) => inner.encrypted.get(found).map(|(_, stored)| stored.clone()),
-            Err(_) => inner.events.get(at).cloned(),
-        }
+        inner.encrypted.get(at).map(Arc::from).or_else(|| inner.events.get(at).cloned())
     }
 
     /// The entries of a list within a range.
     pub fn list(&self, term: &Term, range: PositionRange) -> Vec<Position> {
+        if term.is_of_subject() {
+            return self.subjects().within(term, range).to_vec();
+        }
         self.read().terms.get(term).map_or_else(Vec::new, |list| list.within(range).to_vec())
     }
 
     /// How many entries a list has within a range, and the last of them.
     pub fn count(&self, term: &Term, range: PositionRange) -> (u64, Option<Position>) {
+        if term.is_of_subject() {
+            let subjects = self.subjects();
+            let within = subjects.within(term, range);
+            return (within.len() as u64, within.last().copied());
+        }
         let inner = self.read();
         let within = inner.terms.get(term).map_or([].as_slice(), |list| list.within(range));
         (within.len() as u64, within.last().copied())
@@ -198,6 +219,20 @@ impl Memtable {
         after.find(|(_, place)| is_there(place)).map(|(term, _)| term.clone())
     }
 
+    /// The lists of subjects, of all events that there are by now.
+    fn subjects(&self) -> RwLockReadGuard<'_, SubjectLists> {
+        let wanted = self.read().encrypted.len();
+        let subjects = self.subjects.read().unwrap_or_else(PoisonError::into_inner);
+        if subjects.events() >= wanted {
+            return subjects;
+        }
+        drop(subjects);
+        let mut subjects = self.subjects.write().unwrap_or_else(PoisonError::into_inner);
+        subjects.extend(&self.read().encrypted, self.first);
+        drop(subjects);
+        self.subjects.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The order of the terms that there are by now. Those that came since it was last asked for get their places in it, a few at a time:
     /// whoever appends, or reads otherwise, waits for no more.
     fn ordered(&self) -> RwLockReadGuard<'_, BTreeMap<Term, usize>> {
@@ -228,17 +263,23 @@ impl MemtableInner {
     }
 
     /// As they are stored.
-    pub fn stored(&self) -> Cow<'_, [Arc<[u8]>]> {
-        if self.encrypted.is_empty() {
-            return Cow::Borrowed(&self.events);
-        }
-        let mut stored = self.events.clone();
-        for (place, bytes) in &self.encrypted {
-            if let Some(slot) = stored.get_mut(*place) {
-                *slot = bytes.clone();
+    pub fn stored(&self) -> Vec<&[u8]> {
+        let mut stored: Vec<&[u8]> = self.events.iter().map(|bytes| &**bytes).collect();
+        for (place, bytes) in self.encrypted.each() {
+            if let Some(slot) = stored.get_mut(place) {
+                *slot = bytes;
             }
         }
-        Cow::Owned(stored)
+        stored
+    }
+
+    /// The lists of subjects: of each, in the order of their terms, the events that have private values of it. `first` is the position of the
+    /// memtable.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where an event is not as it was written.
+    pub fn subject_lists(&self, first: Position) -> Result<Vec<(Term, Vec<Position>)>> {
+        self.encrypted.lists(first)
     }
 
     /// What the events say of the keys of subjects, in their order.
@@ -246,7 +287,7 @@ impl MemtableInner {
         &self.keys
     }
 
-    /// The lists with their terms, as they came.
+    /// The lists with their terms, as they came, but those of subjects.
     pub fn terms(&self) -> impl Iterator<Item = (&Term, &MemtablePostings)> {
         self.terms.iter()
     }
@@ -365,7 +406,7 @@ mod tests {
                     let version = terms.first().map_or(0, |term| model.get(term).map_or(1, |list| list.len() as u64 + 1));
                     terms.iter().for_each(|term| model.entry(term.clone()).or_default().push(next));
                     let bytes: Arc<[u8]> = [0].into();
-                    memtable.extend([Staged { bytes, encrypted: None, keys: Vec::new(), terms, version }]);
+                    memtable.extend([Staged { bytes, encrypted: None, keys: Vec::new(), terms, version }], &[]).unwrap();
                     next = next.next();
                 }
                 for asked in [term((true, low)), term((false, high))] {

@@ -15,11 +15,11 @@ use crate::error::{Error, Result};
 use crate::event::codec::{self, Parts, PayloadWriter, Trailer};
 use crate::event::private::{
     EncryptedPart, FieldSource, FieldValues, ForgottenFields, KeyNumber, NONCE, PrivateField, TAG,
-    write_known,
+    ValuePlace, write_known,
 };
 use crate::event::record::Record;
 use crate::event::rewritten::payload_hash;
-pub(crate) use prepared::{NewFields, PreparedPrivate};
+pub(crate) use prepared::{NewFields, PreparedGroup, PreparedPrivate};
 
 /// What events encrypt to, by their subjects: the fields and their values.
 pub(crate) type PrivateValues = Vec<(Entity, Vec<PrivateField>)>;
@@ -60,28 +60,32 @@ pub(crate) struct PartWriter {
     nonces: Nonces,
     /// What the last part was bound to.
     bound: Vec<u8>,
+    /// Where the values of the last event were, in their order.
+    places: Vec<ValuePlace>,
 }
 
 impl PartWriter {
-    /// Encrypts values, and writes them as a part behind others. `known` is what is known of it beside the key.
+    /// Encrypts values, and writes them as a part behind others. `known` writes what is known of it beside the key, and `values` the values.
     fn write(
         &mut self,
         trailer: &mut Vec<u8>,
         position: Position,
         (number, cipher): (KeyNumber, &SubjectCipher),
-        known: &[u8],
-        values: &[u8],
+        known: impl FnOnce(&mut Vec<u8>),
+        values: impl FnOnce(&mut Vec<u8>) -> Option<()>,
     ) -> Result<()> {
         let nonce = self.nonces.next()?;
         let begins = trailer.len();
         trailer.extend_from_slice(&number.0.to_be_bytes());
-        trailer.extend_from_slice(known);
+        known(trailer);
         self.bound.clear();
         bind(&mut self.bound, position, &trailer[begins..]);
         trailer.extend_from_slice(&nonce);
-        trailer.extend_from_slice(&((values.len() + TAG) as u32).to_be_bytes());
+        trailer.extend_from_slice(&[0; 4]);
         let begins = trailer.len();
-        trailer.extend_from_slice(values);
+        values(trailer).ok_or_else(|| unreadable(position))?;
+        let length = (trailer.len() - begins + TAG) as u32;
+        trailer[begins - 4..begins].copy_from_slice(&length.to_be_bytes());
         let tag = cipher.encrypt(&nonce, &mut trailer[begins..], &self.bound)?;
         trailer.extend_from_slice(&tag);
         Ok(())
@@ -99,14 +103,11 @@ pub(crate) fn rewrite(
 ) -> Result<Vec<u8>> {
     let record = Record::open(position, stored)?;
     let mut trailer = record.encrypted().to_vec();
-    let (mut known, mut values) = (Vec::new(), Vec::new());
     for (subject, fields) in private {
         let (number, cipher) = key(subject)?;
-        known.clear();
-        values.clear();
-        write_known(&mut known, subject, fields);
-        write_values(&mut values, fields, &record).ok_or_else(|| unreadable(position))?;
-        parts.write(&mut trailer, position, (number, &cipher), &known, &values)?;
+        let known = |out: &mut Vec<u8>| write_known(out, subject, fields.iter());
+        let values = |out: &mut Vec<u8>| write_values(out, fields, &record);
+        parts.write(&mut trailer, position, (number, &cipher), known, values)?;
     }
     record.original().write(&mut trailer);
     without_values(&record, private, Trailer::Rewritten(&trailer))
@@ -311,10 +312,10 @@ mod tests {
     fn encrypted(private: &PrivateValues) -> Vec<u8> {
         let new = new();
         let fields = NewFields { new: &new, kind: new.kind.as_ref().unwrap(), target: new.owner() };
-        let prepared = PreparedPrivate::of(private, Catalog::default().private_stamp(), fields).unwrap();
+        let prepared = PreparedPrivate::of(private, &Catalog::default(), fields).unwrap();
         let mut out = b"others".to_vec();
         write(&mut out, &new);
-        prepared.encrypt(AT, &mut out, 6, &mut PartWriter::default(), one_key).unwrap();
+        prepared.encrypt(AT, fields, (&mut out, 6), &mut PartWriter::default(), one_key).unwrap();
         assert!(out.starts_with(b"others"));
         out.split_off(6)
     }

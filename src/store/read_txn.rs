@@ -15,7 +15,7 @@ use super::apply::Applied;
 use super::catalog::Catalog;
 use super::index::term::{Term, is_counted};
 use super::keyring::{KeyTable, Keyring};
-use super::memtable::{ListEnd, Memtable, Memtables};
+use super::memtable::{ListEnd, Memtables};
 use super::private_values::{OriginalPayload, decrypt, original_payload};
 use super::read_form::{EventForm, read_form};
 use super::tables::{self, LogBlock, LogTable, Postings, Tables, TablesRead, was_interrupted};
@@ -196,14 +196,18 @@ impl<'s> ReadTxn<'s> {
     }
 
     /// The index entries that are in no table yet, up to the head, of the terms that count.
-    pub(super) fn memtable_entries(&self, counts: impl Fn(&Term) -> bool) -> u64 {
+    pub(super) fn memtable_entries(&self, counts: impl Fn(&Term) -> bool) -> Result<u64> {
         let range = PositionRange::between(self.checkpoint, self.head());
-        let entries = |memtable: &Memtable| {
-            let memtable = memtable.read();
-            let lists = memtable.terms().filter(|(term, _)| counts(term));
-            lists.map(|(_, list)| range.of(list.positions()).len() as u64).sum::<u64>()
-        };
-        self.memtables.each().map(|memtable| entries(memtable)).sum()
+        let mut entries = 0;
+        for memtable in self.memtables.each() {
+            let inner = memtable.read();
+            let lists = inner.terms().filter(|(term, _)| counts(term));
+            entries += lists.map(|(_, list)| range.of(list.positions()).len() as u64).sum::<u64>();
+            let subjects = inner.subject_lists(memtable.first)?;
+            let lists = subjects.iter().filter(|(term, _)| counts(term));
+            entries += lists.map(|(_, list)| range.of(list).len() as u64).sum::<u64>();
+        }
+        Ok(entries)
     }
 
     /// Up to where the entries of a term are in the tables, and from where in the memtables. What lies before the definition of an

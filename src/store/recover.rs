@@ -190,7 +190,7 @@ impl OpenAttempt<'_> {
                     for (position, event) in frame.first.onwards().zip(&events) {
                         keyring.apply(&event.keys, position);
                     }
-                    applied.apply(events, catalog);
+                    applied.apply(events, &frame.payload, catalog)?;
                 }
                 FrameKind::Cursors => moves.take_in(&frame.payload)?,
             }

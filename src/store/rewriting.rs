@@ -17,7 +17,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::catalog::{PrivateFields, add_field};
+use super::catalog::{FoundFields, PrivateFields};
 use super::chain::link;
 use super::cipher::SubjectCipher;
 use super::index::term::Term;
@@ -232,7 +232,7 @@ impl<'k> Rewriting<'k> {
     fn private(&self, read: &TablesRead, position: Position, stored: &[u8]) -> Result<(PrivateValues, bool)> {
         let record = Record::open(position, stored)?;
         let kind = record.kind();
-        let (mut found, mut is_left) = (PrivateValues::new(), false);
+        let (mut found, mut is_left) = (FoundFields::default(), false);
         // What is encrypted already is null in its place.
         let mut encrypted = Vec::new();
         for part in EncryptedPart::all(position, record.encrypted()) {
@@ -251,14 +251,15 @@ impl<'k> Rewriting<'k> {
             }
             match rule.of.subject(&plain) {
                 Some(subject) => {
+                    let whose = found.subject(subject);
                     for field in there {
-                        is_left |= add_field(&mut found, &subject, field, kind).is_err();
+                        is_left |= found.add(whose, field, (), kind).is_err();
                     }
                 }
                 None => is_left = true,
             }
         }
-        Ok((found, is_left))
+        Ok((found.into_values(), is_left))
     }
 
     /// The event with its private values in plain.

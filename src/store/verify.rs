@@ -580,7 +580,7 @@ impl<'s> Verifier<'s> {
         let head = view.head();
         let indexes = &self.indexes;
         let mut entries =
-            view.memtable_entries(|term| indexes.counted(term.as_bytes(), &[Position::MAX]) > 0);
+            view.memtable_entries(|term| indexes.counted(term.as_bytes(), &[Position::MAX]) > 0)?;
         // A term, how many entries its list has so far (none knows after a chunk that cannot be read), and the last.
         let mut current: (Vec<u8>, Option<u64>, Position) = (Vec::new(), Some(0), Position::START);
         let found = &mut self.found;

@@ -13,11 +13,12 @@ use crate::store::append_request::PreparedEvent;
 use crate::store::cipher::SubjectCipher;
 use crate::store::committer::Committer;
 use crate::store::keyring::{self, GivenKey};
+use crate::store::memtable::StoredForm;
 use crate::store::private_values::PreparedPrivate;
 use crate::store::tables::keys::KeyState;
 
 /// The stored form of an event, where that is encrypted, and which keys it gives.
-type Encrypted = (Option<Arc<[u8]>>, Vec<GivenKey>);
+type Encrypted = (Option<StoredForm>, Vec<GivenKey>);
 
 impl Admission<'_> {
     /// Encrypts what is private of the event that was just written into the frame, from `start` on.
@@ -31,7 +32,7 @@ impl Admission<'_> {
     ) -> Result<Encrypted> {
         let private = match event.private.take() {
             Some(prepared) if prepared.is_by(&batch.catalog) => prepared,
-            _ => PreparedPrivate::new(&batch.catalog, event.fields())?,
+            _ => PreparedPrivate::alone(&batch.catalog, event.fields())?,
         };
         // A trial gives no keys.
         if private.is_empty() || batch.teller.is_trial() {
@@ -45,14 +46,14 @@ impl Admission<'_> {
         }
         let (mut given, mut parts) = (Vec::new(), std::mem::take(&mut batch.parts));
         let payload = committer.frame.payload_mut();
-        private.encrypt(batch.next, payload, start, &mut parts, |subject| {
+        private.encrypt(batch.next, event.fields(), (payload, start), &mut parts, |subject| {
             self.key_of(batch, subject, &mut given, staging)
         })?;
         batch.parts = parts;
-        event.terms.extend(private.into_terms());
         let length = payload.len() - start;
         payload[start - 4..start].copy_from_slice(&(length as u32).to_be_bytes());
-        Ok((Some(payload[start..].into()), given))
+        let ends = committer.frame.payload().len();
+        Ok((Some(StoredForm::InFrame { begins: ends - length, ends }), given))
     }
 
     /// That a subject is forgotten, where the event says so: what comes after it has another key.
@@ -79,11 +80,17 @@ impl Admission<'_> {
     ) -> Result<(KeyNumber, Arc<SubjectCipher>)> {
         let (keyring, tables) = (&self.kernel.keyring, &self.kernel.tables);
         let in_batch = if batch.subjects.is_empty() { None } else { batch.subjects.get(subject).copied() };
+        if in_batch.is_none()
+            && let Some(ready) = keyring.ready(subject)
+        {
+            return Ok(ready);
+        }
         let known = in_batch.map_or_else(|| keyring.key_of(subject, tables), Ok)?;
         // One that is lost, as a rescue may find, is nobody's any more.
         if let Some(number) = known
             && let Some(cipher) = self.cipher(subject, number)?
         {
+            keyring.remember(subject, number, &cipher);
             return Ok((number, cipher));
         }
         let number = keyring.take(tables)?;

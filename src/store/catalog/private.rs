@@ -7,7 +7,7 @@ use super::definition_set::DefinitionEntry;
 use super::{Catalog, Understood, not_understood};
 use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result};
-use crate::event::private::{FieldSource, PrivateField, SubjectPath};
+use crate::event::private::{FieldSource, PrivateField, SubjectPath, ValuePlace};
 use crate::pattern::Pattern;
 
 /// Which fields of which events are about a person, and whose they are.
@@ -82,19 +82,21 @@ impl Catalog {
         !self.privates.is_empty() && !kind.is_internal()
     }
 
-    /// What of an event is private: of each subject the fields that it has.
+    /// Finds what of an event is private: of each subject the fields that it has, and where their values are. What was found before is gone.
     ///
     /// # Errors
     /// If a field is there and the event does not say whose it is, or a definition is not understood: what may be private is not stored in
     /// plain.
-    pub(in crate::store) fn private_values<'a>(
+    pub(in crate::store) fn find_private<'a>(
         &self,
         event: &impl FieldSource<'a>,
-    ) -> Result<Vec<(Entity, Vec<PrivateField>)>> {
-        let mut found: Vec<(Entity, Vec<PrivateField>)> = Vec::new();
+        found: &mut FoundFields<ValuePlace>,
+    ) -> Result<()> {
+        found.subjects.clear();
+        found.fields.clear();
         let kind = event.kind();
         if self.privates.is_empty() || kind.starts_with('$') {
-            return Ok(found);
+            return Ok(());
         }
         for defined in self.privates.iter() {
             let rule = defined.fields()?;
@@ -102,49 +104,85 @@ impl Catalog {
                 continue;
             }
             let mut subject = None;
-            for path in rule.fields.iter().filter(|path| path.value(event).is_some()) {
-                let whose = match &subject {
+            for field in &rule.fields {
+                let Some(place) = field.place(event) else { continue };
+                let whose = match subject {
                     Some(known) => known,
                     None => {
                         let told = rule.of.subject(event);
-                        subject.insert(told.ok_or_else(|| defined.without_subject(kind, path, rule))?)
+                        let told = told.ok_or_else(|| defined.without_subject(kind, field, rule))?;
+                        *subject.insert(found.subject(told))
                     }
                 };
-                add_field(&mut found, whose, path.clone(), kind)?;
+                found.add(whose, field.clone(), place, kind)?;
             }
         }
-        Ok(found)
+        Ok(())
     }
 }
 
-/// Adds a field of a subject to those that an event has. Of two of which one is within the other, the wider is taken, where both are of one subject.
-pub(in crate::store) fn add_field(
-    found: &mut Vec<(Entity, Vec<PrivateField>)>,
-    subject: &Entity,
-    path: PrivateField,
-    kind: &str,
-) -> Result<()> {
-    let meets = |other: &PrivateField| other.holds(&path) || path.holds(other);
-    for (other, fields) in found.iter() {
-        if other != subject
-            && let Some(field) = fields.iter().find(|field| meets(field))
-        {
-            let expected = format!("one subject of {field} and {path}, which are both private");
-            return Err(Error::invalid(format!("{kind}.{path}"), expected, format!("{other} and {subject}")));
+/// What of an event is private, of several subjects; with each field goes what else is known of it.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct FoundFields<V> {
+    /// Some may have no field.
+    pub subjects: Vec<Entity>,
+    pub fields: Vec<FoundField<V>>,
+}
+
+#[derive(Debug, Clone)]
+pub(in crate::store) struct FoundField<V> {
+    /// Among the subjects.
+    pub subject: usize,
+    pub field: PrivateField,
+    pub value: V,
+}
+
+impl<V> Default for FoundFields<V> {
+    fn default() -> FoundFields<V> {
+        FoundFields { subjects: Vec::new(), fields: Vec::new() }
+    }
+}
+
+impl<V> FoundFields<V> {
+    /// Which of the subjects one is. It is one from now on.
+    pub fn subject(&mut self, subject: Entity) -> usize {
+        match self.subjects.iter().position(|other| *other == subject) {
+            Some(at) => at,
+            None => {
+                self.subjects.push(subject);
+                self.subjects.len() - 1
+            }
         }
     }
-    let at = match found.iter().position(|(other, _)| other == subject) {
-        Some(at) => at,
-        None => {
-            found.push((subject.clone(), Vec::new()));
-            found.len() - 1
+
+    /// Adds a field of a subject. Of two of which one is within the other, the wider is taken, where both are of one subject.
+    ///
+    /// # Errors
+    /// Where they are of two.
+    pub fn add(&mut self, subject: usize, field: PrivateField, value: V, kind: &str) -> Result<()> {
+        let of_other = |other: &&FoundField<V>| other.subject != subject && other.field.meets(&field);
+        if let Some(other) = self.fields.iter().find(of_other) {
+            let whose = |at: usize| self.subjects.get(at).map(ToString::to_string).unwrap_or_default();
+            let expected = format!("one subject of {} and {field}, which are both private", other.field);
+            let found = format!("{} and {}", whose(other.subject), whose(subject));
+            return Err(Error::invalid(format!("{kind}.{field}"), expected, found));
         }
-    };
-    if let Some((_, fields)) = found.get_mut(at)
-        && !fields.iter().any(|field| field.holds(&path))
-    {
-        fields.retain(|field| !path.holds(field));
-        fields.push(path);
+        // Those that meet it are of the same subject.
+        if !self.fields.iter().any(|other| other.field.holds(&field)) {
+            self.fields.retain(|other| !field.holds(&other.field));
+            self.fields.push(FoundField { subject, field, value });
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Of each subject that has some the fields.
+    pub fn into_values(self) -> Vec<(Entity, Vec<PrivateField>)> {
+        let fields = self.fields;
+        let of = |at: usize| {
+            let own = fields.iter().filter(move |found| found.subject == at);
+            own.map(|found| found.field.clone()).collect::<Vec<_>>()
+        };
+        let each = self.subjects.into_iter().enumerate().map(|(at, subject)| (subject, of(at)));
+        each.filter(|(_, fields)| !fields.is_empty()).collect()
+    }
 }

@@ -88,10 +88,28 @@ impl Term {
 
     /// Of the events that have private values of a subject.
     pub fn subject(subject: &Entity) -> Result<Term> {
-        TermBuilder::new(IndexSpace::Subject)
-            .text(subject.kind())
-            .text(subject.id())
-            .term(|| format!("the id of {}", subject.kind()))
+        Term::subject_of([subject.kind().as_bytes(), subject.id().as_bytes()])
+    }
+
+    /// The same of its kind and its id.
+    pub fn subject_of([kind, id]: [&[u8]; 2]) -> Result<Term> {
+        let builder = TermBuilder::new(IndexSpace::Subject).bytes(kind).bytes(id);
+        builder.term(|| format!("the id of {}", String::from_utf8_lossy(kind)))
+    }
+
+    /// Whether a subject has a term.
+    ///
+    /// # Errors
+    /// If its names are too long for one.
+    pub fn check_subject(subject: &Entity) -> Result<()> {
+        // Each byte takes two at most.
+        let is_short = 2 * (subject.kind().len() + subject.id().len()) < MAX_TERM - 8;
+        if is_short { Ok(()) } else { Term::subject(subject).map(drop) }
+    }
+
+    /// Whether its list is of the events with private values of a subject.
+    pub fn is_of_subject(&self) -> bool {
+        self.0.first() == Some(&(IndexSpace::Subject as u8))
     }
 
     pub fn kind(kind: &EventType) -> Result<Term> {
@@ -285,7 +303,7 @@ pub(crate) fn derived_prefix(definition: Position) -> Vec<u8> {
 pub(crate) fn type_prefix(prefix: &str) -> Vec<u8> {
     let mut bytes = TermBuilder::new(IndexSpace::Type).0;
     bytes.push(TEXT);
-    escape(&mut bytes, prefix);
+    escape(&mut bytes, prefix.as_bytes());
     bytes
 }
 
@@ -372,8 +390,12 @@ impl TermBuilder {
         TermBuilder(bytes)
     }
 
-    fn text(mut self, text: &str) -> TermBuilder {
-        write_text(&mut self.0, text);
+    fn text(self, text: &str) -> TermBuilder {
+        self.bytes(text.as_bytes())
+    }
+
+    fn bytes(mut self, text: &[u8]) -> TermBuilder {
+        write_bytes(&mut self.0, text);
         self
     }
 
@@ -402,6 +424,10 @@ impl TermBuilder {
 
 /// A text as it sorts.
 pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
+    write_bytes(out, text.as_bytes());
+}
+
+fn write_bytes(out: &mut Vec<u8>, text: &[u8]) {
     out.push(TEXT);
     escape(out, text);
     out.extend_from_slice(&[0, 0]);
@@ -448,12 +474,12 @@ fn read_number(bytes: &[u8]) -> Option<Value> {
     i64::try_from(n).map(Value::Int).or_else(|_| u64::try_from(n).map(Value::UInt)).ok()
 }
 
-fn escape(out: &mut Vec<u8>, text: &str) {
-    for (i, piece) in text.split('\0').enumerate() {
+fn escape(out: &mut Vec<u8>, text: &[u8]) {
+    for (i, piece) in text.split(|&byte| byte == 0).enumerate() {
         if i > 0 {
             out.extend_from_slice(&[0, 0xff]);
         }
-        out.extend_from_slice(piece.as_bytes());
+        out.extend_from_slice(piece);
     }
 }
 

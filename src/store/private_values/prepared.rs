@@ -3,14 +3,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{PartWriter, PrivateValues, unreadable, write_values};
+use super::{PartWriter, unreadable};
 use crate::document::Raw;
 use crate::entity::{Entity, EntityStr, EventType, Position};
 use crate::error::Result;
 use crate::event::NewEvent;
 use crate::event::codec::PayloadWriter;
-use crate::event::private::{FieldRoot, FieldSource, FieldValues, KeyNumber, write_known};
-use crate::store::catalog::{Catalog, PrivateStamp};
+use crate::event::private::{
+    FieldRoot, FieldSource, KeyNumber, PrivateField, ValuePlace, write_blank, write_known,
+};
+use crate::store::catalog::{Catalog, FoundFields, PrivateStamp};
 use crate::store::cipher::SubjectCipher;
 use crate::store::index::term::Term;
 
@@ -43,80 +45,111 @@ impl<'a> FieldSource<'a> for NewFields<'a> {
     }
 }
 
-/// What of an event is to be encrypted.
-#[derive(Debug, Clone)]
-pub(crate) struct PreparedPrivate {
+/// What of the events of a group is to be encrypted, as far as it was found: memory for them all, since they are many.
+#[derive(Debug)]
+pub(crate) struct PreparedGroup {
     /// By which definitions.
     by: PrivateStamp,
-    /// The data, and then the metadata, with null in the places of values; then of each part what is known of it, and its values.
-    bytes: Vec<u8>,
-    data: usize,
-    metadata: usize,
     parts: Vec<PreparedPart>,
+    fields: Vec<(PrivateField, ValuePlace)>,
+    /// What was found in the last event.
+    found: FoundFields<ValuePlace>,
 }
 
-/// What of it is of one subject.
-#[derive(Debug, Clone)]
+/// What of an event is of one subject.
+#[derive(Debug)]
 struct PreparedPart {
     subject: Entity,
-    term: Term,
-    known: Range<usize>,
-    values: Range<usize>,
+    /// Among those of the group.
+    fields: Range<usize>,
 }
 
-impl PreparedPrivate {
-    /// What of an event is private by these definitions.
+/// What of an event is to be encrypted: some parts of its group.
+#[derive(Debug, Clone)]
+pub(crate) struct PreparedPrivate {
+    of: Arc<PreparedGroup>,
+    parts: Range<usize>,
+}
+
+impl PreparedGroup {
+    /// Of no event yet.
+    pub fn new(catalog: &Catalog) -> PreparedGroup {
+        PreparedGroup {
+            by: catalog.private_stamp(),
+            parts: Vec::new(),
+            fields: Vec::new(),
+            found: FoundFields::default(),
+        }
+    }
+
+    /// Finds what of one more event is private by the definitions of a catalog, which are those of this group. Gives the parts that it has.
     ///
     /// # Errors
-    /// As [`Catalog::private_values`].
-    pub fn new(catalog: &Catalog, event: NewFields) -> Result<PreparedPrivate> {
-        PreparedPrivate::of(&catalog.private_values(&event)?, catalog.private_stamp(), event)
+    /// As [`Catalog::find_private`]; and where a subject has too long a name to be found by.
+    pub fn add(&mut self, catalog: &Catalog, event: NewFields) -> Result<Range<usize>> {
+        catalog.find_private(&event, &mut self.found)?;
+        self.take_found()
     }
 
-    /// The same, of what is known to be.
-    pub(super) fn of(private: &PrivateValues, by: PrivateStamp, event: NewFields) -> Result<PreparedPrivate> {
-        let mut prepared = PreparedPrivate {
-            by,
-            bytes: Vec::new(),
-            data: 0,
-            metadata: 0,
-            parts: Vec::with_capacity(private.len()),
-        };
-        if private.is_empty() {
-            return Ok(prepared);
+    fn take_found(&mut self) -> Result<Range<usize>> {
+        let begins = self.parts.len();
+        self.found.subjects.iter().try_for_each(Term::check_subject)?;
+        for (at, subject) in self.found.subjects.drain(..).enumerate() {
+            let begins = self.fields.len();
+            let own = self.found.fields.iter().filter(|found| found.subject == at);
+            self.fields.extend(own.map(|found| (found.field.clone(), found.value)));
+            if self.fields.len() > begins {
+                self.parts.push(PreparedPart { subject, fields: begins..self.fields.len() });
+            }
         }
-        // There is no position yet, and what is not read now was not written by this program.
-        let unreadable = || unreadable(Position::START);
-        let (data, metadata) = (event.new.data.as_bytes(), event.new.metadata.as_bytes());
-        let bytes = &mut prepared.bytes;
-        // Values and what is known of parts take about as much as their fields did.
-        bytes.reserve(data.len() + metadata.len() + 128);
-        let places = FieldValues::blank(private.iter().flat_map(|(_, fields)| fields));
-        places.write_data(data, bytes).ok_or_else(unreadable)?;
-        prepared.data = bytes.len();
-        if !event.new.metadata.is_empty() {
-            places.write_metadata(metadata, bytes).ok_or_else(unreadable)?;
-        }
-        prepared.metadata = bytes.len();
-        for (subject, fields) in private {
-            let begins = bytes.len();
-            write_known(bytes, subject, fields);
-            let known = begins..bytes.len();
-            write_values(bytes, fields, &event).ok_or_else(unreadable)?;
-            let (term, values) = (Term::subject(subject)?, known.end..bytes.len());
-            prepared.parts.push(PreparedPart { subject: subject.clone(), term, known, values });
-        }
-        Ok(prepared)
-    }
-
-    /// Whether it is by these definitions.
-    pub fn is_by(&self, catalog: &Catalog) -> bool {
-        self.by == catalog.private_stamp()
+        Ok(begins..self.parts.len())
     }
 
     /// What it takes in the queue.
     pub fn bytes(&self) -> usize {
-        self.bytes.capacity() + self.parts.len() * size_of::<PreparedPart>()
+        self.parts.capacity() * size_of::<PreparedPart>()
+            + self.fields.capacity() * size_of::<(PrivateField, ValuePlace)>()
+    }
+}
+
+impl PreparedPrivate {
+    /// Of an event the parts that it has of a group.
+    pub fn new(of: &Arc<PreparedGroup>, parts: Range<usize>) -> PreparedPrivate {
+        PreparedPrivate { of: of.clone(), parts }
+    }
+
+    /// What of one event is private by these definitions.
+    ///
+    /// # Errors
+    /// As [`PreparedGroup::add`].
+    pub fn alone(catalog: &Catalog, event: NewFields) -> Result<PreparedPrivate> {
+        let mut group = PreparedGroup::new(catalog);
+        let parts = group.add(catalog, event)?;
+        Ok(PreparedPrivate { of: Arc::new(group), parts })
+    }
+
+    /// The same, of what is known to be.
+    #[cfg(all(test, feature = "encryption"))]
+    pub(super) fn of(
+        private: &super::PrivateValues,
+        catalog: &Catalog,
+        event: NewFields,
+    ) -> Result<PreparedPrivate> {
+        let mut group = PreparedGroup::new(catalog);
+        for (subject, fields) in private {
+            let whose = group.found.subject(subject.clone());
+            for field in fields {
+                let place = field.place(&event).ok_or_else(|| unreadable(Position::START))?;
+                group.found.add(whose, field.clone(), place, event.kind())?;
+            }
+        }
+        let parts = group.take_found()?;
+        Ok(PreparedPrivate { of: Arc::new(group), parts })
+    }
+
+    /// Whether it is by these definitions.
+    pub fn is_by(&self, catalog: &Catalog) -> bool {
+        self.of.by == catalog.private_stamp()
     }
 
     /// Whether nothing is private.
@@ -124,31 +157,55 @@ impl PreparedPrivate {
         self.parts.is_empty()
     }
 
-    /// The terms of its subjects.
-    pub fn into_terms(self) -> impl Iterator<Item = Term> {
-        self.parts.into_iter().map(|part| part.term)
+    fn parts(&self) -> &[PreparedPart] {
+        self.of.parts.get(self.parts.clone()).unwrap_or_default()
     }
 
-    /// Writes the stored form in place of the event in plain that was written from `start` on. `key` gives the key of a subject.
+    fn fields(&self, part: &PreparedPart) -> &[(PrivateField, ValuePlace)] {
+        self.of.fields.get(part.fields.clone()).unwrap_or_default()
+    }
+
+    /// Writes the stored form in place of the event in plain that was written from `start` on: `event` is what it was found in. `key` gives the
+    /// key of a subject.
     pub fn encrypt(
         &self,
         position: Position,
-        out: &mut Vec<u8>,
-        start: usize,
-        parts: &mut PartWriter,
+        event: NewFields,
+        (out, start): (&mut Vec<u8>, usize),
+        writer: &mut PartWriter,
         mut key: impl FnMut(&Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
     ) -> Result<()> {
-        let mut writer = PayloadWriter::replacing(out, start).ok_or_else(|| unreadable(position))?;
-        writer.out().extend_from_slice(&self.bytes[..self.data]);
-        writer.end_data();
-        writer.out().extend_from_slice(&self.bytes[self.data..self.metadata]);
-        let trailer = writer.out().len();
-        for PreparedPart { subject, known, values, .. } in &self.parts {
-            let (number, cipher) = key(subject)?;
-            let (known, values) = (&self.bytes[known.clone()], &self.bytes[values.clone()]);
-            parts.write(writer.out(), position, (number, &cipher), known, values)?;
+        let unreadable = || unreadable(position);
+        let (data, metadata) = (event.new.data.as_bytes(), event.new.metadata.as_bytes());
+        let mut places = std::mem::take(&mut writer.places);
+        places.clear();
+        places.extend(self.parts().iter().flat_map(|part| self.fields(part)).map(|(_, place)| *place));
+        places.sort_unstable_by_key(|place| place.range().start);
+        let within = |is_data: bool| {
+            let here = places.iter().filter(move |place| place.is_in_data() == is_data);
+            here.map(|place| place.range())
+        };
+        let mut payload = PayloadWriter::replacing(out, start).ok_or_else(unreadable)?;
+        write_blank(payload.out(), data, within(true)).ok_or_else(unreadable)?;
+        payload.end_data();
+        write_blank(payload.out(), metadata, within(false)).ok_or_else(unreadable)?;
+        let trailer = payload.out().len();
+        for part in self.parts() {
+            let fields = self.fields(part);
+            let (number, cipher) = key(&part.subject)?;
+            let known =
+                |out: &mut Vec<u8>| write_known(out, &part.subject, fields.iter().map(|(field, _)| field));
+            let values = |out: &mut Vec<u8>| {
+                for (_, place) in fields {
+                    let object = if place.is_in_data() { data } else { metadata };
+                    out.extend_from_slice(object.get(place.range())?);
+                }
+                Some(())
+            };
+            writer.write(payload.out(), position, (number, &cipher), known, values)?;
         }
-        writer.finish_encrypted(position, trailer);
+        payload.finish_encrypted(position, trailer);
+        writer.places = places;
         Ok(())
     }
 }

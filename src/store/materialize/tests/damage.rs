@@ -81,7 +81,7 @@ fn an_index_that_a_checkpoint_does_not_know_does_not_serve_whoever_still_does() 
     let memtable = Arc::new(Memtable::new(first));
     let bytes = held.view().unwrap().event(first).unwrap().unwrap();
     let terms = terms_of(&codec::decode(first, bytes.clone()).unwrap()).unwrap();
-    memtable.extend([Staged { bytes, encrypted: None, keys: Vec::new(), terms, version: 10 }]);
+    memtable.extend([Staged { bytes, encrypted: None, keys: Vec::new(), terms, version: 10 }], &[]).unwrap();
     let (paces, limits) = (&shared.materializer.paces, shared.limits());
     checkpoint::write(
         &shared.tables,
