@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Timestamp;
 
 /// Why a write was refused by what is in the log. Nothing was written; looking again, and deciding anew, may help.
@@ -23,7 +25,8 @@ use crate::time::Timestamp;
 /// assert!(matches!(*conflict, Conflict::Version { expected: 2, .. }));
 /// # Ok::<(), bygone::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum Conflict {
     /// `EXPECT VERSION`: the entity has another number of events.
@@ -137,12 +140,13 @@ pub enum Conflict {
 }
 
 /// An event that stood in the way.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Witness {
     /// Its place in the log.
     pub position: u64,
     /// Its type: `Order.paid`.
+    #[serde(rename = "type")]
     pub kind: String,
     /// The entity whose history it belongs to: `Order 42`.
     pub target: Option<String>,

@@ -58,6 +58,28 @@ pub enum MissingItem {
     },
 }
 
+/// What has names that can be missing.
+const SORTS: &[&str] = &[
+    "index",
+    "column",
+    "view",
+    "verb",
+    "entity",
+    "event",
+    "private",
+    "reaction",
+    "webhook",
+    "schedule",
+    "subscription",
+    "kind",
+    "type",
+];
+
+/// The word for what has such names; one that a newer program has is just a name.
+pub(super) fn known_sort(word: &str) -> &'static str {
+    SORTS.iter().find(|sort| **sort == word).copied().unwrap_or("name")
+}
+
 impl MissingItem {
     /// A word for it, as JSON answers carry it.
     pub(super) fn kind(&self) -> &'static str {
@@ -101,5 +123,19 @@ impl fmt::Display for Missing {
 impl From<MissingItem> for Missing {
     fn from(item: MissingItem) -> Missing {
         Missing { message: item.to_string(), item, fault: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::DefinitionKind;
+
+    #[test]
+    fn what_is_defined_has_names() {
+        for kind in DefinitionKind::ALL {
+            assert_eq!(known_sort(kind.word()), kind.word());
+        }
+        assert_eq!(known_sort("whatever is new"), "name");
     }
 }

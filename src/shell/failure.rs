@@ -1,10 +1,9 @@
 //! What goes wrong, and how it is said: to a person, or as a line of JSON to a program.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 
-use bygone::error::{MemberMismatch, MissingItem, SyntaxFault};
-use bygone::{Error, Object};
+use bygone::error::SyntaxFault;
+use bygone::{Error, Object, Value};
 use serde::Serialize;
 
 use super::cli::Format;
@@ -98,191 +97,40 @@ impl CommandFailure {
 #[serde(rename_all = "camelCase")]
 enum FailureJson<'a> {
     Notice(&'a str),
-    Error(Box<FailureLine<'a>>),
+    Error(FailureLine<'a>),
 }
 
 #[derive(Serialize)]
-struct FailureLine<'a> {
-    kind: &'a str,
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    statement: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    column: Option<usize>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    expected: Vec<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    found: Option<Cow<'a, str>>,
-    /// Of the event that stood in the way.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    position: Option<u64>,
-    #[serde(flatten)]
-    missing: Option<MissingFields<'a>>,
-    #[serde(flatten)]
-    large: Option<SizeFields>,
-    #[serde(flatten)]
-    refusal: Option<RefusalFields<'a>>,
-    #[serde(flatten)]
-    schema: Option<SchemaFields<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    suggestion: Option<&'a str>,
-}
-
-/// Of what is not in the log, or not yet.
-#[derive(Serialize, Default)]
-struct MissingFields<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    entity: Option<&'a str>,
-    /// The position or version that was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    asked: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    head: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    newest: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a str>,
-    /// What has such names.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    of: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    percent: Option<u64>,
-}
-
-impl<'a> MissingFields<'a> {
-    fn new(item: &'a MissingItem) -> MissingFields<'a> {
-        let none = MissingFields::default();
-        match item {
-            MissingItem::Position { asked, head } => {
-                MissingFields { asked: Some(asked.0), head: Some(head.0), ..none }
-            }
-            MissingItem::Version { entity, asked, newest } => {
-                MissingFields { entity: Some(entity), asked: Some(asked.0), newest: Some(newest.0), ..none }
-            }
-            MissingItem::Event { id } => MissingFields { id: Some(id), ..none },
-            MissingItem::Name { sort, name } => MissingFields { of: Some(sort), name: Some(name), ..none },
-            MissingItem::Index { name, percent } => {
-                MissingFields { name: Some(name), percent: Some(*percent), ..none }
-            }
-            _ => none,
-        }
-    }
-}
-
-/// Of what is larger than its limit, in bytes.
-#[derive(Serialize)]
-struct SizeFields {
-    size: u64,
-    limit: u64,
-}
-
-/// Of a verb that was refused.
-#[derive(Serialize)]
-struct RefusalFields<'a> {
-    verb: &'a str,
-    entity: &'a str,
-    why: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    condition: Option<&'a str>,
-    /// What the names in the condition stood for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    values: Option<Object>,
-}
-
-/// Of data that does not fit its schema.
-#[derive(Serialize)]
-struct SchemaFields<'a> {
-    #[serde(rename = "type")]
-    event_type: &'a str,
-    version: u64,
-    members: Vec<MemberFields<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    more: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct MemberFields<'a> {
-    path: &'a str,
-    expected: &'a str,
-    found: &'a str,
-}
-
-impl<'a> MemberFields<'a> {
-    fn of(mismatch: &'a MemberMismatch) -> MemberFields<'a> {
-        MemberFields { path: &mismatch.path, expected: &mismatch.expected, found: &mismatch.found }
-    }
+#[serde(untagged)]
+enum FailureLine<'a> {
+    Own {
+        kind: &'static str,
+        message: String,
+    },
+    Error(&'a Error),
+    /// An error in one of several statements.
+    InStatement(Object),
 }
 
 impl<'a> FailureLine<'a> {
     fn of(failure: &'a CommandFailure) -> FailureLine<'a> {
-        let mut line = FailureLine {
-            kind: failure.kind(),
-            message: failure.message(),
-            statement: None,
-            line: None,
-            column: None,
-            expected: Vec::new(),
-            found: None,
-            position: None,
-            missing: None,
-            large: None,
-            refusal: None,
-            schema: None,
-            suggestion: None,
-        };
-        let CommandFailure::Error { error, statement } = failure else { return line };
-        line.statement = *statement;
-        if let Some(fault) = error.fault() {
-            line.statement = Some(fault.statement);
-            line.line = Some(fault.line);
-            line.column = Some(fault.column);
-            line.expected = fault.expected.iter().map(|one| one.as_str().into()).collect();
-            line.found = Some(fault.found.as_str().into());
-            line.suggestion = fault.suggestion.as_deref();
+        match failure {
+            CommandFailure::Error { error, statement } => statement
+                .and_then(|statement| FailureLine::in_statement(error, statement))
+                .unwrap_or(FailureLine::Error(error)),
+            own => FailureLine::Own { kind: own.kind(), message: own.message() },
         }
-        match error {
-            Error::Missing(missing) => {
-                line.missing = Some(MissingFields::new(&missing.item));
-            }
-            Error::TooLarge { size, limit, .. } => {
-                line.large = Some(SizeFields { size: *size, limit: *limit });
-            }
-            Error::Invalid { expected, found, .. } => {
-                line.expected = vec![expected.as_str().into()];
-                line.found = Some(found.as_str().into());
-            }
-            Error::Conflict(conflict) => {
-                line.expected = vec![conflict.expected().into()];
-                line.found = Some(conflict.found().into());
-                line.position = conflict.position();
-            }
-            Error::Refused(refusal) => {
-                line.refusal = Some(RefusalFields {
-                    verb: &refusal.verb,
-                    entity: &refusal.entity,
-                    why: &refusal.why,
-                    condition: refusal.condition.as_deref(),
-                    values: Some(refusal.values.iter().cloned().collect::<Object>())
-                        .filter(|values| !values.is_empty()),
-                });
-            }
-            Error::Upcast { position, .. } => line.position = Some(*position),
-            Error::Schema(mismatch) => {
-                line.position = mismatch.definition;
-                line.schema = Some(SchemaFields {
-                    event_type: &mismatch.event_type,
-                    version: mismatch.version,
-                    members: mismatch.members.iter().map(MemberFields::of).collect(),
-                    more: Some(mismatch.more).filter(|more| *more > 0),
-                });
-            }
-            _ => {}
+    }
+
+    /// The same as the error says, and the statement behind what is wrong; none where the error tells that itself.
+    fn in_statement(error: &Error, statement: usize) -> Option<FailureLine<'a>> {
+        let Ok(Value::Object(mut members)) = Value::of(error) else { return None };
+        if members.contains_key("statement") {
+            return None;
         }
-        line
+        let behind_message = members.len().min(2);
+        members.shift_insert(behind_message, "statement".to_owned(), (statement as u64).into());
+        Some(FailureLine::InStatement(members))
     }
 }
 
@@ -320,7 +168,7 @@ impl Reporter {
     pub fn failure(self, failure: &CommandFailure) {
         match failure {
             CommandFailure::Closed | CommandFailure::Told(_) => {}
-            _ if self.json => say_json(&FailureJson::Error(Box::new(FailureLine::of(failure)))),
+            _ if self.json => say_json(&FailureJson::Error(FailureLine::of(failure))),
             CommandFailure::Interrupted => say("interrupted"),
             CommandFailure::Error { error, statement } => match (error.fault(), statement) {
                 (Some(fault), _) => say(&self.report(fault)),
