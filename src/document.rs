@@ -5,6 +5,8 @@
 //! integers, 64-bit floats, text, arrays, and maps with text keys.
 
 mod decode;
+#[allow(dead_code)] // the client of the protocol is to use it
+pub(crate) mod json;
 pub(crate) mod patch;
 pub(crate) mod raw;
 pub(crate) mod read;

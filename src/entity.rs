@@ -249,6 +249,31 @@ pub(crate) fn is_word(text: &str) -> bool {
 /// Displays a name of the language, in backticks where it is no bare word.
 pub(crate) struct NameText<'a>(pub &'a str);
 
+impl NameText<'_> {
+    /// The name that a text begins with as it is displayed, and what follows it.
+    pub fn read(text: &str) -> Option<(String, &str)> {
+        let Some(quoted) = text.strip_prefix('`') else {
+            let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+            let (name, rest) = text.split_at(end);
+            return is_word(name).then(|| (name.to_owned(), rest));
+        };
+        let mut name = String::new();
+        let mut rest = quoted;
+        loop {
+            let (part, after) = rest.split_once('`')?;
+            name.push_str(part);
+            // Twice, it is one of the name.
+            match after.strip_prefix('`') {
+                Some(after) => {
+                    name.push('`');
+                    rest = after;
+                }
+                None => return Some((name, after)),
+            }
+        }
+    }
+}
+
 impl fmt::Display for NameText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if is_word(self.0) { f.write_str(self.0) } else { write!(f, "`{}`", self.0.replace('`', "``")) }

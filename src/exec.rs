@@ -44,6 +44,8 @@ mod sum;
 mod trace;
 mod verb;
 mod view;
+#[allow(dead_code)] // the protocol's server and client are to use it
+mod wire;
 mod write;
 mod zone_map;
 

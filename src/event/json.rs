@@ -9,6 +9,8 @@
 //! which is written and read again is the same.
 
 mod cloud;
+#[allow(dead_code)] // the client of the protocol is to use it
+mod committed;
 mod members;
 mod plain;
 mod underscore;
@@ -19,6 +21,7 @@ use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::value::{Object, Value};
 pub(crate) use cloud::{is_uri_reference, qualified};
+pub(crate) use committed::{EntityForm, EventForm};
 
 /// How events are written by `export`. Reading needs no such word: a form is known by its members.
 ///

@@ -20,7 +20,7 @@ use serde::{Serialize, Serializer};
 
 use super::record::Record;
 use crate::document::raw::{Raw, RawKind};
-use crate::entity::{Entity, EntityStr, Position};
+use crate::entity::{Entity, EntityStr, NameText, Position};
 use crate::error::{Error, Result};
 
 /// How many bytes a nonce has.
@@ -161,6 +161,20 @@ impl PrivateField {
         Some(PrivateField(std::str::from_utf8(stored).ok()?.into()))
     }
 
+    /// Reads what it displays as.
+    fn named(text: &str) -> Option<PrivateField> {
+        let end = text.find('.').unwrap_or(text.len());
+        let (root, mut rest) = text.split_at(end);
+        let mut stored = root.to_owned();
+        while !rest.is_empty() {
+            let (name, after) = NameText::read(rest.strip_prefix('.')?)?;
+            stored.push('\0');
+            stored.push_str(&name);
+            rest = after;
+        }
+        PrivateField::stored(stored.as_bytes())
+    }
+
     /// In which object it is, and the names that lead to it.
     fn root(&self) -> (FieldRoot, &[u8]) {
         // Whoever makes one sees to it that it has a root.
@@ -214,7 +228,7 @@ impl fmt::Display for PrivateField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut names = self.0.split('\0');
         f.write_str(names.next().unwrap_or_default())?;
-        names.try_for_each(|name| write!(f, ".{}", crate::entity::NameText(name)))
+        names.try_for_each(|name| write!(f, ".{}", NameText(name)))
     }
 }
 
@@ -234,7 +248,7 @@ impl fmt::Display for SubjectPath {
         match self {
             SubjectPath::Target => f.write_str("target"),
             SubjectPath::Actor => f.write_str("actor"),
-            SubjectPath::Field(kind, path) => write!(f, "{} ({path})", crate::entity::NameText(kind)),
+            SubjectPath::Field(kind, path) => write!(f, "{} ({path})", NameText(kind)),
         }
     }
 }
@@ -515,6 +529,11 @@ impl ForgottenFields {
     /// None where there are none.
     pub(crate) fn of(fields: Vec<PrivateField>) -> Option<ForgottenFields> {
         (!fields.is_empty()).then(|| ForgottenFields(fields.into()))
+    }
+
+    /// Those of these names; none where there are none.
+    pub(crate) fn named(names: &[String]) -> Option<ForgottenFields> {
+        ForgottenFields::of(names.iter().filter_map(|name| PrivateField::named(name)).collect())
     }
 
     pub(crate) fn fields(&self) -> &[PrivateField] {

@@ -42,6 +42,39 @@ impl StatePath {
         pointer
     }
 
+    /// Reads what it displays as.
+    pub(super) fn read(text: &str) -> Option<StatePath> {
+        let mut steps = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (step, after) = if let Some(after) = rest.strip_prefix("['']") {
+                (PathStep::Member(String::new()), after)
+            } else if let Some(item) = rest.strip_prefix('[') {
+                let (index, after) = item.split_once(']')?;
+                (PathStep::Item(index.parse().ok()?), after)
+            } else {
+                let name = if steps.is_empty() { rest } else { rest.strip_prefix('.')? };
+                let (name, after) = NameText::read(name)?;
+                (PathStep::Member(name), after)
+            };
+            steps.push(step);
+            rest = after;
+        }
+        Some(StatePath(steps))
+    }
+
+    /// Reads a JSON pointer, in which a number is the place of an item: it may have been the name of a member.
+    pub(super) fn from_pointer(pointer: &str) -> Option<StatePath> {
+        if pointer.is_empty() {
+            return Some(StatePath::default());
+        }
+        let steps = pointer.strip_prefix('/')?.split('/').map(|step| match step.parse::<usize>() {
+            Ok(index) if index.to_string() == step => PathStep::Item(index),
+            _ => PathStep::Member(step.replace("~1", "/").replace("~0", "~")),
+        });
+        Some(StatePath(steps.collect()))
+    }
+
     /// Whether it is that of the whole state.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -117,6 +150,8 @@ mod tests {
         ) {
             let steps: Vec<PathStep> = std::iter::once(PathStep::Member(first)).chain(others).collect();
             let path = StatePath(steps.clone());
+            let read = StatePath::read(&path.to_string());
+            prop_assert_eq!(read.as_ref(), Some(&path));
             let parsed = lang::parse_one(&format!("EVENTS WHERE data.{path} = 1")).unwrap();
             let Stmt::Read(ReadStmt::Query(lang::ast::Query::Events { clauses, .. })) = parsed.statement else {
                 panic!("no events")

@@ -45,6 +45,7 @@ mod shaped_naively;
 mod upcasts;
 mod verbs;
 mod views;
+mod wire;
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
