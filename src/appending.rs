@@ -64,6 +64,14 @@ impl AppendBuilder<'_> {
         decoded(self.db.store().append(self.group)?)
     }
 
+    /// The same, and whether its key was met again: then these are the events of the first time.
+    #[cfg(feature = "share")]
+    pub(crate) fn append_told(self) -> Result<(Vec<Event>, bool)> {
+        let outcome = self.db.store().append(self.group)?;
+        let repeated = outcome.repeated;
+        Ok((decoded(outcome)?, repeated))
+    }
+
     /// Queues it, and returns at once (unless the queue is full). It is committed whether or not the ticket is waited on.
     ///
     /// ```

@@ -82,6 +82,12 @@ impl Cancel {
         }
     }
 
+    /// How long what hangs on it may take yet, if it has a limit.
+    #[cfg(feature = "share")]
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
     /// When its time has passed, if it has a limit.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = self.0.limit.and_then(|limit| limit.deadline);

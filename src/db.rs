@@ -25,6 +25,8 @@ use crate::live::{EventContext, Handler, HandlerResult, Subscription};
 use crate::pattern::Pattern;
 use crate::plan;
 use crate::query::cache::StatementCache;
+#[cfg(feature = "share")]
+use crate::server::Sharing;
 use crate::store::append_request::{AppendOutcome, AppendRequest};
 use crate::store::{Options, Store, Submitted};
 
@@ -53,6 +55,9 @@ pub struct Db {
     shelf: Arc<SnapshotCache>,
     views: Arc<ViewCaches>,
     statements: Arc<StatementCache>,
+    /// Dropped before the store, too.
+    #[cfg(feature = "share")]
+    sharing: Arc<Sharing>,
 }
 
 impl Options {
@@ -81,7 +86,22 @@ impl Db {
         }
         let runner = options.live.then(|| Runner::start(store.shared())).transpose()?.map(Arc::new);
         let (store, shelf, views) = (Arc::new(store), Arc::default(), Arc::default());
-        Ok(Db { runner, store, actor: None, cancel: None, shelf, views, statements: Arc::default() })
+        let db = Db {
+            runner,
+            store,
+            actor: None,
+            cancel: None,
+            shelf,
+            views,
+            statements: Arc::default(),
+            #[cfg(feature = "share")]
+            sharing: Arc::default(),
+        };
+        #[cfg(feature = "share")]
+        if let Some(access) = db.store.shared().options.share {
+            db.share(access)?;
+        }
+        Ok(db)
     }
 
     /// Opens an existing database.
@@ -269,6 +289,17 @@ impl Db {
         self.cancel.clone().unwrap_or_default()
     }
 
+    #[cfg(feature = "share")]
+    pub(crate) fn sharing(&self) -> &Sharing {
+        &self.sharing
+    }
+
+    /// A handle that does not keep the database shared.
+    #[cfg(feature = "share")]
+    pub(crate) fn not_sharing(&self) -> Db {
+        Db { sharing: Arc::default(), actor: None, cancel: None, ..self.clone() }
+    }
+
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
@@ -433,6 +464,11 @@ impl Db {
             self.store.check_closable()?;
             Runner::check_not_within()?;
             runner.stop();
+        }
+        #[cfg(feature = "share")]
+        {
+            self.store.check_closable()?;
+            self.sharing.stop();
         }
         self.store.close()
     }

@@ -5,7 +5,7 @@
 //! integers, 64-bit floats, text, arrays, and maps with text keys.
 
 mod decode;
-#[allow(dead_code)] // the client of the protocol is to use it
+#[cfg_attr(not(feature = "share"), allow(dead_code))] // for the protocol
 pub(crate) mod json;
 pub(crate) mod patch;
 pub(crate) mod raw;

@@ -7,7 +7,7 @@ mod conflict;
 mod json;
 mod missing;
 mod schema;
-#[allow(dead_code)] // the protocol's server and client are to use it
+#[cfg_attr(not(feature = "share"), allow(dead_code))] // for the protocol
 mod wire;
 
 use std::fmt;
@@ -154,6 +154,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// There is no room for this now, and nothing was done: the same may succeed later.
+    #[error("busy: {reason}; try again")]
+    Busy {
+        /// What there is no room for.
+        reason: String,
+    },
+
     /// The log did not answer in time: nobody knows whether it took this. What has a key can be repeated with it, and is recorded once.
     #[error(
         "unknown: {what}; repeat it with the same KEY, which records it once, or look for its events first"
@@ -297,9 +304,11 @@ impl Error {
     pub fn class(&self) -> ErrorClass {
         match self {
             Error::Syntax(_) | Error::Invalid { .. } | Error::TooLarge { .. } => ErrorClass::Usage,
-            Error::Missing(_) | Error::Conflict(_) | Error::Refused(_) | Error::Schema(_) => {
-                ErrorClass::Refused
-            }
+            Error::Missing(_)
+            | Error::Conflict(_)
+            | Error::Refused(_)
+            | Error::Schema(_)
+            | Error::Busy { .. } => ErrorClass::Refused,
             Error::Held { .. } | Error::Unopenable { .. } => ErrorClass::Unopenable,
             Error::Unfoldable { .. }
             | Error::Upcast { .. }
@@ -327,6 +336,7 @@ impl Error {
             Error::Corrupt { .. } => "corrupt",
             Error::Io { .. } => "io",
             Error::Stopped { .. } => "stopped",
+            Error::Busy { .. } => "busy",
             Error::Unknown { .. } => "unknown",
         }
     }
@@ -356,7 +366,8 @@ impl Error {
         self.is_conflict() || self.is_refused() || matches!(self, Error::Schema(_))
     }
 
-    /// Whether the same may succeed later, and nothing was written: what was expected of the log was not so ([`Error::Conflict`]), an
+    /// Whether the same may succeed later, and nothing was written: what was expected of the log was not so ([`Error::Conflict`]), there
+    /// was no room for it ([`Error::Busy`]), an
     /// index is still being built, or a point was not reached yet ([`Error::Missing`]).
     ///
     /// ```
@@ -368,7 +379,7 @@ impl Error {
     /// ```
     pub fn is_worth_a_retry(&self) -> bool {
         match self {
-            Error::Conflict(_) => true,
+            Error::Conflict(_) | Error::Busy { .. } => true,
             Error::Missing(missing) => matches!(
                 missing.item,
                 MissingItem::Position { .. } | MissingItem::Version { .. } | MissingItem::Index { .. }
@@ -394,6 +405,15 @@ impl Error {
                 let fault = missing.fault.map(|fault| Box::new(place(*fault)));
                 Error::Missing(Box::new(Missing { fault, ..*missing }))
             }
+            other => other,
+        }
+    }
+
+    /// The same error without a place in a text, where what it says stands without one.
+    #[cfg(feature = "share")]
+    pub(crate) fn without_place(self) -> Error {
+        match self {
+            Error::Missing(missing) => Error::Missing(Box::new(Missing { fault: None, ..*missing })),
             other => other,
         }
     }
@@ -437,6 +457,11 @@ impl Error {
 
     pub(crate) fn unknown(what: impl Into<String>) -> Error {
         Error::Unknown { what: readable(what) }
+    }
+
+    #[cfg(feature = "share")]
+    pub(crate) fn busy(reason: impl Into<String>) -> Error {
+        Error::Busy { reason: readable(reason) }
     }
 
     pub(crate) fn stopped(reason: impl Into<String>) -> Error {

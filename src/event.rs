@@ -19,12 +19,14 @@ pub(crate) use expect::{BUILT_IN, is_built_in};
 pub use expect::{Expect, ExpectNone};
 pub use id::EventId;
 pub use json::EventFormat;
-pub(crate) use json::{
-    EntityForm, EventForm, is_uri_reference, qualified, read as read_line, write as write_form,
-};
+#[cfg(feature = "share")]
+pub(crate) use json::{CommittedForm, EntityForm, JsonMembers, read_members};
+pub(crate) use json::{is_uri_reference, qualified, read as read_line, write as write_form};
 #[cfg(test)]
 pub(crate) use new::MAX_TAGS;
 pub use new::NewEvent;
+#[cfg(feature = "share")]
+pub(crate) use new::Target;
 pub use private::ForgottenFields;
 pub use vector::VectorClock;
 

@@ -44,7 +44,7 @@ mod sum;
 mod trace;
 mod verb;
 mod view;
-#[allow(dead_code)] // the protocol's server and client are to use it
+#[cfg(feature = "share")]
 mod wire;
 mod write;
 mod zone_map;

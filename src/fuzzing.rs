@@ -7,6 +7,8 @@ mod definitions;
 mod file;
 mod naive;
 mod operations;
+#[cfg(feature = "share")]
+mod protocol;
 mod query;
 mod record;
 mod roundtrip;
@@ -16,6 +18,8 @@ mod tests;
 pub use definitions::definitions;
 pub use file::file;
 pub use operations::operations;
+#[cfg(feature = "share")]
+pub use protocol::protocol;
 pub use query::query;
 pub use record::record;
 pub use roundtrip::roundtrip;

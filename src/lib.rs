@@ -31,7 +31,7 @@
 //! happen ([`Decide`]): `examples/account.rs` is a good first read, and [`testing`] tries such types without a database.
 //!
 //! What a program uses every day is at the root. The rest is in modules by purpose: [`append`], [`read`], [`react`], [`project`],
-//! [`maintain`], [`testing`]; [`error`] has the parts of an [`Error`], [`disk`] what a database stands on, and [`editor`] what a prompt needs.
+//! [`maintain`], `share`, [`testing`]; [`error`] has the parts of an [`Error`], [`disk`] what a database stands on, and [`editor`] what a prompt needs.
 //!
 //! `docs/ARCHITECTURE.md` has the whole on one page: a diagram, the layers, threads, locks, protocols and caches. `docs/GLOSSARY.md` has the
 //! words, `docs/CONTRIBUTING.md` tells where to add what.
@@ -82,6 +82,14 @@
 //!    group (`exec/write.rs`) and goes the way of every event.
 //! 4. Rows are pulled, one by one ([`Rows`]); the shell renders them (`shell/render.rs`).
 //!
+//! # The life of a request
+//!
+//! 1. Another process asks a database that this one shares, by a line of JSON (`protocol.rs`, `protocol/request.rs`, `client.rs`).
+//! 2. It comes by the socket beside the file, or by a stream (`server/socket.rs`, `server/connection.rs`), and is answered on a thread of its
+//!    own (`server/task.rs`), beside others.
+//! 3. Its rows go back as lines, as many as there are credits for (`server/credits.rs`, `protocol/answer.rs`), and are rows again there
+//!    (`client/answer.rs`, `exec/wire.rs`): whoever asked has them as from a database of its own (`shared_db.rs`).
+//!
 //! # The life of a verb
 //!
 //! 1. It is defined in the log (`store/catalog/verb.rs`, `plan/verb.rs`), or added by the program ([`Verb`](append::Verb)).
@@ -107,6 +115,8 @@ mod aggregate;
 mod allowance;
 mod appending;
 mod cancel;
+#[cfg(all(unix, feature = "share"))]
+mod client;
 mod db;
 mod definition;
 mod document;
@@ -119,13 +129,21 @@ mod exec;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hex;
+#[cfg(feature = "http")]
+mod http;
 mod lang;
 mod live;
 mod pattern;
 mod plan;
 mod position;
 mod projection;
+#[cfg(feature = "share")]
+mod protocol;
 mod query;
+#[cfg(feature = "share")]
+mod server;
+#[cfg(feature = "share")]
+mod shared_db;
 #[cfg(feature = "signing")]
 mod signing;
 mod store;
@@ -205,6 +223,15 @@ pub mod maintain {
     pub use crate::transfer::{ExportOptions, ImportOptions, ImportReport};
 }
 
+/// One file and many processes: a database that is open in one of them, and asked by others.
+#[cfg(feature = "share")]
+pub mod share {
+    #[cfg(feature = "http")]
+    pub use crate::http::{HttpOptions, HttpServer};
+    pub use crate::shared_db::{SharedDb, SharedDeliveries, SharedSubscription};
+    pub use crate::store::SharedAccess;
+}
+
 /// What a database stands on: a disk of the operating system, of memory, or of one's own.
 pub mod disk {
     pub use crate::store::disk::memory::MemoryDisk;
@@ -226,6 +253,10 @@ struct GuideToRust;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide/shapes.md")]
 struct GuideToSchemas;
+
+#[cfg(all(doctest, feature = "share"))]
+#[doc = include_str!("../docs/guide/sharing.md")]
+struct GuideToSharing;
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide/subscriptions.md")]

@@ -8,6 +8,8 @@ mod limits;
 #[cfg(test)]
 mod never_true;
 mod prepared;
+#[cfg(feature = "share")]
+mod sent;
 
 use std::fmt;
 use std::sync::Arc;
@@ -266,7 +268,7 @@ impl Db {
     }
 
     /// Parses a text, unless that was done lately.
-    fn parsed(&self, text: &str, again: bool) -> Result<Arc<ParsedStatement>> {
+    pub(crate) fn parsed(&self, text: &str, again: bool) -> Result<Arc<ParsedStatement>> {
         let shared = self.store().shared();
         let looked = self.statements().look(text, shared.keyring.forgotten());
         shared.counts.statement_cache.count(matches!(looked, Looked::Found(_)));
@@ -283,7 +285,11 @@ impl Db {
         Ok(prepared)
     }
 
-    fn run_prepared(&self, prepared: &ParsedStatement, parameters: &Parameters) -> Result<QueryResult> {
+    pub(crate) fn run_prepared(
+        &self,
+        prepared: &ParsedStatement,
+        parameters: &Parameters,
+    ) -> Result<QueryResult> {
         let ParsedStatement { statement, bound } = prepared;
         let used = parameters.check_used(statement.parameters());
         used.inspect_err(|error| self.store().shared().counts.statement_failed(error.kind()))?;

@@ -19,6 +19,7 @@ mod open;
 mod render;
 mod repl;
 mod run;
+mod serve;
 mod session;
 mod signal;
 mod terminal;
@@ -95,6 +96,7 @@ fn run(cli: Cli, terminal: Terminal, speech: Reporter, signals: &Signals) -> Res
     cli::given("--key", cli.opening.key.as_ref())?;
     match cli.command {
         Some(CliCommand::Run(live)) => run::run(&live, &cli.opening, format, terminal, speech, signals),
+        Some(CliCommand::Serve(serving)) => serve::serve(&serving, &cli.opening, speech, signals),
         Some(CliCommand::Watch(watch)) => watch::watch(&watch, &cli.opening, speech, signals),
         Some(CliCommand::Import(import)) => transfer::import_file(&import, &cli.opening, speech, signals),
         Some(CliCommand::Export(export)) => transfer::export_file(&export, &cli.opening, speech, signals),

@@ -63,6 +63,8 @@ pub(crate) mod recover;
 pub(crate) mod report;
 pub(crate) mod rescue;
 pub(crate) mod rewriting;
+#[cfg(feature = "share")]
+mod shared_access;
 pub(crate) mod snapshot;
 pub(crate) mod state;
 mod state_caches;
@@ -88,11 +90,15 @@ pub use encryption::EncryptionKey;
 #[cfg(test)]
 pub(crate) use fault_injection::FaultInjection;
 pub use options::Options;
+#[cfg(feature = "share")]
+pub(crate) use place::RemoteCursor;
 pub use place::SubscriptionCursor;
 pub use proof::{Proof, TreeHash};
 pub use recover::Recovery;
 pub use report::Report;
 pub use rescue::Rescue;
+#[cfg(feature = "share")]
+pub use shared_access::SharedAccess;
 pub use verify::Verification;
 
 use crate::allowance::Limits;

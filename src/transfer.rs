@@ -50,9 +50,9 @@ const BATCH_BYTES: usize = 2 << 20;
 /// ```
 #[derive(Clone, Default)]
 pub struct ImportOptions {
-    restore: bool,
-    on_conflict: Option<OnConflict>,
-    kind: Option<String>,
+    pub(crate) restore: bool,
+    pub(crate) on_conflict: Option<OnConflict>,
+    pub(crate) kind: Option<String>,
 }
 
 type OnConflict = Arc<dyn Fn(&Conflict) + Send + Sync>;

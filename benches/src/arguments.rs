@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::Result;
 
 pub const USAGE: &str = "\
-usage: bygone-bench [write|read|query|import|states|follow|views|private|parse|all] [options]
+usage: bygone-bench [write|read|query|import|states|follow|views|private|share|parse|all] [options]
 
   --seconds <n>     how long each contestant runs in each round (2)
   --rounds <n>      how often each contestant has its turn (5)
@@ -14,7 +14,7 @@ usage: bygone-bench [write|read|query|import|states|follow|views|private|parse|a
   --preload <n>     how many events are in each store before (100,000)
   --only <names>    only contestants (for `parse`: shapes) whose names contain one of these, divided by commas
   --part <letters>  only these of the questions of `read` (abcde), or of 9 of `states` (abcdefg)
-  --scenario <n>    only this one of the three of `write`, its conditions (10), of those of `states` (7, 8, 9), of `follow` (11, 12), of `private` (14, 15, 16)
+  --scenario <n>    only this one of the three of `write`, its conditions (10), of those of `states` (7, 8, 9), of `follow` (11, 12), of `private` (14, 15, 16), of `share` (17, 18)
   --size <n>        how many events or entities `states` has (1,000,000)
   --dir <folder>    where to put the files (the system's folder for temporary files)
   --flights <file>  the events to import and to ask about, JSON lines, gzipped (also: BYGONE_FLIGHTS)";
@@ -58,7 +58,7 @@ impl Arguments {
             let mut value = || given.next().ok_or(format!("{argument} needs a value"));
             match argument.as_str() {
                 "write" | "read" | "query" | "import" | "states" | "follow" | "views" | "private"
-                | "parse" | "all" => arguments.what = argument,
+                | "share" | "parse" | "all" => arguments.what = argument,
                 "--seconds" => {
                     arguments.slice = Slice::Time(Duration::try_from_secs_f64(value()?.parse()?)?);
                 }

@@ -13,6 +13,8 @@ mod parse;
 mod private;
 mod query;
 mod read;
+#[cfg(unix)]
+mod share;
 mod states;
 mod table;
 mod views;
@@ -80,6 +82,10 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     if arguments.wants("private") {
         private::run(arguments)?;
+    }
+    #[cfg(unix)]
+    if arguments.wants("share") {
+        share::run(arguments)?;
     }
     if arguments.wants("import") {
         import::run(arguments)?;

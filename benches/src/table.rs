@@ -49,6 +49,11 @@ impl Table {
         median(turns.map(|(turn, base)| turn.median.as_secs_f64() / base.median.as_secs_f64()))
     }
 
+    /// Of a row, the median of its turns.
+    pub fn rate(&self, row: usize) -> f64 {
+        rate(&self.rows[row].1)
+    }
+
     /// The best of those whose names begin so, and who are as they come.
     fn base(&self, name: &str) -> Option<&(String, Vec<Measured>)> {
         let named = |row: &&(String, Vec<Measured>)| row.0.starts_with(name) && !row.0.contains("by hand");

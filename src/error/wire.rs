@@ -101,6 +101,7 @@ impl<'a> ErrorDetail<'a> {
             | Error::Refused(_)
             | Error::Schema(_)
             | Error::Stopped { .. }
+            | Error::Busy { .. }
             | Error::Unknown { .. } => return None,
         })
     }
@@ -186,6 +187,10 @@ impl ErrorMembers<'_> {
             })),
             ("schema", _) => self.mismatch()?.into(),
             ("stopped", _) => Error::Stopped { reason: message.strip_prefix("stopped: ")?.to_owned() },
+            ("busy", _) => {
+                let reason = message.strip_prefix("busy: ")?.strip_suffix("; try again")?;
+                Error::Busy { reason: reason.to_owned() }
+            }
             ("unknown", _) => {
                 // What surrounds it is what an error of nothing says.
                 let frame = Error::Unknown { what: String::new() }.to_string();

@@ -9,7 +9,7 @@
 //! which is written and read again is the same.
 
 mod cloud;
-#[allow(dead_code)] // the client of the protocol is to use it
+#[cfg_attr(not(feature = "share"), allow(dead_code))] // for the protocol
 mod committed;
 mod members;
 mod plain;
@@ -21,7 +21,10 @@ use crate::entity::Position;
 use crate::error::{Error, Result};
 use crate::value::{Object, Value};
 pub(crate) use cloud::{is_uri_reference, qualified};
-pub(crate) use committed::{EntityForm, EventForm};
+#[cfg(feature = "share")]
+pub(crate) use committed::{CommittedForm, EntityForm};
+#[cfg(feature = "share")]
+pub(crate) use members::JsonMembers;
 
 /// How events are written by `export`. Reading needs no such word: a form is known by its members.
 ///
@@ -80,6 +83,12 @@ pub(crate) fn read(text: &str, kind: Option<&str>) -> Result<JsonLine> {
     } else {
         plain::read(members)
     }
+}
+
+/// Reads an event from the members of the event form, where they are read already.
+#[cfg(feature = "share")]
+pub(crate) fn read_members(members: Object) -> Result<JsonLine> {
+    plain::read(members)
 }
 
 /// The object that an event is written as. `source` is where CloudEvents come from that do not tell; `cause` is the event of this log that

@@ -42,6 +42,7 @@ impl StatePath {
         pointer
     }
 
+    #[cfg(feature = "share")]
     /// Reads what it displays as.
     pub(super) fn read(text: &str) -> Option<StatePath> {
         let mut steps = Vec::new();
@@ -63,6 +64,7 @@ impl StatePath {
         Some(StatePath(steps))
     }
 
+    #[cfg(feature = "share")]
     /// Reads a JSON pointer, in which a number is the place of an item: it may have been the name of a member.
     pub(super) fn from_pointer(pointer: &str) -> Option<StatePath> {
         if pointer.is_empty() {

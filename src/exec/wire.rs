@@ -13,7 +13,7 @@ use super::result::{EntityState, Row};
 use super::trace::TraceEntry;
 use crate::entity::{Position, Version};
 use crate::error::{Error, Result, shorten};
-use crate::event::{EntityForm, EventForm};
+use crate::event::{CommittedForm, EntityForm};
 use crate::plan::PointInTime;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -108,7 +108,7 @@ impl Row {
             extra.map_or_else(|| Ok(RowExtra::default()), serde_json::from_str).map_err(unread)?;
         match kind {
             "event" => {
-                let form: EventForm = serde_json::from_str(json).map_err(unread)?;
+                let form: CommittedForm = serde_json::from_str(json).map_err(unread)?;
                 let repeated = form.repeated;
                 Ok(Row::Event { event: form.into_event()?, repeated })
             }
@@ -132,7 +132,7 @@ impl Row {
                 form.into_step(extra.changes).map(Row::Step)
             }
             "traced" => {
-                let form: EventForm = serde_json::from_str(json).map_err(unread)?;
+                let form: CommittedForm = serde_json::from_str(json).map_err(unread)?;
                 let depth = form.depth.unwrap_or(0);
                 Ok(Row::Traced(TraceEntry { event: form.into_event()?, depth, last: !extra.more }))
             }
@@ -202,7 +202,7 @@ struct BlameForm<'a> {
     path: Cow<'a, str>,
     value: Value,
     #[serde(borrow)]
-    event: EventForm<'a>,
+    event: CommittedForm<'a>,
 }
 
 #[derive(Deserialize)]
@@ -244,7 +244,7 @@ impl ChangeForm<'_> {
 #[derive(Deserialize)]
 struct StepForm<'a> {
     #[serde(borrow)]
-    event: EventForm<'a>,
+    event: CommittedForm<'a>,
     state: Value,
     #[serde(borrow)]
     changes: Vec<ChangeForm<'a>>,

@@ -45,6 +45,13 @@ fn the_corpus_of_record_holds() {
     });
 }
 
+#[cfg(feature = "share")]
+#[test]
+fn the_corpus_of_protocol_holds() {
+    replay("protocol", 20, protocol);
+    seeds("protocol").iter().for_each(|bytes| protocol(bytes));
+}
+
 /// What the corpora begin with; a fuzzer goes on from there.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let mut random = Random::new(12);
@@ -61,6 +68,8 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "operations" => (0..40).map(|_| bytes(160)).collect(),
         "definitions" => (0..60).map(|_| bytes(160)).collect(),
         "file" => super::file::seeds(),
+        #[cfg(feature = "share")]
+        "protocol" => super::protocol::seeds(),
         _ => super::record::seeds(),
     }
 }
@@ -80,7 +89,7 @@ fn the_seeds_hold() {
 #[test]
 #[ignore = "it writes into fuzz/corpus"]
 fn write_the_seeds() {
-    for target in ["parse", "roundtrip", "record", "query", "operations", "file", "definitions"] {
+    for target in ["parse", "roundtrip", "record", "query", "operations", "file", "definitions", "protocol"] {
         for seed in seeds(target) {
             let name = &blake3::hash(&seed).to_hex()[..12];
             fs::write(folder("corpus").join(target).join(name), seed).unwrap();

@@ -57,6 +57,12 @@ impl Parameters {
     }
 }
 
+impl From<Parameters> for Object {
+    fn from(parameters: Parameters) -> Object {
+        parameters.0
+    }
+}
+
 impl From<Object> for Parameters {
     fn from(values: Object) -> Parameters {
         Parameters(values)

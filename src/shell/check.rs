@@ -5,7 +5,8 @@ use std::io;
 use std::path::Path;
 
 use bygone::maintain::SchemaCheck;
-use bygone::{Db, EventType, Object, Parameters, Row, Value};
+use bygone::share::SharedDb;
+use bygone::{EventType, Object, Parameters, Row, Value};
 
 use super::cli::{CheckArgs, Format, OpenArgs};
 use super::exit::Exit;
@@ -33,6 +34,7 @@ pub fn check_file(
     let tried = definitions(arguments, opening, speech)?;
     let db = open::open_to_read(&arguments.file, opening, speech)?;
     signals.opened(&db);
+    let db = open::opened(&db, "bygone check")?;
     let (mut out, mut fits) = (io::stdout().lock(), true);
     let mut renderer = render::new(format, false, false, terminal);
     renderer.begin(1, &mut out).map_err(CommandFailure::output)?;
@@ -89,7 +91,7 @@ fn definitions(
         return Err(CommandFailure::Usage("--type is for --against a file of JSON Schema".to_owned()));
     }
     let opening = OpenArgs { read_only: true, ..opening.clone() };
-    let other: Db = open::open_to_read(against, &opening, speech)?;
+    let other: SharedDb = open::open_to_read(against, &opening, speech)?;
     let mut tried = Vec::new();
     for row in other.query("SHOW SCHEMAS")?.rows {
         tried.push(Tried { statement: row?.get("as")?, parameters: Parameters::new() });

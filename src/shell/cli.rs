@@ -1,12 +1,13 @@
 //! The command line.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bygone::maintain::{ChainHash, EncryptionKey, EventFormat, ExportOptions};
 use bygone::{Entity, Error, EventType, Options, Pattern, Position, Timestamp, Value};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use super::exit;
 use super::failure::CommandFailure;
@@ -21,7 +22,7 @@ use super::terminal::Terminal;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = exit::HELP,
-    override_usage = "bygone [OPTIONS] FILE [STATEMENT]...\n       bygone run FILE\n       bygone watch FILE [PATTERN]\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]\n       bygone backup FILE TO\n       bygone compact FILE\n       bygone verify FILE\n       bygone check FILE --against OTHER\n       bygone rescue FILE TO",
+    override_usage = "bygone [OPTIONS] FILE [STATEMENT]...\n       bygone run FILE\n       bygone serve FILE --stdio|--http ADDRESS\n       bygone watch FILE [PATTERN]\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]\n       bygone backup FILE TO\n       bygone compact FILE\n       bygone verify FILE\n       bygone check FILE --against OTHER\n       bygone rescue FILE TO",
     disable_help_subcommand = true,
     max_term_width = 100
 )]
@@ -116,6 +117,18 @@ pub struct OpenArgs {
     #[arg(long, global = true)]
     pub read_only: bool,
 
+    /// Ask the process that has the file open, and open it in no case
+    #[arg(long, global = true, conflicts_with = "private")]
+    pub attach: bool,
+
+    /// Let no other process ask this one while it has the file open
+    #[arg(long, global = true)]
+    pub private: bool,
+
+    /// Let other processes ask this one to read alone while it has the file open
+    #[arg(long, global = true, conflicts_with = "private")]
+    pub share_read_only: bool,
+
     /// Open a file whose journal is gone or damaged, or holds what the file does not, without those events; what is left of the journal is kept
     #[arg(long, global = true)]
     pub accept_lost_journal: bool,
@@ -200,6 +213,8 @@ impl OpenArgs {
 pub enum CliCommand {
     /// Run what is defined to run: reactions, webhooks and schedules, until a signal comes
     Run(Live),
+    /// Answer requests of other programs, in the words of docs/PROTOCOL.md, or over HTTP
+    Serve(ServeArgs),
     /// Give each event to a command, or print it, as it comes
     Watch(WatchArgs),
     /// Append events from JSON: lines or arrays, CloudEvents too
@@ -321,6 +336,35 @@ pub struct Live {
 /// Reads where to listen. It is said in full: who may read it is not for a default to say.
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected an address and a port, like 127.0.0.1:9184".to_owned())
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP, group(ArgGroup::new("how").required(true)))]
+pub struct ServeArgs {
+    /// The database; it is created if it is not there, and its name has an extension
+    pub file: PathBuf,
+
+    /// Read requests from standard input and answer them on standard output, until standard input ends
+    #[arg(long, group = "how")]
+    pub stdio: bool,
+
+    /// Answer over HTTP at this address until a signal comes: statements at /query, events as they come at /events; like
+    /// 127.0.0.1:8080, with port 0 for any. One that other machines reach needs --token
+    #[arg(long, value_name = "ADDRESS", group = "how", value_parser = address)]
+    pub http: Option<SocketAddr>,
+
+    /// What each request over HTTP has to send, as Authorization: Bearer TOKEN, 16 characters or more (openssl rand -hex 32):
+    /// env:NAME, or file:PATH
+    #[arg(long, value_name = "TOKEN", conflicts_with = "stdio", value_parser = token)]
+    pub token: Option<TokenOption>,
+
+    /// Create the database whatever its name
+    #[arg(long)]
+    pub create: bool,
+
+    /// Run what is defined to run meanwhile: reactions, webhooks and schedules
+    #[arg(long)]
+    pub live: bool,
 }
 
 #[derive(Debug, Args)]
@@ -570,16 +614,36 @@ pub type KeyOption = Result<EncryptionKey, String>;
 /// Reads a key that a variable of the environment has, or a file.
 #[allow(clippy::unnecessary_wraps)] // as clap wants it
 fn key(text: &str) -> Result<KeyOption, String> {
-    let said =
-        match text.split_once(':') {
-            Some(("env", name)) if name.len() < 64 => {
-                std::env::var(name).map_err(|_| format!("there is no variable {name}"))
-            }
-            Some(("file", path)) => std::fs::read_to_string(path).map_err(|e| format!("reading {path}: {e}")),
-            _ => Err("env:NAME or file:PATH says where the key is; anybody may see one that is said here"
-                .to_owned()),
-        };
-    Ok(said.and_then(|said| said.parse().map_err(|error: Error| error.to_string())))
+    Ok(secret(text, "key").and_then(|said| said.parse().map_err(|error: Error| error.to_string())))
+}
+
+/// Reads a secret that a variable of the environment has, or a file.
+fn secret(text: &str, what: &str) -> Result<String, String> {
+    match text.split_once(':') {
+        Some(("env", name)) if name.len() < 64 => {
+            std::env::var(name).map_err(|_| format!("there is no variable {name}"))
+        }
+        Some(("file", path)) => std::fs::read_to_string(path).map_err(|e| format!("reading {path}: {e}")),
+        _ => Err(format!(
+            "env:NAME or file:PATH says where the {what} is; anybody may see one that is said here"
+        )),
+    }
+}
+
+/// A token, or why there is none, as for a key.
+#[derive(Clone)]
+pub struct TokenOption(pub Result<String, String>);
+
+impl fmt::Debug for TokenOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenOption")
+    }
+}
+
+/// Reads a token that a variable of the environment has, or a file, whose last line has an end.
+#[allow(clippy::unnecessary_wraps)] // as clap wants it
+fn token(text: &str) -> Result<TokenOption, String> {
+    Ok(TokenOption(secret(text, "token").map(|said| said.trim_end_matches(['\r', '\n']).to_owned())))
 }
 
 /// The key of an option, if there is one.

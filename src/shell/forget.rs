@@ -30,6 +30,7 @@ pub fn forget_listed(
     let named = listed.len() as u64;
     let db = open::open(&arguments.file, opening, open::IfMissing::Fail, speech)?;
     signals.opened(&db);
+    let db = open::opened(&db, "bygone forget")?;
     let forgotten = db.cancelled_by(&signals.statement(None)).forget_listed(listed)?;
     db.close()?;
     let done = match named - forgotten {

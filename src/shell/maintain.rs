@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use bygone::maintain::{BackupMode, BackupOptions, Rescue};
-use bygone::{Options, Position};
+use bygone::share::SharedDb;
+use bygone::{Options, Parameters, Position};
 use serde::Serialize;
 
 use super::cli::{BackupArgs, CompactArgs, Format, OpenArgs, RescueArgs, RunArgs, VerifyArgs, given};
@@ -26,6 +27,7 @@ pub fn backup_file(
 ) -> Result<(), CommandFailure> {
     let db = open::open_to_read(&arguments.file, opening, speech)?;
     signals.opened(&db);
+    let Some(db) = db.opened() else { return attached_backup(&db, arguments, speech, signals) };
     let mode = match (arguments.increment, arguments.replace) {
         (true, _) => BackupMode::Increment,
         (_, true) => BackupMode::Replace,
@@ -52,6 +54,40 @@ pub fn backup_file(
         Err(_) if signals.interrupted() => Err(meter.interrupted()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A backup that the process makes which has the file open.
+fn attached_backup(
+    db: &SharedDb,
+    arguments: &BackupArgs,
+    speech: Reporter,
+    signals: &Signals,
+) -> Result<(), CommandFailure> {
+    if arguments.backup_key.is_some() {
+        let message =
+            "--backup-key is for who has the file open; BACKUP TO … KEY names a key of that process";
+        return Err(CommandFailure::Usage(message.to_owned()));
+    }
+    let mode = match (arguments.increment, arguments.replace) {
+        (true, _) => " INCREMENT",
+        (_, true) => " REPLACE",
+        (false, false) => "",
+    };
+    let keys = if arguments.without_keys { " WITHOUT KEYS" } else { "" };
+    let to = std::path::absolute(&arguments.to).map_err(|e| CommandFailure::reading("the folder", e))?;
+    let parameters = Parameters::new().set("to", to.display().to_string());
+    let cancelled = db.cancelled_by(&signals.statement(None));
+    for row in cancelled.query_with(&format!("BACKUP TO $to{mode}{keys}"), &parameters)?.rows {
+        let row = row?;
+        let (position, chain): (u64, String) = (row.get("position")?, row.get("chain")?);
+        let done = match row.get::<u64>("events")? {
+            0 => "nothing came since".to_owned(),
+            events => format!("backed up {}", count(events, "event")),
+        };
+        let to = arguments.to.display();
+        speech.notice(&format!("{done}; {to} holds everything up to #{position}, chain {chain}"));
+    }
+    Ok(())
 }
 
 /// `bygone rescue`.

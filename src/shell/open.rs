@@ -2,9 +2,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bygone::read::Script;
+use bygone::share::{SharedAccess, SharedDb};
 use bygone::{Db, Error, Options};
 use clap::CommandFactory;
 
@@ -23,23 +24,81 @@ pub enum IfMissing {
 }
 
 /// Opens the database, or makes one and says so: a name mistyped must not pass for an empty database.
+///
+/// Where another process has it open and shares it, it is asked there.
 pub fn open(
     path: &Path,
     opening: &OpenArgs,
     missing: IfMissing,
     speech: Reporter,
+) -> Result<SharedDb, CommandFailure> {
+    /// Who opens or closes the file just now is given so long.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    const PAUSE: Duration = Duration::from_millis(20);
+    if opening.attach {
+        return attach(path, opening, speech);
+    }
+    let since = Instant::now();
+    loop {
+        let held = match open_here(path, opening, missing, speech) {
+            Err(CommandFailure::Error { error: error @ Error::Held { by_name: false, .. }, .. }) => error,
+            opened => return opened.map(SharedDb::from),
+        };
+        match attach(path, opening, speech) {
+            Err(CommandFailure::Error { error: Error::Unopenable { .. }, .. }) => {}
+            attached => return attached,
+        }
+        // Who reads it, or does not share it, has it for longer.
+        if since.elapsed() > PATIENCE {
+            return Err(held.into());
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Asks the process that has the file open.
+pub fn attach(path: &Path, opening: &OpenArgs, speech: Reporter) -> Result<SharedDb, CommandFailure> {
+    let db = Db::attach(path)?;
+    if let Some(process) = db.process() {
+        speech.notice(&format!("attached to process {process}"));
+    }
+    Ok(if opening.read_only { db.for_reading() } else { db })
+}
+
+/// Opens the file in this process, and in no other.
+pub fn open_here(
+    path: &Path,
+    opening: &OpenArgs,
+    missing: IfMissing,
+    speech: Reporter,
 ) -> Result<Db, CommandFailure> {
-    open_with(Options::new(), path, opening, missing, speech)
+    let db = open_with(Options::new(), path, opening, missing, speech)?;
+    share(&db, opening, speech);
+    Ok(db)
+}
+
+/// Lets others ask. Where that cannot be they are not asked, and this one works on.
+fn share(db: &Db, opening: &OpenArgs, speech: Reporter) {
+    let access = match (opening.private, opening.share_read_only) {
+        (true, _) => return,
+        (false, true) => SharedAccess::ReadOnly,
+        (false, false) => SharedAccess::Full,
+    };
+    match db.share(access) {
+        // Whoever only reads, or has no sockets, has nothing to share.
+        Ok(()) | Err(Error::Unopenable { .. }) => {}
+        Err(error) => speech.notice(&format!("others cannot attach to it: {error}")),
+    }
 }
 
 /// Opens the database for statements that only read, so that others may read it meanwhile. What was not closed is recovered first, and
 /// what is being built goes on: who finds a file so works on it as ever.
-pub fn open_to_read(path: &Path, opening: &OpenArgs, speech: Reporter) -> Result<Db, CommandFailure> {
-    if !opening.read_only && !is_free(path) && !is_only_read(path) {
+pub fn open_to_read(path: &Path, opening: &OpenArgs, speech: Reporter) -> Result<SharedDb, CommandFailure> {
+    if !opening.read_only && !opening.attach && !is_free(path) && !is_only_read(path) {
         // Who holds it, or what is wrong with it, is told by the same words for all.
         let read = opening.options(Options::new()).read_only(true).open(path).ok();
         if let Some(db) = read.filter(is_whole) {
-            return Ok(db);
+            return Ok(db.into());
         }
         return match open(path, opening, IfMissing::Fail, speech) {
             // Another one makes it whole just now, or reads it as this one did.
@@ -67,7 +126,19 @@ pub fn open_live(
     speech: Reporter,
 ) -> Result<Db, CommandFailure> {
     let options = Options::new().live(true).reports(move |report| speech.notice(&report.to_string()));
-    open_with(options, path, opening, missing, speech)
+    let db = open_with(options, path, opening, missing, speech)?;
+    share(&db, opening, speech);
+    Ok(db)
+}
+
+/// The database, where this process has it open.
+pub fn opened<'d>(db: &'d SharedDb, command: &str) -> Result<&'d Db, CommandFailure> {
+    db.opened().ok_or_else(|| {
+        let process = db.process().unwrap_or_default();
+        CommandFailure::Usage(format!(
+            "{command} opens the file itself: end process {process}, which has it open"
+        ))
+    })
 }
 
 /// Whether a name is surely free: everything else is for opening to judge.
@@ -134,7 +205,6 @@ fn meant(path: &Path) -> Option<String> {
         "dump" => instead("bygone export FILE writes all events"),
         "restore" | "load" => instead("bygone import FILE EVENTS, with --restore for a whole export"),
         "query" | "sql" | "exec" => instead("bygone FILE 'STATEMENT' runs one"),
-        "serve" => instead("bygone run FILE runs what is defined to run"),
         "shell" | "open" | "create" | "init" | "new" => {
             instead("bygone FILE opens the file, and creates it if it is not there")
         }

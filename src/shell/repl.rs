@@ -29,7 +29,7 @@ pub fn run(session: &mut Session, path: &Path, read_only: bool) -> Result<(), Co
     let history = History::load(&mut editor);
     let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
     let prompt = if read_only { format!("{name} (read-only)> ") } else { format!("{name}> ") };
-    let events = count(session.db().head().0, "event");
+    let events = count(session.db().head().map_err(CommandFailure::from)?.0, "event");
     let version = env!("CARGO_PKG_VERSION");
     session
         .speech
@@ -39,6 +39,9 @@ pub fn run(session: &mut Session, path: &Path, read_only: bool) -> Result<(), Co
     let mut cleared = false;
     loop {
         let signals = session.signals.clone();
+        if let Some(assistant) = editor.helper_mut() {
+            assistant.ask_of(session.db());
+        }
         let Some(read) = signals.waiting(|| editor.readline(&prompt)) else {
             // It was meant for a statement that has just ended.
             signals.forget();

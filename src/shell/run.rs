@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use bygone::Db;
+use bygone::share::SharedDb;
 
 use super::cli::{Format, Live, OpenArgs};
 use super::failure::{CommandFailure, Reporter};
@@ -34,13 +35,14 @@ pub fn run(
     // Whoever ends it with a signal has it end well.
     signals.end_well();
     let db = open::open_live(&live.run.file, opening, IfMissing::Fail, speech)?;
-    signals.opened(&db);
-    if let Some(address) = live.metrics {
-        speech.notice(&format!("metrics are at http://{}/metrics", metrics::serve(address, &db)?));
+    let shared = SharedDb::from(db.clone());
+    signals.opened(&shared);
+    let metrics = live.metrics.map(|address| metrics::serve(address, &db)).transpose()?;
+    if let Some(metrics) = &metrics {
+        speech.notice(&format!("metrics are at http://{}/metrics", metrics.address()));
     }
     speech.notice(&begun(&db)?);
-    let mut session =
-        Session::new(db.clone(), terminal, speech, signals.clone(), format, (&live.run, opening));
+    let mut session = Session::new(shared, terminal, speech, signals.clone(), format, (&live.run, opening));
     session.go_on();
     let mut result = session.run_scripts(&scripts);
     if result.is_ok() && !terminal.input {

@@ -1,16 +1,19 @@
 //! A run of statements: one after the other, up to the first that fails.
 
 use std::io::{self, BufWriter, Stdout, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bygone::error::{ErrorClass, SyntaxFault};
-use bygone::read::Script;
-use bygone::{Db, Entity, Error, Object, Parameters, Row, Statement, Value};
+use bygone::read::{QueryResult, Script};
+use bygone::share::SharedDb;
+use bygone::{Cancel, Entity, Error, Object, Parameters, Row, Statement, Value};
 
 use super::cli::{Format, OpenArgs, RunArgs};
 use super::commands::{self, CommandFlow};
 use super::exit::Exit;
 use super::failure::{CommandFailure, Reporter, say};
+use super::open::{self, IfMissing};
 use super::render::{self, Renderer};
 use super::signal::Signals;
 use super::terminal::{Terminal, count};
@@ -93,7 +96,10 @@ impl Scripts {
 
 /// A database, and how one talks with it.
 pub struct Session {
-    db: Db,
+    db: SharedDb,
+    /// What was opened, and how: who was attached to a process that has gone opens it again.
+    file: PathBuf,
+    opening: OpenArgs,
     actor: Option<Entity>,
     parameters: Object,
     /// The same, as statements take them.
@@ -129,7 +135,7 @@ pub struct Session {
 
 impl Session {
     pub fn new(
-        db: Db,
+        db: SharedDb,
         terminal: Terminal,
         speech: Reporter,
         signals: Signals,
@@ -139,6 +145,8 @@ impl Session {
         let parameters: Object = run.parameters.iter().cloned().collect();
         Session {
             db,
+            file: run.file.clone(),
+            opening: opening.clone(),
             actor: run.actor.clone(),
             bound: parameters.clone().into(),
             parameters,
@@ -194,7 +202,7 @@ impl Session {
     }
 
     /// The database, with the actor of this session.
-    pub fn db(&self) -> Db {
+    pub fn db(&self) -> SharedDb {
         match &self.actor {
             Some(actor) => self.db.as_actor(actor),
             None => self.db.clone(),
@@ -272,7 +280,11 @@ impl Session {
 
     /// Runs a part of a longer text.
     pub fn run_part(&mut self, text: &str, place: ScriptPlace) -> Result<(), CommandFailure> {
-        let script = self.db.script(text).map_err(|error| placed(error, place))?;
+        let script = match self.db.opened() {
+            Some(db) => db.script(text),
+            None => Script::parse_within(text, self.longest),
+        };
+        let script = script.map_err(|error| placed(error, place))?;
         self.run_statements(&script, place)
     }
 
@@ -295,10 +307,36 @@ impl Session {
         Ok(())
     }
 
+    /// Where the process that had the file open has gone, this one opens it, or asks who was faster.
+    fn take_over(&mut self) -> Result<(), CommandFailure> {
+        if self.db.is_gone() {
+            self.speech.notice("the process that had the file open has gone");
+            self.db = open::open(&self.file, &self.opening, IfMissing::Fail, self.speech)?;
+            self.signals.opened(&self.db);
+        }
+        Ok(())
+    }
+
+    /// Asks whoever has the file open.
+    fn ask(
+        &mut self,
+        statement: &Statement,
+        cancel: &Cancel,
+    ) -> Result<bygone::Result<QueryResult>, CommandFailure> {
+        loop {
+            self.take_over()?;
+            match self.db().cancelled_by(cancel).run_with_hints(statement, &self.bound) {
+                // It has gone before it was asked for anything: another one is asked.
+                Err(Error::Stopped { .. }) if self.db.is_gone() && !cancel.is_cancelled() => {}
+                answer => return Ok(answer),
+            }
+        }
+    }
+
     fn run_statement(&mut self, statement: &Statement, number: usize) -> Result<(), CommandFailure> {
         let started = Instant::now();
         let cancel = self.signals.statement(self.limit);
-        let answer = self.db().cancelled_by(&cancel).run_with(statement, &self.bound);
+        let answer = self.ask(statement, &cancel)?;
         // A statement that was cancelled may say so as an error; to whoever cancelled it, it is none.
         let interrupted = |error: Error| match cancel.is_cancelled() && error.class() != ErrorClass::Refused {
             true => CommandFailure::Interrupted,
@@ -306,9 +344,8 @@ impl Session {
         };
         let answer = answer.map_err(interrupted)?;
         self.renderer.begin(number, &mut self.out).map_err(CommandFailure::output)?;
-        let hints = self.db().hints(statement, &self.bound);
         let seen = answer.as_of.filter(|_| self.verbose).map(|position| format!("as of {position}"));
-        for notice in seen.iter().chain(&answer.notices).chain(&hints) {
+        for notice in seen.iter().chain(&answer.notices) {
             self.notice(notice);
         }
         let (mut rows, mut live, mut repeated) = (0, false, false);
@@ -377,7 +414,7 @@ impl Session {
 
     /// At a prompt one goes on meanwhile. Elsewhere what comes next may ask for it, and after the last statement there is no one to
     /// build it; who interrupts this leaves the rest to the next opening.
-    fn wait_for_indexes(&mut self, cancel: &bygone::Cancel, started: Instant) -> Result<(), CommandFailure> {
+    fn wait_for_indexes(&mut self, cancel: &Cancel, started: Instant) -> Result<(), CommandFailure> {
         self.flush()?;
         while !self.db().wait_for_indexes(BUILDING).map_err(CommandFailure::from)? {
             if cancel.is_cancelled() {

@@ -7,7 +7,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bygone::{Cancel, Db};
+use bygone::Cancel;
+use bygone::share::SharedDb;
 
 use super::exit::Exit;
 use super::failure::{CommandFailure, Reporter};
@@ -23,7 +24,7 @@ pub struct Signals {
 
 #[derive(Default)]
 struct SignalState {
-    db: Option<Db>,
+    db: Option<SharedDb>,
     /// What the running statement hangs on.
     statement: Cancel,
     interrupted: bool,
@@ -81,7 +82,7 @@ impl Signals {
     }
 
     /// From now on there is a database to close.
-    pub fn opened(&self, db: &Db) {
+    pub fn opened(&self, db: &SharedDb) {
         self.state().db = Some(db.clone());
     }
 

@@ -9,7 +9,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use bygone::maintain::{ExportOptions, ImportOptions, ImportReport};
-use bygone::{Db, Pattern, Position};
+use bygone::share::SharedDb;
+use bygone::{Pattern, Position};
 
 use super::cli::{ConflictPolicy, ExportArgs, ImportArgs, OpenArgs};
 use super::escape::EscapingWriter;
@@ -38,14 +39,14 @@ pub fn import_file(
     let db = open::open(&arguments.file, opening, missing, speech)?;
     signals.opened(&db);
     let imported = import(&db, source, arguments, speech, signals);
-    if imported.is_err() && free && db.head() == Position::START {
+    if imported.is_err() && free && db.head().is_ok_and(|head| head == Position::START) {
         remove_empty(&db, &arguments.file, speech);
     }
     imported
 }
 
 /// Removes a database that was created for events of which none came in. Where that fails it is left: the import has failed already.
-fn remove_empty(db: &Db, path: &Path, speech: Reporter) {
+fn remove_empty(db: &SharedDb, path: &Path, speech: Reporter) {
     if db.close().is_ok() && std::fs::remove_file(path).is_ok() {
         speech.notice(&format!("removed {}: nothing came in", path.display()));
     }
@@ -88,7 +89,7 @@ pub fn open_events(path: &Path, signals: &Signals) -> Result<Box<dyn BufRead>, C
 
 /// Imports events, and says how many.
 pub fn import(
-    db: &Db,
+    db: &SharedDb,
     source: impl BufRead,
     arguments: &ImportArgs,
     speech: Reporter,
@@ -107,7 +108,7 @@ pub fn import(
             }
         });
     }
-    let before = db.head().0;
+    let before = db.head()?.0;
     let source = StopAt { inner: source, signals };
     let outcome =
         db.import(source, &options, &mut |so_far: &ImportReport| meter.show(so_far.added + so_far.known));
@@ -136,7 +137,7 @@ pub fn import(
         }
         Err(_) if signals.interrupted() => {
             // What was read before the signal went in, too.
-            meter.events = db.head().0 - before;
+            meter.events = db.head().map_or(0, |head| head.0.saturating_sub(before));
             Err(meter.interrupted())
         }
         Err(error) => {
@@ -150,7 +151,7 @@ pub fn import(
 
 /// Exports events, and says how many where the events themselves do not.
 pub fn export(
-    db: &Db,
+    db: &SharedDb,
     (options, pattern): (&ExportOptions, Option<&Pattern>),
     target: &mut dyn Write,
     place: &str,

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use bygone::react::SubscriptionCursor;
 use bygone::read::Script;
-use bygone::{Db, Delivery, Event, Parameters, Pattern, Row};
+use bygone::share::SharedDb;
+use bygone::{Delivery, Event, Parameters, Pattern, Row};
 
 use super::cli::{self, OpenArgs, WatchArgs};
 use super::failure::{CommandFailure, Reporter};
@@ -38,7 +39,7 @@ pub fn watch(
         return Err(CommandFailure::Usage(message.to_owned()));
     }
     let db = match watch.live {
-        true => open::open_live(&watch.file, opening, IfMissing::Fail, speech)?,
+        true => open::open_live(&watch.file, opening, IfMissing::Fail, speech)?.into(),
         false => open::open(&watch.file, opening, IfMissing::Fail, speech)?,
     };
     signals.opened(&db);
@@ -87,10 +88,10 @@ pub fn watch(
 }
 
 /// Says what a statement with a pattern names that the log does not have.
-pub fn hint(db: &Db, statement: &str, pattern: Option<&Pattern>, speech: Reporter) {
+pub fn hint(db: &SharedDb, statement: &str, pattern: Option<&Pattern>, speech: Reporter) {
     let text = pattern.map_or_else(|| "*".to_owned(), Pattern::to_string);
     // What is wrong was said as an error before.
-    let Ok(script) = Script::parse(statement) else { return };
+    let (Ok(script), Some(db)) = (Script::parse(statement), db.opened()) else { return };
     let parameters = Parameters::new().set("pattern", text);
     let hints = script.statements().iter().flat_map(|statement| db.hints(statement, &parameters));
     hints.for_each(|hint| speech.notice(&hint));
@@ -99,13 +100,14 @@ pub fn hint(db: &Db, statement: &str, pattern: Option<&Pattern>, speech: Reporte
 type DeliveryIter = Box<dyn Iterator<Item = bygone::Result<Delivery>>>;
 
 fn subscribe(
-    db: &Db,
+    db: &SharedDb,
     watch: &WatchArgs,
     signals: &Signals,
 ) -> Result<(DeliveryIter, Option<SubscriptionCursor>), CommandFailure> {
+    let db = db.cancelled_by(&signals.statement(None));
     let mut events = db.subscribe(watch.pattern.clone().unwrap_or_else(Pattern::all));
     let is_known = match &watch.name {
-        Some(name) => is_known(db, name)?,
+        Some(name) => is_known(&db, name)?,
         None => false,
     };
     match watch.from.filter(|_| !is_known) {
@@ -122,19 +124,16 @@ fn subscribe(
     if let Some(limit) = watch.limit {
         events = events.limit(limit);
     }
-    events = events.cancelled_by(&signals.statement(None));
-    Ok(match &watch.name {
-        Some(name) => {
-            let named = events.durable(name)?;
-            let place = named.cursor();
-            (Box::new(named), Some(place))
-        }
-        None => (Box::new(events), None),
-    })
+    if let Some(name) = &watch.name {
+        events = events.durable(name);
+    }
+    let deliveries = events.open()?;
+    let place = deliveries.cursor();
+    Ok((Box::new(deliveries), place))
 }
 
 /// Whether the database keeps a place under this name.
-fn is_known(db: &Db, name: &str) -> Result<bool, CommandFailure> {
+fn is_known(db: &SharedDb, name: &str) -> Result<bool, CommandFailure> {
     for row in db.query("SHOW SUBSCRIPTIONS")?.rows {
         if let Row::Fields(fields) = row?
             && fields.get("name").is_some_and(|known| known.as_text() == Some(name))

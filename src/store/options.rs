@@ -25,6 +25,8 @@ use super::log::{Log, LogPlace};
 #[cfg(feature = "encryption")]
 use super::mutex::locked;
 use super::report::{Listener, Report};
+#[cfg(feature = "share")]
+use super::shared_access::SharedAccess;
 use crate::allowance::LARGEST;
 use crate::error::{Error, Result};
 use crate::event::EventId;
@@ -78,6 +80,9 @@ pub struct Options {
     pub(crate) clock: Clock,
     pub(crate) ids: Option<IdFn>,
     pub(crate) live: bool,
+    /// Others may ask it, as soon as it is open.
+    #[cfg(feature = "share")]
+    pub(crate) share: Option<SharedAccess>,
     pub(crate) retries: Retries,
     #[cfg(feature = "webhooks")]
     pub(crate) delivery: Delivering,
@@ -193,6 +198,8 @@ impl Default for Options {
             clock: Clock::system(),
             ids: None,
             live: false,
+            #[cfg(feature = "share")]
+            share: None,
             retries: Retries::default(),
             #[cfg(feature = "webhooks")]
             delivery: Delivering::default(),
@@ -364,6 +371,30 @@ impl Options {
         self
     }
 
+    /// Lets other processes of this user ask the database while it is open, as [`Db::share`](crate::Db::share) does; opening fails where that
+    /// does. Off by default.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("shop.bygone");
+    /// use bygone::{Db, Options};
+    /// let db = Options::new().share(true).create(&path)?;
+    /// assert_eq!(Db::attach(&path)?.head()?, db.head());
+    /// # }
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    #[cfg(feature = "share")]
+    pub fn share(self, share: bool) -> Options {
+        Options { share: share.then_some(SharedAccess::Full), ..self }
+    }
+
+    /// The same, and what they may ask.
+    #[cfg(feature = "share")]
+    pub fn share_as(self, access: SharedAccess) -> Options {
+        Options { share: Some(access), ..self }
+    }
+
     /// How often a reaction or a schedule tries what fails before the event is set aside (5 times by default), and
     /// how long it waits before it tries again: so long at first (100 ms), then four times as long each time, and a minute at most.
     pub fn retries(mut self, attempts: u32, first_pause: Duration) -> Options {
@@ -454,6 +485,12 @@ impl Options {
     pub(crate) fn disk_to_use(&self) -> Arc<dyn Disk> {
         let disk = encrypting(self.disk_under(), self.file_key().as_ref());
         if self.read_only { Arc::new(Overlay::new(disk)) } else { disk }
+    }
+
+    /// Whether the file is one of the system.
+    #[cfg(feature = "share")]
+    pub(crate) fn is_on_system_disk(&self) -> bool {
+        self.disk.is_none()
     }
 
     /// The disk as it is, whatever key the files on it have.

@@ -15,7 +15,25 @@ use crate::error::{Error, Result};
 /// It goes forward only. It is kept by the database, and written soon, with others; a crash loses the last moves at most, and their
 /// events are delivered again.
 #[derive(Clone)]
-pub struct SubscriptionCursor(Arc<PlaceInner>);
+pub struct SubscriptionCursor(CursorHolder);
+
+/// Who keeps it.
+#[derive(Clone)]
+enum CursorHolder {
+    Here(Arc<PlaceInner>),
+    /// The process that holds the database.
+    #[cfg(feature = "share")]
+    Elsewhere(Arc<dyn RemoteCursor>),
+}
+
+/// A cursor that another process keeps.
+#[cfg(feature = "share")]
+pub(crate) trait RemoteCursor: Send + Sync {
+    /// The name of the subscription.
+    fn name(&self) -> &str;
+    /// Acknowledges, as [`SubscriptionCursor::acknowledge`] does, and gives the position that is acknowledged then.
+    fn acknowledge(&self, position: Position, durably: bool) -> Result<Position>;
+}
 
 struct PlaceInner {
     shared: Arc<Shared>,
@@ -35,19 +53,24 @@ impl SubscriptionCursor {
         let (delivered, looked) = (AtomicPosition::default(), AtomicPosition::default());
         // Where it was dropped just now, it is none that there will be.
         let birth = shared.cursors.birth(&follower).unwrap_or(u64::MAX);
-        SubscriptionCursor(Arc::new(PlaceInner {
-            shared,
-            name: name.to_owned(),
-            follower,
-            birth,
-            delivered,
-            looked,
-        }))
+        let name = name.to_owned();
+        let place = PlaceInner { shared, name, follower, birth, delivered, looked };
+        SubscriptionCursor(CursorHolder::Here(Arc::new(place)))
+    }
+
+    /// One that another process keeps.
+    #[cfg(feature = "share")]
+    pub(crate) fn elsewhere(cursor: Arc<dyn RemoteCursor>) -> SubscriptionCursor {
+        SubscriptionCursor(CursorHolder::Elsewhere(cursor))
     }
 
     /// The name of the subscription.
     pub fn name(&self) -> &str {
-        &self.0.name
+        match &self.0 {
+            CursorHolder::Here(place) => &place.name,
+            #[cfg(feature = "share")]
+            CursorHolder::Elsewhere(cursor) => cursor.name(),
+        }
     }
 
     /// Everything up to here is acknowledged.
@@ -55,21 +78,11 @@ impl SubscriptionCursor {
     /// # Errors
     /// [`Error::Conflict`] if the subscription was dropped; [`Error::Corrupt`] if what is kept of it is damaged.
     pub fn position(&self) -> Result<Position> {
-        let cursors = &self.0.shared.cursors;
-        let is_it = cursors.birth(&self.0.follower) == Some(self.0.birth);
-        match cursors.get(&self.0.follower)?.filter(|_| is_it) {
-            Some(cursor) => Ok(cursor.position),
-            None => Err(self.dropped()),
+        match &self.0 {
+            CursorHolder::Here(place) => place.position(),
+            #[cfg(feature = "share")]
+            CursorHolder::Elsewhere(cursor) => cursor.acknowledge(Position::START, false),
         }
-    }
-
-    fn dropped(&self) -> Error {
-        let PlaceInner { shared, follower, .. } = &*self.0;
-        let found = match shared.cursors.birth(follower) {
-            None => "that it was dropped",
-            Some(_) => "that it was dropped, and another of its name begun",
-        };
-        Error::conflict(follower.to_string(), "one that there is", found)
     }
 
     /// Everything up to this position is done: whoever reads the subscription after this one goes on behind it. A position before
@@ -84,7 +97,70 @@ impl SubscriptionCursor {
     /// [`Error::Invalid`] for a position that was not reached yet, [`Error::Conflict`] if the subscription was dropped, and
     /// [`Error::Stopped`] once the database is closed.
     pub fn acknowledge(&self, position: Position) -> Result<()> {
-        let PlaceInner { shared, follower, birth, delivered, looked, .. } = &*self.0;
+        match &self.0 {
+            CursorHolder::Here(place) => place.acknowledge(position),
+            #[cfg(feature = "share")]
+            CursorHolder::Elsewhere(cursor) => cursor.acknowledge(position, false).map(drop),
+        }
+    }
+
+    /// Acknowledges as [`acknowledge`](Self::acknowledge) does. When this returns, the place is durable: no crash takes it back. That is
+    /// a write to the disk, and with it go the moves of all others.
+    ///
+    /// # Errors
+    /// Those of `acknowledge`; and where the place cannot be written: then it is acknowledged, and written with a later try.
+    pub fn acknowledge_durably(&self, position: Position) -> Result<()> {
+        match &self.0 {
+            CursorHolder::Here(place) => {
+                place.acknowledge(position)?;
+                place.shared.name.check()?;
+                place.shared.cursor_writer.write()
+            }
+            #[cfg(feature = "share")]
+            CursorHolder::Elsewhere(cursor) => cursor.acknowledge(position, true).map(drop),
+        }
+    }
+
+    /// An event is handed over.
+    pub(crate) fn deliver(&self, position: Position) {
+        match &self.0 {
+            CursorHolder::Here(place) => place.delivered.store(position, Ordering::SeqCst),
+            // Its subscription is there, too.
+            #[cfg(feature = "share")]
+            CursorHolder::Elsewhere(_) => {}
+        }
+    }
+
+    /// All that is wanted up to here has been handed over.
+    pub(crate) fn look(&self, position: Position) {
+        match &self.0 {
+            CursorHolder::Here(place) => place.look(position),
+            #[cfg(feature = "share")]
+            CursorHolder::Elsewhere(_) => {}
+        }
+    }
+}
+
+impl PlaceInner {
+    fn position(&self) -> Result<Position> {
+        let cursors = &self.shared.cursors;
+        let is_it = cursors.birth(&self.follower) == Some(self.birth);
+        match cursors.get(&self.follower)?.filter(|_| is_it) {
+            Some(cursor) => Ok(cursor.position),
+            None => Err(self.dropped()),
+        }
+    }
+
+    fn dropped(&self) -> Error {
+        let found = match self.shared.cursors.birth(&self.follower) {
+            None => "that it was dropped",
+            Some(_) => "that it was dropped, and another of its name begun",
+        };
+        Error::conflict(self.follower.to_string(), "one that there is", found)
+    }
+
+    fn acknowledge(&self, position: Position) -> Result<()> {
+        let PlaceInner { shared, follower, birth, delivered, looked, .. } = self;
         // In this order: what was looked through before has been delivered by now.
         let looked = looked.load(Ordering::SeqCst);
         let delivered = delivered.load(Ordering::SeqCst);
@@ -106,25 +182,8 @@ impl SubscriptionCursor {
         if shared.cursors.change_born(follower, *birth, forward) { Ok(()) } else { Err(self.dropped()) }
     }
 
-    /// Acknowledges as [`acknowledge`](Self::acknowledge) does. When this returns, the place is durable: no crash takes it back. That is
-    /// a write to the disk, and with it go the moves of all others.
-    ///
-    /// # Errors
-    /// Those of `acknowledge`; and where the place cannot be written: then it is acknowledged, and written with a later try.
-    pub fn acknowledge_durably(&self, position: Position) -> Result<()> {
-        self.acknowledge(position)?;
-        self.0.shared.name.check()?;
-        self.0.shared.cursor_writer.write()
-    }
-
-    /// An event is handed over.
-    pub(crate) fn deliver(&self, position: Position) {
-        self.0.delivered.store(position, Ordering::SeqCst);
-    }
-
-    /// All that is wanted up to here has been handed over.
-    pub(crate) fn look(&self, position: Position) {
-        let PlaceInner { shared, follower, birth, delivered, looked, .. } = &*self.0;
+    fn look(&self, position: Position) {
+        let PlaceInner { shared, follower, birth, delivered, looked, .. } = self;
         looked.advance(position, Ordering::SeqCst);
         let delivered = delivered.load(Ordering::SeqCst);
         // Of one that was dropped there is nothing to move.
@@ -138,6 +197,6 @@ impl SubscriptionCursor {
 
 impl fmt::Debug for SubscriptionCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SubscriptionCursor").field(&self.0.name).finish()
+        f.debug_tuple("SubscriptionCursor").field(&self.name()).finish()
     }
 }

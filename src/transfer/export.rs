@@ -28,10 +28,10 @@ use crate::store::snapshot::{ScanDirection, Snapshot};
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct ExportOptions {
-    form: EventFormat,
-    pattern: Option<Pattern>,
-    source: Option<String>,
-    with_private: bool,
+    pub(crate) form: EventFormat,
+    pub(crate) pattern: Option<Pattern>,
+    pub(crate) source: Option<String>,
+    pub(crate) with_private: bool,
     on_left_out: Option<LeftOut>,
 }
 
@@ -87,6 +87,14 @@ impl ExportOptions {
     pub fn on_left_out(mut self, told: impl Fn(u64) + Send + Sync + 'static) -> ExportOptions {
         self.on_left_out = Some(LeftOut(Arc::new(told)));
         self
+    }
+
+    /// Tells that private values of so many events were left out.
+    #[cfg(feature = "share")]
+    pub(crate) fn tell_left_out(&self, events: u64) {
+        if let Some(LeftOut(told)) = self.on_left_out.as_ref().filter(|_| events > 0) {
+            told(events);
+        }
     }
 
     /// The `source` of CloudEvents: a URI reference. Without it, it is `urn:uuid:` and the id of this database, which one that is

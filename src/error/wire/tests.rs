@@ -175,6 +175,7 @@ fn error() -> impl Strategy<Value = Error> {
         (text(), text(), text()).prop_map(|(place, found, advice)| Error::Corrupt { place, found, advice }),
         (text(), io_error()).prop_map(|(doing, source)| Error::Io { doing, source }),
         text().prop_map(|reason| Error::Stopped { reason }),
+        text().prop_map(|reason| Error::Busy { reason }),
         text().prop_map(|what| Error::Unknown { what }),
     ]
 }

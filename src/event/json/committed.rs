@@ -13,7 +13,7 @@ use crate::value::Object;
 
 /// An event as it is written, and what may be written beside it. What a newer program adds is passed over.
 #[derive(Deserialize)]
-pub(crate) struct EventForm<'a> {
+pub(crate) struct CommittedForm<'a> {
     position: Position,
     version: Option<Version>,
     #[serde(borrow)]
@@ -86,7 +86,7 @@ enum CauseForm<'a> {
     },
 }
 
-impl EventForm<'_> {
+impl CommittedForm<'_> {
     /// The event. It is taken as it is: what may be appended was seen to when it was.
     pub fn into_event(self) -> Result<Event> {
         let id = EventId::new(&self.id)?;

@@ -6,7 +6,7 @@ use crate::error::{Error, Result, shorten};
 use crate::event::VectorClock;
 use crate::value::{Object, Value};
 
-pub(super) struct JsonMembers {
+pub(crate) struct JsonMembers {
     /// What they are the members of, for messages.
     pub what: &'static str,
     pub left: Object,

@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use bygone::editor::{self, CompletionKind, HighlightClass};
-use bygone::{Db, Position, Row};
+use bygone::share::SharedDb;
+use bygone::{Position, Row};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
@@ -45,7 +46,7 @@ const SEEN: [&str; 7] = ["data.", "actor", "actor.id", "actor.state.", "target.i
 const OWN: [&str; 7] = ["actor", "target", "type", "id", "key", "cause", "correlation"];
 
 pub struct Assistant {
-    db: Db,
+    db: SharedDb,
     colors: bool,
     types: RefCell<Types>,
     files: FilenameCompleter,
@@ -59,15 +60,20 @@ struct Types {
 }
 
 impl Assistant {
-    pub fn new(db: Db, colors: bool) -> Assistant {
+    /// From now on this is asked.
+    pub fn ask_of(&mut self, db: SharedDb) {
+        self.db = db;
+    }
+
+    pub fn new(db: SharedDb, colors: bool) -> Assistant {
         Assistant { db, colors, types: RefCell::default(), files: FilenameCompleter::new() }
     }
 
     fn types(&self) -> Vec<String> {
         let mut types = self.types.borrow_mut();
-        let head = self.db.head();
-        if types.head != Some(head) {
-            types.head = Some(head);
+        let head = self.db.head().ok();
+        if types.head != head {
+            types.head = head;
             types.names.extend(self.ask_types());
         }
         types.names.iter().cloned().collect()
@@ -317,13 +323,13 @@ impl Validator for Assistant {
 mod tests {
     use super::*;
 
-    fn offered(db: &Db, line: &str) -> Vec<String> {
-        Assistant::new(db.clone(), false).statement(line, line.len()).1
+    fn offered(db: &bygone::Db, line: &str) -> Vec<String> {
+        Assistant::new(db.clone().into(), false).statement(line, line.len()).1
     }
 
     #[test]
     fn what_is_offered_fits_the_statement() {
-        let db = Db::in_memory().unwrap();
+        let db = bygone::Db::in_memory().unwrap();
         for text in [
             "DEFINE ENTITY Item INITIAL {stock: 0} ON stored SET stock = state.stock + data.amount",
             "EMIT Item.stored 1 {amount: 4} INDEX BY shelf = 'a'",

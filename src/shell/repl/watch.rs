@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bygone::{Cancel, Db, Delivery, Event, Pattern};
+use bygone::share::SharedDb;
+use bygone::{Cancel, Delivery, Event, Pattern};
 use rustyline::ExternalPrinter;
 
 use crate::shell::render::shortened;
@@ -16,7 +17,7 @@ impl Watches {
     /// Prints what matches above the prompt, from now on. False if that is watched already.
     pub fn start(
         &mut self,
-        db: &Db,
+        db: &SharedDb,
         pattern: Pattern,
         mut printer: impl ExternalPrinter + Send + 'static,
         colors: bool,
@@ -27,7 +28,7 @@ impl Watches {
         }
         let cancel = Cancel::new();
         // Ended by the cancel or by the end of the database; there is nothing to wait for then.
-        let deliveries = db.subscribe(pattern).cancelled_by(&cancel).channel(64)?;
+        let deliveries = db.cancelled_by(&cancel).subscribe(pattern).open()?;
         std::thread::spawn(move || {
             for delivery in deliveries {
                 let text = match delivery {
