@@ -222,7 +222,10 @@ fn a_row_is_equal_where_the_database_made_the_ids() {
 
 #[test]
 fn what_is_repeated_or_forgotten_comes_back() {
-    let store = store(7);
+    // What is private is refused on a log that is shared.
+    let mut options = Options::new();
+    options.own_journal = true;
+    let store = store_with(7, options);
     let session = Session::new(&store);
     session.rows(
         "DEFINE PRIVATE contact ON 'User.*' OF target FIELDS data.name, data.`e mail`.`a``b`, metadata.ip",
