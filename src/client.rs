@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ use crate::protocol::answer::{AnswerLine, Done, Hello, Reply};
 use crate::protocol::request::{Ask, ClientRequest, TaskRequest};
 use crate::protocol::{MAX_LINE, RequestId, cost};
 use crate::server::{check_user, path_of, with_address};
+use crate::store::locked;
 use answer::Answer;
 use inbox::Inbox;
 
@@ -105,10 +106,6 @@ struct WaitingRequests {
     requests: HashMap<u64, Arc<Inbox>>,
     /// Why nothing comes any more.
     gone: Option<Error>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ProtocolClient {

@@ -21,14 +21,14 @@ mod tests;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::shared_db::SharedDb;
-use crate::store::SharedAccess;
+use crate::store::{SharedAccess, locked};
 use connection::HttpConnection;
 use guard::{AccessToken, Guard};
 
@@ -121,10 +121,6 @@ struct Listening {
 struct OpenHttpConnection {
     stream: TcpStream,
     thread: JoinHandle<()>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl HttpServer {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::connection::{RunningRequest, ServerConnection};
@@ -18,6 +18,7 @@ use crate::protocol::answer::{Done, Reply};
 use crate::protocol::request::{ExportRequest, ImportRequest, StatementRequest, TaskKind, TaskRequest};
 use crate::protocol::{CREDIT_BYTES, RequestId, cost};
 use crate::query::Statement;
+use crate::store::locked;
 use crate::transfer::{ExportOptions, ImportOptions, ImportReport};
 
 /// How many bytes of lines gather before they are sent.
@@ -338,10 +339,6 @@ impl TaskAnswer<'_> {
         }
         Ok(())
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn row_of(event: Event, repeated: bool) -> Row {
