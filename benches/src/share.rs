@@ -17,8 +17,8 @@ use crate::write::{BATCH, settle_disk};
 const WRITES: [&str; 3] = ["one in the process", "one attached", "ten attached"];
 const SCANS: [&str; 2] = ["in the process, as JSON lines", "attached, as JSON lines"];
 
-/// How many appends each of ten makes, in a turn of theirs.
-const OF_EACH: u64 = 20;
+/// How many appends each of ten makes before the slowest is waited for.
+const OF_EACH: u64 = 200;
 
 /// What is to be held.
 const ATTACHED_TIMES: f64 = 2.0;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Arrived, Asking};
+use super::arrived::Arrived;
+use super::asking::Asking;
 use crate::cancel::Cancel;
 use crate::entity::Position;
 use crate::error::{Error, Result};

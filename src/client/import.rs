@@ -3,8 +3,9 @@
 use std::io::{BufRead, Write};
 use std::sync::Arc;
 
+use super::ProtocolClient;
 use super::answer::{Answer, WINDOW};
-use super::{Arrived, ProtocolClient};
+use super::arrived::Arrived;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::protocol::MAX_CHUNK;

@@ -2,7 +2,7 @@
 
 use super::Statement;
 use crate::error::{Error, Result, SyntaxFault};
-use crate::lang::ast::{Admin, ReadStmt, Stmt, TextExpr};
+use crate::lang::ast::{ActStmt, Admin, ReadStmt, Stmt, TextExpr, WriteStmt};
 use crate::plan::Parameters;
 
 impl Statement {
@@ -69,6 +69,14 @@ impl Statement {
             source_line: source_line.map_or(fault.source_line, str::to_owned),
             statement: self.number,
             ..fault
+        }
+    }
+
+    /// Whether it appends without a look at anything: it takes as long as the disk does, and nobody could end it meanwhile.
+    pub(crate) fn waits_for_disk_alone(&self) -> bool {
+        match &self.tree.statement {
+            Stmt::Write(WriteStmt::Act(ActStmt::Emit(emit))) => emit.facts.expect.is_none(),
+            _ => false,
         }
     }
 

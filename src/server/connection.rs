@@ -33,6 +33,9 @@ const GRACE: u32 = 100;
 /// How many threads wait for their turn to read, at most.
 const MAX_WAITING: usize = 4;
 
+/// So many requests are read beside the one that is answered, once one came while another one was.
+const MAX_BESIDE: usize = 64;
+
 /// How many durable subscriptions of a connection that have ended can be acknowledged still.
 const MAX_CURSORS: usize = 1024;
 
@@ -64,7 +67,8 @@ impl RunningRequest {
 /// A request on its way to the thread that answers it.
 struct Job {
     running: Arc<RunningRequest>,
-    request: Box<TaskRequest>,
+    /// What is asked, until it is answered.
+    request: Option<Box<TaskRequest>>,
     _held: HeldBytes,
 }
 
@@ -73,6 +77,15 @@ struct ReadingTurn<R> {
     lines: LineReader<R>,
     /// How the input ended, once it has.
     ended: Option<Result<()>>,
+}
+
+/// The other end of a connection.
+pub(super) trait ClientEnd: Sync {
+    /// Whether nobody waits for answers any more.
+    fn has_gone(&self) -> bool;
+
+    /// Whether something has come that was not read yet.
+    fn has_said_more(&self) -> bool;
 }
 
 /// Where requests come from, and answers go to.
@@ -85,6 +98,8 @@ pub(super) struct ServerConnection<'s> {
     cursors: Mutex<VecDeque<(RequestId, SubscriptionCursor)>>,
     /// Threads that wait for their turn to read.
     waiting: AtomicUsize,
+    /// How many of the next requests are to be read on beside, since their client does not wait for one answer after the other.
+    beside: AtomicUsize,
     input_ended: AtomicBool,
     /// Whoever asks said so.
     read_only: AtomicBool,
@@ -99,6 +114,7 @@ impl<'s> ServerConnection<'s> {
             running: Mutex::default(),
             cursors: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            beside: AtomicUsize::new(0),
             input_ended: AtomicBool::new(false),
             read_only: AtomicBool::new(false),
         }
@@ -118,18 +134,19 @@ impl<'s> ServerConnection<'s> {
         running.iter().for_each(|running| running.cancel());
     }
 
-    /// Answers what comes, until nothing comes any more and all is answered. Subscriptions would have no end: they end then. `gone` tells
-    /// whether nobody waits for answers any more.
+    /// Answers what comes, until nothing comes any more and all is answered. Subscriptions would have no end: they end then, at once where
+    /// nothing is known of who waits for answers.
     ///
-    /// One thread at a time reads. It answers what it has read itself, and another one reads on: so a request waits for no thread to wake.
-    pub fn serve(&self, input: impl Read + Send, gone: Option<&(dyn Fn() -> bool + Sync)>) -> Result<()> {
+    /// One thread at a time reads, and answers what it has read itself: so a request waits for no thread to wake. Another one reads on, once
+    /// the answer turns out to take its time; at once, where the client does not wait for one answer after the other.
+    pub fn serve(&self, input: impl Read + Send, end: Option<&dyn ClientEnd>) -> Result<()> {
         // Who asks for a file by its name is not to be answered for another one.
         if let Err(error) = self.db.store().shared().name.check() {
             return self.refuse(error);
         }
         self.say(None, &Reply::Hello(&self.hello()))?;
         let reading = Mutex::new(ReadingTurn { lines: LineReader::new(input, &self.context), ended: None });
-        thread::scope(|scope| self.take_turns(scope, &reading, gone, true));
+        thread::scope(|scope| self.take_turns(scope, &reading, end, true));
         let ended = reading.into_inner().unwrap_or_else(PoisonError::into_inner).ended;
         ended.unwrap_or(Ok(()))
     }
@@ -139,22 +156,21 @@ impl<'s> ServerConnection<'s> {
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
         reading: &'scope Mutex<ReadingTurn<R>>,
-        gone: Option<&'scope (dyn Fn() -> bool + Sync)>,
+        end: Option<&'scope dyn ClientEnd>,
         stays: bool,
     ) {
+        let mut kept = None;
         loop {
-            self.waiting.fetch_add(1, Ordering::SeqCst);
-            let mut turn = reading.lock().unwrap_or_else(PoisonError::into_inner);
-            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            let mut turn = kept.take().unwrap_or_else(|| self.wait_for_turn(reading));
             if turn.ended.is_some() {
                 return;
             }
-            let job = match self.next_job(&mut turn.lines) {
+            let mut job = match self.next_job(&mut turn.lines) {
                 Ok(Some(job)) => job,
                 Ok(None) => {
                     turn.ended = Some(Ok(()));
                     drop(turn);
-                    return self.finish(gone);
+                    return self.finish(end);
                 }
                 Err(error) => {
                     turn.ended = Some(Err(error));
@@ -162,26 +178,55 @@ impl<'s> ServerConnection<'s> {
                     return self.give_up();
                 }
             };
-            drop(turn);
-            if self.waiting.load(Ordering::SeqCst) == 0 {
-                // Where there is none to be had, this one reads on when it has answered.
-                let follow = move || self.take_turns(scope, reading, gone, false);
-                let thread = thread::Builder::new().name("bygone-request".to_owned());
-                let _ = thread.spawn_scoped(scope, follow);
+            kept = Some(turn);
+            let mut read_on = || {
+                if kept.take().is_some() && self.waiting.load(Ordering::SeqCst) == 0 {
+                    // Where there is none to be had, this one reads on when it has answered.
+                    let follow = move || self.take_turns(scope, reading, end, false);
+                    let thread = thread::Builder::new().name("bygone-request".to_owned());
+                    let _ = thread.spawn_scoped(scope, follow);
+                }
+            };
+            if end.is_none() || self.is_read_beside() {
+                read_on();
             }
-            self.answer(job);
-            if !stays && self.waiting.load(Ordering::SeqCst) >= MAX_WAITING {
+            let last = self.answer(&mut job, &mut read_on);
+            if let Some(turn) = &kept
+                && (turn.lines.has_more() || end.is_some_and(ClientEnd::has_said_more))
+            {
+                // Its client did not wait for the answer.
+                self.beside.store(MAX_BESIDE, Ordering::SeqCst);
+            }
+            self.end(job, &last);
+            if kept.is_none() && !stays && self.waiting.load(Ordering::SeqCst) >= MAX_WAITING {
                 return;
             }
         }
     }
 
+    fn wait_for_turn<'r, R>(&self, reading: &'r Mutex<ReadingTurn<R>>) -> MutexGuard<'r, ReadingTurn<R>> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let turn = reading.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        turn
+    }
+
+    /// Whether others are to be read while a request is answered: some came so lately.
+    fn is_read_beside(&self) -> bool {
+        if self.running().len() > 1 {
+            self.beside.store(MAX_BESIDE, Ordering::SeqCst);
+            return true;
+        }
+        let less = |beside: usize| beside.checked_sub(1);
+        self.beside.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+    }
+
     /// The client sends no more: what runs ends by itself, or is ended where nobody waits for it.
-    fn finish(&self, gone: Option<&(dyn Fn() -> bool + Sync)>) {
+    fn finish(&self, end: Option<&dyn ClientEnd>) {
         self.end_input();
-        let Some(gone) = gone else { return };
+        let Some(end) = end else { return };
         let mut left = None;
-        while !gone() && !self.running().is_empty() && left != Some(0) {
+        while !end.has_gone() && !self.running().is_empty() && left != Some(0) {
             if self.context.stopping.load(Ordering::SeqCst) {
                 left = Some(left.unwrap_or(GRACE) - 1);
             }
@@ -294,7 +339,7 @@ impl<'s> ServerConnection<'s> {
         let ClientRequest { id, ask } = request;
         match ask {
             Ask::Task(request) => match self.begin(&id, &request) {
-                Ok(running) => return Ok(Some(Job { running, request, _held: held })),
+                Ok(running) => return Ok(Some(Job { running, request: Some(request), _held: held })),
                 Err(error) => self.say(Some(&id), &Reply::Error(&error, None)),
             },
             Ask::Cancel(of) => {
@@ -370,20 +415,25 @@ impl<'s> ServerConnection<'s> {
         Ok(begun)
     }
 
-    fn answer(&self, job: Job) {
-        let Job { running, request, _held } = job;
-        let last = catch_unwind(AssertUnwindSafe(|| task::run(self, &running, *request)));
-        let last = last.unwrap_or_else(|_| {
+    /// Answers a request, up to its last lines. What is to be called before it takes its time lets another thread read.
+    fn answer(&self, job: &mut Job, read_on: &mut dyn FnMut()) -> Vec<u8> {
+        let Some(request) = job.request.take() else { return Vec::new() };
+        let running = &job.running;
+        let last = catch_unwind(AssertUnwindSafe(|| task::run(self, running, *request, read_on)));
+        last.unwrap_or_else(|_| {
             let error = Error::stopped("a panic ended the request; this is a fault of Bygone");
             let mut lines = Vec::new();
             drop(Reply::Error(&error, None).write(Some(&running.id), &mut lines));
             lines
-        });
-        // Its id is free before its client knows that it has ended.
-        self.running().remove(&running.id);
-        drop(running);
+        })
+    }
+
+    /// Says the last of an answer. Its id is free before its client knows that it has ended.
+    fn end(&self, job: Job, last: &[u8]) {
+        self.running().remove(&job.running.id);
+        drop(job.running);
         // Who has gone is told nothing.
-        let _ = self.send(&last);
+        let _ = self.send(last);
     }
 }
 

@@ -24,6 +24,11 @@ impl<R: Read> LineReader<R> {
         LineReader { input: BufReader::with_capacity(64 << 10, input), context: context.clone() }
     }
 
+    /// Whether more than what was read has come already.
+    pub fn has_more(&self) -> bool {
+        !self.input.buffer().is_empty()
+    }
+
     /// The next line, without its end; none where the input has ended.
     pub fn read(&mut self) -> Result<Option<(String, HeldBytes)>> {
         let (mut line, mut held) = (Vec::new(), HeldBytes::none(&self.context));

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::connection::ServerConnection;
+use super::connection::{ClientEnd, ServerConnection};
 use super::output::LineOutput;
 use super::{ServerContext, SharedAccess};
 use crate::db::Db;
@@ -236,14 +236,21 @@ fn answer(stream: &UnixStream, db: Db, context: Arc<ServerContext>) {
     let hang_up = || drop(stream.shutdown(std::net::Shutdown::Both));
     let output = LineOutput::new(stream, hang_up);
     // What went wrong was told to the client, if it is still there.
-    let _ = ServerConnection::new(db, context, &output).serve(stream, Some(&|| has_hung_up(stream)));
+    let _ = ServerConnection::new(db, context, &output).serve(stream, Some(stream));
     hang_up();
 }
 
-/// Whether the client has closed its end. One that only sends no more may wait for answers.
-fn has_hung_up(stream: &UnixStream) -> bool {
-    let mut ends = [PollFd::new(stream, PollFlags::empty())];
-    poll(&mut ends, Some(&Timespec::default())).is_err() || ends[0].revents().contains(PollFlags::HUP)
+impl ClientEnd for UnixStream {
+    /// One that only sends no more may wait for answers.
+    fn has_gone(&self) -> bool {
+        let mut ends = [PollFd::new(self, PollFlags::empty())];
+        poll(&mut ends, Some(&Timespec::default())).is_err() || ends[0].revents().contains(PollFlags::HUP)
+    }
+
+    fn has_said_more(&self) -> bool {
+        let mut ends = [PollFd::new(self, PollFlags::IN)];
+        poll(&mut ends, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
 }
 
 /// Refuses others at the other end than the user that this process runs as, the superuser, and the owner of the file.

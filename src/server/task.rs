@@ -39,14 +39,16 @@ impl From<Error> for TaskFailure {
     }
 }
 
-/// Answers a request, up to its last lines, which are given back.
+/// Answers a request, up to its last lines, which are given back. Before it takes its time it says so: what is appended without a look at
+/// anything else waits for the disk alone, which nobody could end.
 pub(super) fn run(
     connection: &ServerConnection<'_>,
     running: &RunningRequest,
     request: TaskRequest,
+    takes_time: &mut dyn FnMut(),
 ) -> Vec<u8> {
-    let mut answer =
-        TaskAnswer { connection, running, read_only: request.read_only, lines: Vec::new(), rows: 0 };
+    let (read_only, lines) = (request.read_only, Vec::new());
+    let mut answer = TaskAnswer { connection, running, takes_time, read_only, lines, rows: 0 };
     let mut db = connection.db.cancelled_by(&running.cancel);
     if let Some(actor) = &request.actor {
         db = db.as_actor(actor.clone());
@@ -70,6 +72,8 @@ pub(super) fn run(
 struct TaskAnswer<'c> {
     connection: &'c ServerConnection<'c>,
     running: &'c RunningRequest,
+    /// To be called before it does.
+    takes_time: &'c mut dyn FnMut(),
     /// Whoever asks wants to write nothing.
     read_only: bool,
     lines: Vec<u8>,
@@ -78,6 +82,15 @@ struct TaskAnswer<'c> {
 
 impl TaskAnswer<'_> {
     fn task(&mut self, db: &Db, task: TaskKind) -> std::result::Result<Done, TaskFailure> {
+        let waits_for_disk_alone = match &task {
+            TaskKind::Append { expect, .. } => expect.is_empty(),
+            // Each of them says for itself.
+            TaskKind::Statement(_) => true,
+            _ => false,
+        };
+        if !waits_for_disk_alone {
+            (self.takes_time)();
+        }
         Ok(match task {
             TaskKind::Statement(request) => self.statements(db, &request)?,
             TaskKind::Append { events, key, expect } => self.append(db, events, key.as_deref(), expect)?,
@@ -136,6 +149,9 @@ impl TaskAnswer<'_> {
         let within = |error| TaskFailure { error, statement: Some(number) };
         if !statement.is_read() && !statement.is_unnamed_subscription() {
             self.check_writable().map_err(within)?;
+        }
+        if number > 1 || hints || !statement.waits_for_disk_alone() {
+            (self.takes_time)();
         }
         // A subscription ends with what its client sends, and the statements behind it do not.
         let subscription = statement.is_subscription().then(Cancel::new);
@@ -322,6 +338,7 @@ impl TaskAnswer<'_> {
         if self.running.credits.any() {
             return Ok(());
         }
+        (self.takes_time)();
         self.flush()?;
         self.running.credits.wait(&self.running.cancel)
     }

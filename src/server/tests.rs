@@ -453,3 +453,67 @@ fn a_wait_for_what_is_built_ends_with_its_request() {
     assert!(talk.hear().starts_with(r#"{"id":2,"error""#));
     talk.end();
 }
+
+/// What is appended one after the other is read by the thread that answers; what comes meanwhile is read beside it from then on.
+#[test]
+fn once_a_request_came_while_another_waited_for_the_disk_the_next_are_read_beside() {
+    use crate::store::disk::simulated::{Kind, SimulatedDisk};
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixStream;
+    use std::sync::{Arc, Condvar, Mutex};
+    let disk = SimulatedDisk::new();
+    let db = crate::Options::new().disk(Arc::new(disk.clone())).create("shop.bygone").unwrap();
+    let gate = Arc::new((Mutex::new(true), Condvar::new()));
+    let (held, open) = (gate.clone(), move |to: bool| {
+        *gate.0.lock().unwrap() = to;
+        gate.1.notify_all();
+    });
+    disk.on_operation(move |kind, _| {
+        if kind == Kind::Sync {
+            let limit = Duration::from_secs(60);
+            drop(held.1.wait_timeout_while(held.0.lock().unwrap(), limit, |open| !*open).unwrap());
+        }
+    });
+    let (here, there) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        let served = scope.spawn(|| {
+            let output = output::LineOutput::new(&there, || {});
+            let context = ServerContext::new(SharedAccess::Full);
+            ServerConnection::new(db.clone(), context, &output).serve(&there, Some(&there))
+        });
+        // It hangs up when a line does not come.
+        let here = here;
+        here.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut lines = BufReader::new(&here).lines().map(std::result::Result::unwrap);
+        let mut hear = |end: &str| assert!(lines.any(|line| line.starts_with(end)), "{end}");
+        let say = |line: &str| (&here).write_all(format!("{line}\n").as_bytes()).unwrap();
+        hear(r#"{"bygone""#);
+        open(false);
+        say(r#"{"id":1,"statement":"EMIT Order.paid 1"}"#);
+        say(r#"{"id":2,"statement":"SHOW HEAD"}"#);
+        std::thread::sleep(Duration::from_millis(50));
+        open(true);
+        hear(r#"{"id":1,"done""#);
+        hear(r#"{"id":2,"done""#);
+        open(false);
+        say(r#"{"id":3,"statement":"EMIT Order.paid 2"}"#);
+        say(r#"{"id":4,"cancel":99}"#);
+        hear(r#"{"id":4,"done""#);
+        open(true);
+        hear(r#"{"id":3,"done""#);
+        // Where one waits for the other, the thread that answers reads again; and still what has no end is ended.
+        (5..200).for_each(|id| {
+            say(&format!(
+                r#"{{"id":{id},"append":[{{"type":"Order.paid","target":{{"type":"Order","id":{id}}}}}]}}"#
+            ));
+            hear(&format!(r#"{{"id":{id},"done""#));
+        });
+        say(r#"{"id":200,"statement":"SUBSCRIBE 'Order.*'"}"#);
+        hear(r#"{"id":200,"statement""#);
+        say(r#"{"id":201,"cancel":200}"#);
+        hear(r#"{"id":200,"done""#);
+        here.shutdown(std::net::Shutdown::Write).unwrap();
+        served.join().unwrap().unwrap();
+    });
+    assert_eq!(db.head().0, 197);
+}

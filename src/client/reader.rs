@@ -1,0 +1,71 @@
+//! Reads what the process that holds a database answers.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::arrived::{Arrived, arrived};
+use crate::protocol::answer::AnswerLine;
+use crate::protocol::{MAX_LINE, cost};
+
+/// How much is read at a time.
+const PIECE: usize = 256 << 10;
+
+/// One long row is no reason to hold on to what it took.
+const KEPT: usize = 1 << 20;
+
+/// Reads lines. What has come of one in time is kept for the next time.
+#[derive(Debug)]
+pub(super) struct AnswerReader {
+    input: BufReader<UnixStream>,
+    line: Vec<u8>,
+}
+
+impl AnswerReader {
+    pub fn new(stream: UnixStream) -> AnswerReader {
+        AnswerReader { input: BufReader::with_capacity(PIECE, stream), line: Vec::new() }
+    }
+
+    /// A line as it is. One that is too long, or not whole at the end, is an error.
+    pub fn line(&mut self) -> io::Result<&[u8]> {
+        if self.line.last() == Some(&b'\n') {
+            self.line.clear();
+            self.line.shrink_to(KEPT);
+        }
+        let left = (MAX_LINE * 2).saturating_sub(self.line.len());
+        self.input.by_ref().take(left as u64).read_until(b'\n', &mut self.line)?;
+        match self.line.last() {
+            Some(b'\n') => Ok(&self.line),
+            _ => Err(ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// What comes next, and for which request. None: nothing in time, or what is of a later version or for no request.
+    pub fn read(&mut self) -> io::Result<Option<(u64, Arrived)>> {
+        let line = match self.line() {
+            Ok(line) => line,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let Ok(read) = serde_json::from_slice::<AnswerLine<'_>>(line) else { return Ok(None) };
+        let Some(id) = read.id else { return Ok(None) };
+        Ok(arrived(&read, cost(line.len())).map(|arrived| (id, arrived)))
+    }
+
+    /// All that follows the lines that were read.
+    pub fn rest(&mut self) -> impl Read {
+        &mut self.input
+    }
+
+    /// Whether there is something to read, or nothing any more.
+    pub fn is_ready(&self, stream: &UnixStream) -> bool {
+        if self.input.buffer().contains(&b'\n') {
+            return true;
+        }
+        let mut ends = [PollFd::new(stream, PollFlags::IN)];
+        poll(&mut ends, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+}
