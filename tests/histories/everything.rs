@@ -351,7 +351,7 @@ fn record(db: &Db, seed: u64) -> History {
 }
 
 fn histories() -> u64 {
-    std::env::var("BYGONE_HISTORIES").ok().and_then(|number| number.parse().ok()).unwrap_or(6000)
+    std::env::var("BYGONE_HISTORIES").ok().and_then(|number| number.parse().ok()).unwrap_or(10_000)
 }
 
 /// How many reads there were, by what they found.
