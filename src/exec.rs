@@ -14,6 +14,7 @@ mod cursor;
 pub(crate) mod dead_letter;
 mod define;
 mod describe;
+mod deviation;
 mod diff;
 mod dry_run;
 pub(crate) mod eval;
@@ -28,6 +29,7 @@ mod ordered;
 mod parallel_scan;
 mod parallel_states;
 mod path;
+mod percentile;
 mod private;
 pub(crate) mod program;
 mod project;
@@ -104,6 +106,7 @@ fn direct(snapshot: &Snapshot, read: &DirectRead) -> Result<QueryResult> {
         DirectRead::DescribeType(kind) => describe::describe_schema(snapshot, kind)?,
         DirectRead::Types => QueryResult::rows(show::types(snapshot)?),
         DirectRead::Subscriptions => QueryResult::rows(show::subscriptions(snapshot)),
+        DirectRead::Functions => QueryResult::rows(show::functions()),
         DirectRead::Stats => QueryResult::row(show::stats(snapshot)?),
         DirectRead::Head => QueryResult::row(show::head(snapshot)?),
         DirectRead::Verify => QueryResult::rows(show::verify(snapshot)?),

@@ -6,12 +6,14 @@
 use std::collections::HashSet;
 
 use super::budget::{Budget, ENTRY};
+use super::deviation::Deviation;
+use super::percentile::NumberCounts;
 use super::sum::{Sum, WIDE};
 use crate::error::Result;
 use crate::lang::ast::Operator;
 use crate::plan::datum::Datum;
 use crate::plan::expr::Number;
-use crate::plan::function::AggregateKind;
+use crate::plan::function::{AggregateKind, Fraction};
 use crate::plan::order::{total, write_key};
 
 /// One aggregate of one group, so far.
@@ -26,6 +28,8 @@ pub(super) enum Accumulator {
     Last(Datum<'static>),
     /// The keys of the values.
     Distinct(HashSet<Box<[u8]>>),
+    Percentile(NumberCounts, Fraction),
+    Deviation(Deviation),
 }
 
 /// A number that 64 bits hold; a wider one is no result, as with arithmetic, and never rounded to one.
@@ -44,6 +48,8 @@ impl Accumulator {
             AggregateKind::First => Accumulator::First(Datum::Null),
             AggregateKind::Last => Accumulator::Last(Datum::Null),
             AggregateKind::Distinct => Accumulator::Distinct(HashSet::new()),
+            AggregateKind::Percentile(part) => Accumulator::Percentile(NumberCounts::default(), part),
+            AggregateKind::Deviation => Accumulator::Deviation(Deviation::default()),
         }
     }
 
@@ -106,6 +112,18 @@ impl Accumulator {
                     seen.insert(key.as_slice().into());
                 }
             }
+            Accumulator::Percentile(counts, _) => {
+                if let Datum::Number(number) = datum
+                    && counts.add(*number)
+                {
+                    budget.take(ENTRY)?;
+                }
+            }
+            Accumulator::Deviation(deviation) => {
+                if let Datum::Number(number) = datum {
+                    budget.take(WIDE * deviation.add(*number))?;
+                }
+            }
         }
         Ok(())
     }
@@ -125,6 +143,12 @@ impl Accumulator {
                         budget.give(held);
                     }
                 }
+            }
+            (Accumulator::Percentile(counts, _), Accumulator::Percentile(more, _)) => {
+                budget.give(ENTRY * counts.join(more));
+            }
+            (Accumulator::Deviation(deviation), Accumulator::Deviation(more)) => {
+                budget.give(WIDE * deviation.join(more));
             }
             (
                 held,
@@ -159,6 +183,8 @@ impl Accumulator {
             | Accumulator::First(datum)
             | Accumulator::Last(datum) => datum.held(),
             Accumulator::Distinct(seen) => seen.iter().map(|key| ENTRY + key.len()).sum(),
+            Accumulator::Percentile(counts, _) => ENTRY * counts.kept(),
+            Accumulator::Deviation(deviation) => WIDE * deviation.wide(),
         }
     }
 
@@ -179,6 +205,10 @@ impl Accumulator {
             | Accumulator::First(datum)
             | Accumulator::Last(datum) => datum.clone(),
             Accumulator::Distinct(seen) => Datum::number(seen.len() as u64),
+            Accumulator::Percentile(counts, part) => counts.at(*part).map_or(Datum::Null, narrowed),
+            Accumulator::Deviation(deviation) => {
+                deviation.result().map_or(Datum::Null, |x| Datum::Number(Number::Float(x)))
+            }
         }
     }
 }
@@ -247,7 +277,11 @@ mod tests {
         assert_eq!(of_json(AggregateKind::Sum, r#"[1, "2", null, [3], true, 4]"#), "5");
         assert_eq!(of_json(AggregateKind::Average, r#"[1, "2", null, 4]"#), "2.5");
         assert_eq!(of_json(AggregateKind::Average, "[2, 4]"), "3");
-        for kind in [AggregateKind::Sum, AggregateKind::Average] {
+        let median = AggregateKind::Percentile(Fraction::HALF);
+        assert_eq!(of_json(median, r#"[1, "2", null, 4, [9]]"#), "2.5");
+        assert_eq!(of_json(median, "[2, 4.0]"), "3");
+        assert_eq!(of_json(AggregateKind::Deviation, r#"[1, "2", null, 3]"#), "1.4142135623730951");
+        for kind in [AggregateKind::Sum, AggregateKind::Average, median, AggregateKind::Deviation] {
             assert_eq!(of_json(kind, r#"["1", null]"#), "null");
         }
     }
@@ -357,7 +391,7 @@ mod tests {
             use AggregateKind::*;
             let budget = Budget::endless();
             let cut = at.index(values.len() + 1);
-            for kind in [Count, Sum, Average, Least, Greatest, First, Last, Distinct] {
+            for kind in [Count, Sum, Average, Least, Greatest, First, Last, Distinct, Percentile(Fraction::HALF), Deviation] {
                 let (before, after) = values.split_at(cut.min(values.len()));
                 let part = |values: &[Datum]| {
                     let mut part = Accumulator::new(kind);

@@ -7,6 +7,7 @@ use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
 use crate::hex::hex;
 use crate::plan::VerifyAgainst;
+use crate::plan::function::{FUNCTIONS, FunctionBody};
 use crate::plan::webhook::Secret;
 #[cfg(feature = "signing")]
 use crate::signing::{HeadKey, LogHead};
@@ -63,6 +64,18 @@ pub(super) fn one_type(snapshot: &Snapshot, kind: &str, term: Term) -> Result<Ro
         ("first", occurred(first)?),
         ("last", occurred(last)?),
     ]))
+}
+
+/// `SHOW FUNCTIONS`: as one writes each, and what it gives.
+pub(super) fn functions() -> impl Iterator<Item = Result<Row>> + Send + 'static {
+    FUNCTIONS.iter().map(|function| {
+        let aggregate = matches!(function.work, FunctionBody::Aggregate(_));
+        Ok(fields([
+            ("function", function.form().into()),
+            ("aggregate", aggregate.into()),
+            ("gives", function.doc.into()),
+        ]))
+    })
 }
 
 /// `SHOW SUBSCRIPTIONS`: those that have a name. The lag is how many events of the log lie behind the place of each.

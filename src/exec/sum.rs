@@ -7,7 +7,7 @@
 use crate::plan::expr::Number;
 
 /// So many words of 64 bits: 1074 bits below 1, 1024 above, and room for the carries of 2^64 floats and the sign.
-const WORDS: usize = 34;
+pub(super) const WORDS: usize = 34;
 /// The bit that is worth 1.
 const ONE: usize = 1074;
 
@@ -44,6 +44,40 @@ impl Sum {
                 is_first
             }
         }
+    }
+
+    /// Adds the square of a number, exactly. Whether that takes [`WIDE`] bytes that it did not take before.
+    pub fn add_square(&mut self, number: Number) -> bool {
+        self.count = self.count.saturating_add(1);
+        let is_first = self.floats.is_none();
+        let wide = self.floats.get_or_insert_with(|| Box::new(Wide([0; WORDS])));
+        match number {
+            Number::Integer(n) => match n.unsigned_abs().checked_mul(n.unsigned_abs()) {
+                Some(square) => wide.add_at(square, ONE, false),
+                None => self.integers = i128::MAX,
+            },
+            Number::Float(x) if (x * x).is_finite() => {
+                // What the product was rounded by is a float, too.
+                let square = x * x;
+                wide.add(square);
+                wide.add(x.mul_add(x, -square));
+            }
+            // More than there is room for: it is told by the integers, of which squares have none.
+            Number::Float(_) => self.integers = i128::MAX,
+        }
+        is_first
+    }
+
+    /// The sum in words of 64 bits, the least first, and whether it is below zero; its least bit is worth 2^-1074.
+    pub fn magnitude(&self) -> ([u64; WORDS], bool) {
+        let mut whole = self.floats.as_deref().cloned().unwrap_or(Wide([0; WORDS]));
+        whole.add_at(self.integers.unsigned_abs(), ONE, self.integers < 0);
+        whole.magnitude()
+    }
+
+    /// Whether it became more than there is room for.
+    pub fn is_over(&self) -> bool {
+        self.integers == i128::MAX
     }
 
     /// Adds so many integers, by what they come to.
@@ -168,8 +202,8 @@ impl Wide {
         }
     }
 
-    /// The nearest float; of two that are equally near, the even one.
-    fn rounded(&self) -> f64 {
+    /// Without its sign, and whether it is below zero.
+    fn magnitude(&self) -> ([u64; WORDS], bool) {
         let negative = fill(&self.0) != 0;
         let mut words = self.0;
         if negative {
@@ -179,6 +213,12 @@ impl Wide {
                 (*word, carry) = (next, over);
             }
         }
+        (words, negative)
+    }
+
+    /// The nearest float; of two that are equally near, the even one.
+    fn rounded(&self) -> f64 {
+        let (words, negative) = self.magnitude();
         let Some(last) = words.iter().rposition(|word| *word != 0) else { return 0.0 };
         let highest = last * 64 + 63 - words[last].leading_zeros() as usize;
         let magnitude = if highest <= 52 {

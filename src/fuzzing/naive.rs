@@ -375,7 +375,7 @@ fn worth_in_row(expr: &Expr, scope: &NaiveScope<'_>) -> Option<Worth> {
         }
     }
     if let ExprKind::Call { name, args } = &expr.kind
-        && let Some(worth) = aggregate(&name.text, args.first(), &row.events)
+        && let Some(worth) = aggregate(&name.text, args, &row.events)
     {
         return Some(worth);
     }
@@ -542,8 +542,8 @@ fn call(name: &str, args: &[Worth]) -> Worth {
     }
 }
 
-fn aggregate(name: &str, argument: Option<&Expr>, events: &[&Event]) -> Option<Worth> {
-    let values: Vec<Worth> = match argument {
+fn aggregate(name: &str, arguments: &[Expr], events: &[&Event]) -> Option<Worth> {
+    let values: Vec<Worth> = match arguments.first() {
         Some(expr) => events.iter().map(|event| worth(expr, &NaiveScope::Event(event))).collect(),
         None => events.iter().map(|_| Bool(true)).collect(),
     };
@@ -559,6 +559,11 @@ fn aggregate(name: &str, argument: Option<&Expr>, events: &[&Event]) -> Option<W
         "avg" => Number(sum / numbers.len() as f64),
         "min" => values.iter().min_by(least).cloned().unwrap_or(Null),
         "max" => values.iter().max_by(least).cloned().unwrap_or(Null),
+        "median" => percentile(numbers, 0.5),
+        "percentile" => match worth(arguments.get(1)?, &NaiveScope::Event(events.first()?)) {
+            Number(part) => percentile(numbers, part),
+            _ => return None,
+        },
         "first" => values.first().cloned().unwrap_or(Null),
         "last" => values.last().cloned().unwrap_or(Null),
         "distinct" => {
@@ -569,6 +574,14 @@ fn aggregate(name: &str, argument: Option<&Expr>, events: &[&Event]) -> Option<W
         }
         _ => return None,
     })
+}
+
+fn percentile(mut numbers: Vec<f64>, part: f64) -> Worth {
+    numbers.sort_by(f64::total_cmp);
+    let Some(last) = numbers.len().checked_sub(1) else { return Null };
+    let place = part * last as f64;
+    let (below, above) = (numbers[place.floor() as usize], numbers[place.ceil() as usize]);
+    Number(if below == above { below } else { below + (above - below) * place.fract() })
 }
 
 fn rank(worth: &Worth) -> u8 {

@@ -164,7 +164,14 @@ pub(super) fn question(choices: &mut Bytes<'_>) -> String {
             let key = choices.pick(keys);
             let aggregates =
                 ["count()", "count(data.total)", "sum(data.total)", "min(data.total)", "max(data.name)"];
-            let others = ["avg(data.total)", "first(data.name)", "last(data.total)", "distinct(data.total)"];
+            let others = [
+                "avg(data.total)",
+                "first(data.name)",
+                "last(data.total)",
+                "distinct(data.total)",
+                "median(data.total)",
+                "percentile(data.total, 0.25)",
+            ];
             text += &format!(" GROUP BY {key} AS k");
             if choices.below(3) == 0 {
                 text += ", target.type AS t";
@@ -263,7 +270,13 @@ fn find(choices: &mut Bytes<'_>) -> String {
         }
         _ => {
             let keys = ["state.total", "state.name", "version", "state.part", "state.total > 2"];
-            let aggregates = ["count()", "sum(state.total)", "min(state.total)", "first(state.name)"];
+            let aggregates = [
+                "count()",
+                "sum(state.total)",
+                "min(state.total)",
+                "first(state.name)",
+                "median(state.total)",
+            ];
             text += &format!(" GROUP BY {} AS k", choices.pick(&keys));
             text += &format!(" SELECT {} AS a, max(state.items) AS b", choices.pick(&aggregates));
             if choices.below(2) == 1 {

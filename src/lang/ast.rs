@@ -273,6 +273,7 @@ pub(crate) enum ShowTarget {
     Definitions(DefinitionKind),
     Types,
     Subscriptions,
+    Functions,
     Stats,
     Head,
 }

@@ -48,7 +48,8 @@ impl ShowTarget {
     pub(super) fn all() -> impl Iterator<Item = ShowTarget> {
         let mut definitions = DefinitionKind::ALL.into_iter().map(ShowTarget::Definitions);
         let first = definitions.next().into_iter().chain([ShowTarget::Types]);
-        first.chain(definitions).chain([ShowTarget::Subscriptions, ShowTarget::Stats, ShowTarget::Head])
+        let rest = [ShowTarget::Subscriptions, ShowTarget::Functions, ShowTarget::Stats, ShowTarget::Head];
+        first.chain(definitions).chain(rest)
     }
 
     pub(super) fn keyword(self) -> K {
@@ -56,6 +57,7 @@ impl ShowTarget {
             ShowTarget::Definitions(kind) => words(kind).1,
             ShowTarget::Types => K::Types,
             ShowTarget::Subscriptions => K::Subscriptions,
+            ShowTarget::Functions => K::Functions,
             ShowTarget::Stats => K::Stats,
             ShowTarget::Head => K::Head,
         }

@@ -74,6 +74,7 @@ keywords! {
     Forget "FORGET"
     Forgotten "FORGOTTEN"
     From "FROM"
+    Functions "FUNCTIONS"
     Group "GROUP"
     Having "HAVING"
     Head "HEAD"

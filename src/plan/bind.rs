@@ -162,6 +162,7 @@ fn shown(target: ShowTarget) -> DirectRead {
         ShowTarget::Definitions(kind) => DirectRead::Definitions(kind),
         ShowTarget::Types => DirectRead::Types,
         ShowTarget::Subscriptions => DirectRead::Subscriptions,
+        ShowTarget::Functions => DirectRead::Functions,
         ShowTarget::Stats => DirectRead::Stats,
         ShowTarget::Head => DirectRead::Head,
     }

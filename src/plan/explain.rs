@@ -155,6 +155,7 @@ impl Display for DirectRead {
             DirectRead::Definitions(_) => f.write_str("list the catalog"),
             DirectRead::Types => f.write_str("count the list of each type"),
             DirectRead::Subscriptions => f.write_str("list the subscriptions that have a name"),
+            DirectRead::Functions => f.write_str("list the functions of the language"),
             DirectRead::Stats => f.write_str("count the log, its types and its bytes"),
             DirectRead::Head => f.write_str("read the newest event and the chain of hashes up to it"),
             DirectRead::VerifyAgainst(against) => match against.at {

@@ -59,6 +59,28 @@ pub(crate) enum AggregateKind {
     First,
     Last,
     Distinct,
+    Percentile(Fraction),
+    Deviation,
+}
+
+/// A part of a whole, from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Fraction(f64);
+
+/// It is always a number.
+impl Eq for Fraction {}
+
+impl Fraction {
+    pub const HALF: Fraction = Fraction(0.5);
+
+    /// None of what is below 0, above 1, or no number.
+    pub fn new(part: f64) -> Option<Fraction> {
+        (0.0..=1.0).contains(&part).then_some(Fraction(part))
+    }
+
+    pub fn part(self) -> f64 {
+        self.0
+    }
 }
 
 /// What the result is known to be, whatever the event.
@@ -152,6 +174,30 @@ pub(crate) const FUNCTIONS: &[FunctionDef] = &[
         Other,
         AggregateKind::Distinct,
         "how many different values that are not null",
+    ),
+    aggregate(
+        "median",
+        "x",
+        1,
+        Other,
+        AggregateKind::Percentile(Fraction::HALF),
+        "the number in the middle; between two of them, the one halfway; null if there are none",
+    ),
+    special(
+        "percentile",
+        "x, part",
+        (2, 2),
+        Other,
+        FunctionBody::Aggregate(AggregateKind::Percentile(Fraction::HALF)),
+        "the number below which this part of the numbers lies, from 0 to 1 (percentile(data.delay, 0.95)), on the line between the two beside it; null if there are none",
+    ),
+    aggregate(
+        "stddev",
+        "x",
+        1,
+        Other,
+        AggregateKind::Deviation,
+        "the standard deviation of the numbers as a sample; null of fewer than two",
     ),
     special(
         "if",

@@ -100,6 +100,7 @@ pub(crate) enum DirectRead {
     Definitions(DefinitionKind),
     Types,
     Subscriptions,
+    Functions,
     Stats,
     Head,
     Verify,

@@ -113,6 +113,10 @@ impl ExampleRunner {
             let report = error.fault().map_or_else(|| error.to_string(), crate::lang::report);
             shown.extend(report.lines().map(|line| format!("--! {line}").trim_end().to_owned()));
         }
+        // The table of functions stands beside it.
+        if text == "SHOW FUNCTIONS;" && shown.len() > 1 {
+            shown.splice(1.., ["--> …".to_owned()]);
+        }
         shown.iter().map(|line| without_ids(line)).collect()
     }
 

@@ -7,7 +7,9 @@ use std::collections::HashSet;
 
 use crate::error::{Error, Result};
 use crate::exec::aggregate::Accumulator;
+use crate::exec::deviation::Deviation;
 use crate::exec::group::AggregateGroup;
+use crate::exec::percentile::NumberCounts;
 use crate::exec::sum::{Sum, taken};
 use crate::plan::datum::Datum;
 use crate::plan::expr::Number;
@@ -48,6 +50,17 @@ pub(super) fn encode(group: &AggregateGroup) -> Result<Vec<u8>> {
                 keys.sort_unstable();
                 keys.into_iter().for_each(|key| put_bytes(key, &mut out));
             }
+            Accumulator::Percentile(counts, _) => {
+                out.extend_from_slice(&(counts.kept() as u64).to_be_bytes());
+                for (number, times) in counts.iter() {
+                    put(&Datum::Number(number), &mut out)?;
+                    out.extend_from_slice(&times.to_be_bytes());
+                }
+            }
+            Accumulator::Deviation(deviation) => {
+                deviation.sum.encode(&mut out);
+                deviation.squares.encode(&mut out);
+            }
         }
     }
     Ok(out)
@@ -73,6 +86,19 @@ pub(super) fn decode(mut bytes: &[u8], plan: &shape::GroupPlan) -> Option<Aggreg
                     seen.insert(take_bytes(bytes)?.into());
                 }
                 Accumulator::Distinct(seen)
+            }
+            AggregateKind::Percentile(part) => {
+                let kept = number(bytes)?;
+                let mut one = || match take(bytes)? {
+                    Datum::Number(value) => Some((value, number(bytes)?)),
+                    _ => None,
+                };
+                let counts: Option<NumberCounts> = (0..kept).map(|_| one()).collect();
+                Accumulator::Percentile(counts?, part)
+            }
+            AggregateKind::Deviation => {
+                let sum = Sum::decode(bytes)?;
+                Accumulator::Deviation(Deviation { sum, squares: Sum::decode(bytes)? })
             }
         })
     };
@@ -168,9 +194,10 @@ mod tests {
 
     use super::*;
     use crate::exec::budget::Budget;
+    use crate::plan::function::Fraction;
     use crate::plan::order::tests::any_datum;
 
-    const KINDS: [AggregateKind; 8] = [
+    const KINDS: [AggregateKind; 10] = [
         AggregateKind::Count,
         AggregateKind::Sum,
         AggregateKind::Average,
@@ -179,6 +206,8 @@ mod tests {
         AggregateKind::First,
         AggregateKind::Last,
         AggregateKind::Distinct,
+        AggregateKind::Percentile(Fraction::HALF),
+        AggregateKind::Deviation,
     ];
 
     fn plan(keys: usize) -> shape::GroupPlan {

@@ -8,7 +8,7 @@ use crate::lang::ast::{Expr, Name, Span};
 use crate::plan::datum::{Datum, calculate, negated};
 use crate::plan::expr::{BoundExpr, Constant, Regex};
 use crate::plan::fault::nearest;
-use crate::plan::function::{self, FUNCTIONS, FunctionBody, FunctionDef};
+use crate::plan::function::{self, AggregateKind, FUNCTIONS, Fraction, FunctionBody, FunctionDef};
 use crate::value::Value;
 
 impl Binder<'_> {
@@ -22,7 +22,7 @@ impl Binder<'_> {
         let function = self.function(name)?;
         self.count_arguments(function, arguments, span)?;
         match (function.work, arguments) {
-            (FunctionBody::Aggregate(_), _) => self.aggregate(function, arguments, span, names),
+            (FunctionBody::Aggregate(kind), _) => self.aggregate((function, kind), arguments, span, names),
             (FunctionBody::Regex, [subject, pattern]) => self.regex(subject, pattern, names),
             (FunctionBody::IsForgotten, [field]) => self.is_forgotten(field, span, names),
             _ => {
@@ -147,6 +147,17 @@ impl Binder<'_> {
         }
     }
 
+    /// The second argument of a percentile.
+    fn fraction(&self, part: &Expr) -> Result<Fraction> {
+        let number = match self.expr(part, NameScope::None)? {
+            BoundExpr::Constant(Constant::Value(value)) => value.as_f64(),
+            _ => None,
+        };
+        number
+            .and_then(Fraction::new)
+            .ok_or_else(|| self.fault(part.span, "percentile: expected a part from 0 to 1, like 0.95"))
+    }
+
     fn regex(&self, subject: &Expr, pattern: &Expr, names: NameScope) -> Result<BoundExpr> {
         let subject = self.expr(subject, names)?;
         let BoundExpr::Constant(Constant::Value(Value::Text(text))) = self.expr(pattern, names)? else {
@@ -169,21 +180,23 @@ impl Binder<'_> {
     /// An aggregate is a slot of the group that is being bound.
     fn aggregate(
         &self,
-        function: &'static FunctionDef,
+        (function, kind): (&'static FunctionDef, AggregateKind),
         arguments: &[Expr],
         span: Span,
         names: NameScope,
     ) -> Result<BoundExpr> {
         let name = function.name;
+        let kind = match arguments {
+            [_, part] => AggregateKind::Percentile(self.fraction(part)?),
+            _ => kind,
+        };
         match names {
             NameScope::Frame(frame) => {
                 let inside = if frame.found { NameScope::InsideFound } else { NameScope::Inside };
                 let argument = arguments.first().map(|argument| self.expr(argument, inside)).transpose()?;
-                let text = match arguments.first() {
-                    Some(argument) => format!("{name}({argument})"),
-                    None => format!("{name}()"),
-                };
-                Ok(frame.aggregate(function, argument, text))
+                let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+                let text = format!("{name}({})", arguments.join(", "));
+                Ok(frame.aggregate((function, kind), argument, text))
             }
             NameScope::Inside | NameScope::InsideFound => {
                 let message = format!("{name}() within an aggregate: aggregates do not nest");
@@ -272,6 +285,8 @@ fn is_width(constant: &Constant) -> bool {
 fn elsewhere(name: &str) -> Option<&'static str> {
     Some(match name.to_ascii_lowercase().as_str() {
         "average" | "mean" => "avg",
+        "percentile_cont" | "quantile" | "quantile_cont" | "perc" => "percentile",
+        "std" | "stdev" | "stddev_samp" | "stdev_samp" => "stddev",
         "len" | "size" | "char_length" | "cardinality" => "length",
         "substr" | "mid" => "substring",
         "ifnull" | "nvl" | "isnull" => "coalesce",

@@ -11,7 +11,7 @@ use crate::error::{Result, shorten};
 use crate::lang::ast::{Clauses, Expr, Order, SelectItem, Span};
 use crate::plan::expr::BoundExpr;
 use crate::plan::field::{Field, Sort};
-use crate::plan::function::{FunctionBody, FunctionDef};
+use crate::plan::function::{AggregateKind, FunctionDef};
 use crate::plan::shape::{AggregateCall, GroupPlan, OutputColumn, Shape, SortKey};
 use crate::plan::window::RowLimit;
 
@@ -41,13 +41,10 @@ impl ColumnScope {
     /// The slot of an aggregate; the same one twice is worked out once.
     pub fn aggregate(
         &self,
-        function: &'static FunctionDef,
+        (function, kind): (&FunctionDef, AggregateKind),
         argument: Option<BoundExpr>,
         text: String,
     ) -> BoundExpr {
-        let FunctionBody::Aggregate(kind) = function.work else {
-            return BoundExpr::value(crate::value::Value::Null);
-        };
         let sort = function.sort(argument.as_slice());
         let mut aggregates = self.aggregates.borrow_mut();
         let known = aggregates.iter().position(|one| one.kind == kind && one.argument == argument);

@@ -23,10 +23,11 @@ const KEYS: [&str; 5] = [
     " GROUP BY bucket(timestamp, 10m) AS at, actor AS who",
     " GROUP BY data.o",
 ];
-const SELECTS: [&str; 4] = [
+const SELECTS: [&str; 5] = [
     " SELECT count() AS n, sum(data.n) AS sum, avg(data.n) AS avg, count(data.c) AS some",
     " SELECT min(data.n) AS low, max(data.n) AS high, max(timestamp) AS latest, first(data.c) AS first, last(data) AS last",
     " SELECT distinct(data.n) AS different, sum(data.n * 0.1) / count() AS mean",
+    " SELECT median(data.n) AS middle, percentile(data.n * 0.1, 0.9) AS most, stddev(data.n) AS spread",
     " SELECT first(actor) AS one, last(target) AS other, max(version) AS version",
 ];
 const HAVINGS: [&str; 3] = ["", "", " HAVING count() > 1"];
