@@ -2,23 +2,28 @@
 //!
 //! The life of a run: [`cli`] reads the command line; [`open`] opens or creates the file; statements come from `-c`, from
 //! standard input ([`input`]) or from the prompt ([`repl`]); a [`session`] runs them one after the other and [`render`]s
-//! what they answer. Results go to standard output, everything else to standard error. What goes wrong is a [`failure`],
-//! and [`exit`] tells its code.
+//! what they answer. Results go to an [`output`]: standard output, a file or a [`pager`]; everything else goes to standard
+//! error. What goes wrong is a [`failure`], and [`exit`] tells its code.
 
 mod check;
 mod cli;
 mod commands;
+mod config;
 mod escape;
 mod exit;
 mod failure;
 mod forget;
+mod generate;
 mod input;
 mod maintain;
 mod metrics;
 mod open;
+mod output;
+mod pager;
 mod render;
 mod repl;
 mod run;
+mod scripts;
 mod serve;
 mod session;
 mod signal;
@@ -36,7 +41,8 @@ use exit::Exit;
 use failure::{CommandFailure, Reporter};
 use input::EofPolicy;
 use open::IfMissing;
-use session::{Scripts, Session};
+use scripts::Scripts;
+use session::Session;
 use signal::Signals;
 use terminal::{Terminal, harmless_lines};
 
@@ -107,6 +113,8 @@ fn run(cli: Cli, terminal: Terminal, speech: Reporter, signals: &Signals) -> Res
         Some(CliCommand::Rescue(rescue)) => {
             maintain::rescue_file(&rescue, &cli.opening, format, speech, signals)
         }
+        Some(CliCommand::Completions(asked)) => generate::completions(&asked),
+        Some(CliCommand::Man(asked)) => generate::manual(&asked),
         Some(CliCommand::Forget(listed)) => forget::forget_listed(&listed, &cli.opening, speech, signals),
         Some(CliCommand::Compact(compact)) => {
             statements(compact.run(), &cli.opening, format, terminal, speech, signals)
@@ -179,7 +187,7 @@ fn converse(
     read_only: bool,
 ) -> Result<(), CommandFailure> {
     if !run.has_statements() && session.terminal.input {
-        return repl::run(session, &run.file, read_only);
+        return repl::run(session, run, read_only);
     }
     let result = if !run.has_statements() {
         input::run_stream(session, std::io::stdin().lock(), "standard input", EofPolicy::Needed)

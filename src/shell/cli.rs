@@ -22,7 +22,7 @@ use super::terminal::Terminal;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = exit::HELP,
-    override_usage = "bygone [OPTIONS] FILE [STATEMENT]...\n       bygone run FILE\n       bygone serve FILE --stdio|--http ADDRESS\n       bygone watch FILE [PATTERN]\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]\n       bygone backup FILE TO\n       bygone compact FILE\n       bygone verify FILE\n       bygone check FILE --against OTHER\n       bygone rescue FILE TO",
+    override_usage = "bygone [OPTIONS] FILE [STATEMENT]...\n       bygone run FILE\n       bygone serve FILE --stdio|--http ADDRESS\n       bygone watch FILE [PATTERN]\n       bygone import FILE EVENTS\n       bygone export FILE [PATTERN]\n       bygone backup FILE TO\n       bygone compact FILE\n       bygone verify FILE\n       bygone check FILE --against OTHER\n       bygone rescue FILE TO\n       bygone completions SHELL\n       bygone man [COMMAND]",
     disable_help_subcommand = true,
     max_term_width = 100
 )]
@@ -57,7 +57,7 @@ pub struct RunArgs {
     pub create: bool,
 
     /// How results are shown: a table on a terminal, JSON lines elsewhere, if not said
-    #[arg(long, value_name = "FORMAT", value_enum)]
+    #[arg(long, visible_alias = "mode", value_name = "FORMAT", value_enum)]
     pub format: Option<Format>,
 
     /// The value of $NAME in statements: JSON, or else text
@@ -80,7 +80,11 @@ pub struct RunArgs {
     #[arg(long)]
     pub envelope: bool,
 
-    /// Put a ' before texts in CSV that a spreadsheet would take for a formula
+    /// At a prompt, run nothing of bygonerc in the folder of settings (~/.config/bygone)
+    #[arg(long)]
+    pub no_config: bool,
+
+    /// Put a ' before texts in CSV and TSV that a spreadsheet would take for a formula
     #[arg(long)]
     pub csv_safe: bool,
 }
@@ -102,9 +106,11 @@ impl RunArgs {
             let format = format.name();
             return Err(CommandFailure::Usage(format!("--envelope is for JSON, not for --format {format}")));
         }
-        if self.csv_safe && format != Format::Csv {
+        if self.csv_safe && !matches!(format, Format::Csv | Format::Tsv) {
             let format = format.name();
-            return Err(CommandFailure::Usage(format!("--csv-safe is for --format csv, not for {format}")));
+            return Err(CommandFailure::Usage(format!(
+                "--csv-safe is for --format csv or tsv, not for {format}"
+            )));
         }
         Ok(())
     }
@@ -233,9 +239,27 @@ pub enum CliCommand {
     Rescue(RescueArgs),
     /// Forget whoever a list names, in a backup from before they were forgotten
     Forget(ForgetArgs),
+    /// Print what makes Tab complete this command line in a shell of the system
+    Completions(CompletionsArgs),
+    /// Print a page of the manual, for man -l
+    Man(ManArgs),
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub struct CompletionsArgs {
+    /// Which shell: its folder of completions takes what is printed
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub struct ManArgs {
+    /// The command that the page is of, like import; if not said, the page is of bygone
+    pub command: Option<String>,
+}
+
+#[derive(Debug, Parser)]
 #[command(after_help = exit::HELP)]
 pub struct BackupArgs {
     /// The database
@@ -534,25 +558,44 @@ impl EventForm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Columns, for reading
+    #[value(aliases = ["column", "columns"])]
     Table,
+    /// Columns with lines around them
+    Box,
+    /// A table for documents in Markdown
+    #[value(alias = "md")]
+    Markdown,
     /// One JSON object a line, for programs
+    #[value(aliases = ["jsonl", "ndjson"])]
     Json,
     /// Comma-separated values (RFC 4180), for spreadsheets
     Csv,
+    /// Values separated by tabs, in which tabs, ends of lines and backslashes are escaped
+    #[value(alias = "tabs")]
+    Tsv,
     /// One `name = value` a line, for wide rows
     Line,
+    /// A table for documents in HTML
+    Html,
 }
 
 impl Format {
-    pub const ALL: [Format; 4] = [Format::Table, Format::Json, Format::Csv, Format::Line];
-
     pub fn name(self) -> &'static str {
         match self {
             Format::Table => "table",
+            Format::Box => "box",
+            Format::Markdown => "markdown",
             Format::Json => "json",
             Format::Csv => "csv",
+            Format::Tsv => "tsv",
             Format::Line => "line",
+            Format::Html => "html",
         }
+    }
+
+    /// All names, as they are offered.
+    pub fn names() -> Vec<&'static str> {
+        Format::value_variants().iter().map(|format| format.name()).collect()
     }
 }
 

@@ -1,5 +1,10 @@
 //! The commands of the session: about it, not the data. Each begins with a dot, and is good at the prompt, in a script and after `-c`.
 
+mod edit;
+mod foreign;
+mod schema;
+mod settings;
+
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
@@ -7,12 +12,12 @@ use std::path::Path;
 use bygone::Pattern;
 use clap::Parser;
 
-use super::cli::{self, Format};
+use super::cli;
 use super::failure::{CommandFailure, say};
 use super::input;
+use super::maintain;
 use super::repl::{LineEditor, Watches};
 use super::session::Session;
-use super::terminal::harmless_lines;
 use super::transfer;
 
 /// A command, as `.help` and completion know it.
@@ -28,15 +33,19 @@ pub enum Argument {
     File,
     Pattern,
     Command,
+    /// The name of something that is defined.
+    Defined,
     Choice(&'static [&'static str]),
     Other,
 }
 
 /// What comes after a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommandFlow {
     Continue,
     End,
+    /// The prompt begins with this text, which is run once it is entered.
+    Offer(String),
 }
 
 const fn command(name: &'static str, arguments: &'static str, about: &'static str) -> ShellCommand {
@@ -45,21 +54,31 @@ const fn command(name: &'static str, arguments: &'static str, about: &'static st
 
 /// All of them, in the order of `.help`.
 pub const COMMANDS: &[ShellCommand] = &[
-    command("help", "", "this list, and statements to begin with"),
+    command("help", "[COMMAND]", "this list, and statements to begin with"),
     command("quit", "", "leave; so do .exit and Ctrl-D"),
     command("exit", "", "leave"),
     command("types", "", "the types of events, and how many of each"),
     // command("kinds", "", "the kinds of entities"), once SHOW KINDS is answered
     command("stats", "", "how big everything is"),
-    command("format", "[table|json|csv|line]", "how results are shown"),
+    command("schema", "[NAME]", "the statements that define all there is, or what NAME names"),
+    command("dump", "", "the same, and how the events are moved"),
+    command("mode", "[FORMAT]", "how results are shown: table, box, markdown, json, csv, tsv, line or html"),
+    command("format", "[FORMAT]", "the same"),
+    command("output", "[FILE]", "results go into FILE, which is written anew; without FILE to the terminal"),
+    command("once", "FILE", "the same for the next results"),
+    command("pager", "[on|off|COMMAND]", "scroll what is longer than the screen"),
+    command("show", "", "how all of these are set"),
     command("actor", "[KIND ID|none]", "on whose behalf events are appended"),
     command("param", "[NAME=VALUE|NAME]", "give $NAME a value, or forget it"),
     command("timer", "[on|off]", "say how long statements took"),
     command("watch", "[PATTERN]", "print events above the prompt as they come"),
     command("unwatch", "[PATTERN]", "stop that, or all of it"),
+    command("edit", "[STATEMENT]", "write the last statement anew, or this one, in $VISUAL or $EDITOR"),
+    command("keys", "[emacs|vi]", "how the line is edited"),
     command("read", "FILE", "run the statements of a file"),
     command("import", "FILE [--restore] [--on-conflict skip]", "append events from JSON"),
     command("export", "FILE [PATTERN] [--format FORM]", "write events as JSON into a new file"),
+    command("backup", "FILE [--increment|--replace]", "copy the database, while it is used"),
 ];
 
 const BEGINNING: &str = "
@@ -88,11 +107,15 @@ pub fn of(entry: &str) -> Option<&str> {
 /// What may come after a name.
 pub fn argument(name: &str) -> Argument {
     match name {
-        "read" | "import" | "export" => Argument::File,
+        "read" | "import" | "export" | "backup" | "output" | "once" => Argument::File,
         "watch" | "unwatch" => Argument::Pattern,
         "help" => Argument::Command,
-        "format" => Argument::Choice(&["table", "json", "csv", "line"]),
-        "timer" => Argument::Choice(&["on", "off"]),
+        "mode" | "format" => {
+            Argument::Choice(&["table", "box", "markdown", "json", "jsonl", "csv", "tsv", "line", "html"])
+        }
+        "timer" | "pager" => Argument::Choice(&["on", "off"]),
+        "keys" => Argument::Choice(&["emacs", "vi"]),
+        "schema" => Argument::Defined,
         _ => Argument::Other,
     }
 }
@@ -110,44 +133,21 @@ pub fn run(
     let name = name.strip_prefix(sign).unwrap_or(name);
     let rest = rest.trim();
     if !COMMANDS.iter().any(|command| command.name == name) && name != "kinds" {
-        return Err(CommandFailure::Usage(misuse(name, sign)));
+        return Err(CommandFailure::Usage(foreign::misuse(name, sign)));
+    }
+    // A pager and an editor are commands of the system, a statement is one of the language: their quotes are not ours.
+    match (name, rest) {
+        ("pager", rest) => return settings::pager(rest, session).map(|()| CommandFlow::Continue),
+        ("edit", rest) => return edit::edit(rest, session).map(CommandFlow::Offer),
+        _ => {}
     }
     let arguments = words(rest)?;
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match (name, arguments.as_slice()) {
         ("quit" | "exit", []) => return Ok(CommandFlow::End),
-        ("help", _) => help(),
+        ("help", []) => help(session)?,
+        ("help", [name]) => help_of(name, session)?,
         ("types" | "kinds" | "stats", []) => session.run_entry(&format!("SHOW {name}"))?,
-        ("format", []) => say(session.format().name()),
-        ("format", [name]) => session.set_format(format(name)?),
-        ("actor", []) => match session.actor() {
-            Some(actor) => say(&harmless_lines(&actor.to_string())),
-            None => say("none"),
-        },
-        ("actor", ["none"]) => session.set_actor(None),
-        ("actor", _) => session.set_actor(Some(rest.parse()?)),
-        ("param", []) => {
-            if session.parameters().is_empty() {
-                session.speech.notice("no parameter has a value; .param NAME=VALUE gives it one");
-            }
-            for (name, value) in session.parameters() {
-                say(&harmless_lines(&format!("${name} = {value}")));
-            }
-        }
-        ("param", _) if rest.contains('=') => {
-            let (name, value) = cli::parameter(rest).map_err(CommandFailure::Usage)?;
-            session.set_parameter(name, value);
-        }
-        ("param", [name]) => {
-            if !session.unset_parameter(name.trim_start_matches('$')) {
-                return Err(CommandFailure::Usage(format!(
-                    "there is no parameter {name}; .param NAME=VALUE makes one"
-                )));
-            }
-        }
-        ("timer", []) => session.timer = !session.timer,
-        ("timer", ["on"]) => session.timer = true,
-        ("timer", ["off"]) => session.timer = false,
         ("watch" | "unwatch", [] | [_]) => {
             let Some((watches, editor)) = prompt else {
                 let instead = "SUBSCRIBE gives events as they come, and so does bygone watch";
@@ -162,7 +162,13 @@ pub fn run(
         }
         ("import", [_, ..]) => import(&arguments, session)?,
         ("export", [_, ..]) => export(&arguments, session)?,
-        _ => return Err(CommandFailure::Usage(misuse(name, sign))),
+        ("backup", [_, ..]) => backup(&arguments, session)?,
+        ("schema", [] | [_]) => schema::schema(arguments.first().copied(), session)?,
+        ("dump", []) => schema::dump(session)?,
+        (name, arguments) => match settings::set(name, arguments, rest, session)? {
+            true => {}
+            false => return Err(CommandFailure::Usage(foreign::misuse(name, sign))),
+        },
     }
     Ok(CommandFlow::Continue)
 }
@@ -199,66 +205,32 @@ pub fn may_write(command: &str) -> bool {
     matches!(name.trim_start_matches(['.', '\\']), "import" | "read")
 }
 
-fn help() {
+/// The list of commands. At a prompt it is read, and may be longer than the screen.
+fn help(session: &mut Session) -> Result<(), CommandFailure> {
     let widest = COMMANDS.iter().map(|command| usage(command).len()).max().unwrap_or(0);
-    for command in COMMANDS {
-        say(&format!("{:widest$}  {}", usage(command), command.about));
+    let lines = COMMANDS.iter().map(|command| format!("{:widest$}  {}\n", usage(command), command.about));
+    let text = lines.collect::<String>() + BEGINNING;
+    if session.prompts() {
+        return session.print(&(text + "\n"));
     }
-    say(BEGINNING);
+    say(&text);
+    Ok(())
+}
+
+/// What one command is for.
+fn help_of(name: &str, session: &mut Session) -> Result<(), CommandFailure> {
+    let name = name.trim_start_matches(['.', '\\']);
+    match COMMANDS.iter().find(|command| command.name == name) {
+        Some(command) => say(&format!("{}  {}", usage(command), command.about)),
+        // Somebody asks for a statement, perhaps.
+        None if name.chars().all(char::is_alphabetic) && name == name.to_uppercase() => help(session)?,
+        None => return Err(CommandFailure::Usage(foreign::misuse(name, '.'))),
+    }
+    Ok(())
 }
 
 fn usage(command: &ShellCommand) -> String {
     format!(".{} {}", command.name, command.arguments).trim_end().to_owned()
-}
-
-/// Commands of other shells, and what to write instead.
-const ELSEWHERE: &[(&[&str], &str)] = &[
-    (&["tables", "dt", "dn"], "SHOW TYPES lists the types of events, SHOW KINDS the kinds of entities"),
-    (&["schema", "d", "d+", "describe", "fullschema"], "DESCRIBE Order shows a kind, SHOW KINDS lists them"),
-    (&["indexes", "indices", "di"], "SHOW INDEXES lists the indexes"),
-    (&["dv", "views"], "SHOW VIEWS lists the views"),
-    (&["df"], "SHOW VERBS lists what can be performed"),
-    (&["du", "dp"], "there are no users and no rights: whoever can open the file can use it"),
-    (&["mode", "a", "pset", "output"], ".format says how results are shown: table, json, csv or line"),
-    (&["x", "G"], ".format line shows one value a line"),
-    (&["headers", "header", "t"], "tables and CSV always have a header line; .format json has none"),
-    (&["timing"], ".timer on says how long statements took"),
-    (&["copy"], ".import FILE reads events from JSON, .export FILE writes them"),
-    (&["i", "ir", "source"], ".read FILE runs the statements of a file"),
-    (&["dump", "save", "clone", "o", "once"], ".export FILE writes events as JSON"),
-    (&["backup"], "BACKUP TO 'copy.bygone' copies the database, while it is used"),
-    (&["restore"], ".import FILE --restore rebuilds a log from its export"),
-    (
-        &["open", "databases", "l", "c", "connect", "attach"],
-        "a session has one database; bygone FILE opens another",
-    ),
-    (&["parameter", "set"], ".param NAME=VALUE gives $NAME a value"),
-    (&["clear", "cls"], "Ctrl-L clears the screen"),
-    (&["shell", "system", "!"], "commands of the system run outside of bygone"),
-    (&["h"], ".help lists the commands, and statements to begin with"),
-    (&["version"], "bygone --version prints the version"),
-];
-
-/// What to say of a command that is wrong, or none; it began with a sign.
-fn misuse(name: &str, sign: char) -> String {
-    if let Some(command) = COMMANDS.iter().find(|command| command.name == name) {
-        return format!("it is used like this: {}", usage(command));
-    }
-    let instead = ELSEWHERE.iter().find(|(names, _)| names.contains(&name)).map(|(_, instead)| *instead);
-    if let Some(instead) = instead {
-        return format!("there is no command {sign}{name}; {instead}");
-    }
-    let near = COMMANDS.iter().map(|command| (strsim::damerau_levenshtein(name, command.name), command.name));
-    match near.min().filter(|(distance, near)| *distance <= 2 && *distance < near.len()) {
-        Some((_, near)) => format!("there is no command {sign}{name}; did you mean .{near}?"),
-        None => format!("there is no command {sign}{name}; .help lists them"),
-    }
-}
-
-fn format(name: &str) -> Result<Format, CommandFailure> {
-    let known = || Format::ALL.map(Format::name).join(", ");
-    let format = Format::ALL.into_iter().find(|format| format.name().eq_ignore_ascii_case(name));
-    format.ok_or_else(|| CommandFailure::Usage(format!("there is no format {name}; there are {}", known())))
 }
 
 fn watch(
@@ -284,7 +256,7 @@ fn read(file: &str, session: &mut Session) -> Result<(), CommandFailure> {
 
 /// What may be said on the command line may be said here.
 fn import(arguments: &[&str], session: &mut Session) -> Result<(), CommandFailure> {
-    // The database is the session's.
+    // As for a backup.
     let arguments: cli::ImportArgs = arguments_of("import", &[&["session"], arguments].concat())?;
     if arguments.events == Path::new("-") {
         return Err(CommandFailure::Usage(
@@ -307,6 +279,12 @@ fn export(arguments: &[&str], session: &mut Session) -> Result<(), CommandFailur
         session.speech,
         &session.signals,
     )
+}
+
+fn backup(arguments: &[&str], session: &mut Session) -> Result<(), CommandFailure> {
+    // The database is the session's.
+    let arguments: cli::BackupArgs = arguments_of("backup", &[&["session"], arguments].concat())?;
+    maintain::backup(&session.db(), &arguments, session.speech, &session.signals)
 }
 
 fn arguments_of<T: Parser>(name: &str, arguments: &[&str]) -> Result<T, CommandFailure> {
@@ -343,17 +321,6 @@ mod tests {
         assert_eq!(words("a 'b c'  \"d\"").unwrap(), ["a", "b c", "d"]);
         assert!(words("").unwrap().is_empty());
         assert!(words("'a").is_err());
-    }
-
-    #[test]
-    fn a_slip_finds_its_command() {
-        assert_eq!(misuse("typs", '.'), "there is no command .typs; did you mean .types?");
-        assert_eq!(misuse("zzzz", '.'), "there is no command .zzzz; .help lists them");
-        assert_eq!(misuse("read", '.'), "it is used like this: .read FILE");
-        assert_eq!(
-            misuse("d", '\\'),
-            "there is no command \\d; DESCRIBE Order shows a kind, SHOW KINDS lists them"
-        );
     }
 
     #[test]

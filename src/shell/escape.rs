@@ -1,22 +1,27 @@
 //! A writer to a terminal: what is not seen, or would be obeyed, is escaped as JSON does.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use bygone::Row;
 
 use super::render::Renderer;
-use super::terminal::harmless_lines;
+use super::terminal::{harmless_fields, harmless_lines};
 
 /// Writes to a terminal. Lines may end with CRLF.
 pub struct EscapingWriter<W: Write> {
     to: W,
     /// The beginning of a character, or of an end of a line.
     cut: Vec<u8>,
+    seen: Escaping,
 }
+
+/// What is left of a text that has no CRLF.
+type Escaping = fn(&str) -> Cow<'_, str>;
 
 impl<W: Write> EscapingWriter<W> {
     pub fn new(to: W) -> EscapingWriter<W> {
-        EscapingWriter { to, cut: Vec::new() }
+        EscapingWriter { to, cut: Vec::new(), seen: harmless_lines }
     }
 
     fn text(&mut self, text: &str) -> io::Result<()> {
@@ -24,7 +29,7 @@ impl<W: Write> EscapingWriter<W> {
             if at > 0 {
                 self.to.write_all(b"\r\n")?;
             }
-            self.to.write_all(harmless_lines(line).as_bytes())?;
+            self.to.write_all((self.seen)(line).as_bytes())?;
         }
         Ok(())
     }
@@ -58,16 +63,28 @@ impl<W: Write> Write for EscapingWriter<W> {
 }
 
 /// A renderer that shows no more than what is seen.
-pub struct Showing<R>(pub R);
+pub struct Showing<R> {
+    renderer: R,
+    seen: Escaping,
+}
 
 impl<R: Renderer> Showing<R> {
+    pub fn of(renderer: R) -> Showing<R> {
+        Showing { renderer, seen: harmless_lines }
+    }
+
+    /// Of one that writes tabs between values that have none.
+    pub fn with_tabs(renderer: R) -> Showing<R> {
+        Showing { renderer, seen: harmless_fields }
+    }
+
     fn show(
         &mut self,
         out: &mut dyn Write,
         render: impl FnOnce(&mut R, &mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut seen = EscapingWriter::new(out);
-        render(&mut self.0, &mut seen)?;
+        let mut seen = EscapingWriter { seen: self.seen, ..EscapingWriter::new(out) };
+        render(&mut self.renderer, &mut seen)?;
         seen.end()
     }
 }

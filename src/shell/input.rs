@@ -10,7 +10,8 @@ use bygone::read::Script;
 
 use super::commands::{self, CommandFlow};
 use super::failure::CommandFailure;
-use super::session::{ScriptPlace, Session};
+use super::scripts::ScriptPlace;
+use super::session::Session;
 
 /// Whether the stream keeps one waiting, so that Ctrl-C must get through meanwhile. A file does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,9 +180,9 @@ impl InputPart {
                 Ok(Some(1))
             }
             Ok(script) => {
-                let result = session.run_statements(&script, place);
+                // What cannot be written is no more than a statement that failed, where that does not end the rest.
+                let result = session.run_statements(&script, place).and_then(|()| session.flush());
                 session.told(result)?;
-                session.flush()?;
                 Ok(Some(script.statements().len()))
             }
         }

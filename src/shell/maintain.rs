@@ -27,7 +27,17 @@ pub fn backup_file(
 ) -> Result<(), CommandFailure> {
     let db = open::open_to_read(&arguments.file, opening, speech)?;
     signals.opened(&db);
-    let Some(db) = db.opened() else { return attached_backup(&db, arguments, speech, signals) };
+    backup(&db, arguments, speech, signals)
+}
+
+/// Makes a backup of a database that is open, here or elsewhere.
+pub fn backup(
+    db: &SharedDb,
+    arguments: &BackupArgs,
+    speech: Reporter,
+    signals: &Signals,
+) -> Result<(), CommandFailure> {
+    let Some(db) = db.opened() else { return attached_backup(db, arguments, speech, signals) };
     let mode = match (arguments.increment, arguments.replace) {
         (true, _) => BackupMode::Increment,
         (_, true) => BackupMode::Replace,

@@ -6,11 +6,14 @@ mod csv;
 mod definition;
 mod grid;
 mod json;
+mod layout;
 mod line;
+mod markup;
 mod table;
 mod tree;
 
-pub use table::shortened;
+pub use definition::laid_out;
+pub use layout::shortened;
 
 use std::io::{self, Write};
 
@@ -19,6 +22,8 @@ use bygone::Row;
 use super::cli::Format;
 use super::escape::Showing;
 use super::terminal::Terminal;
+use csv::{Csv, Dialect};
+use markup::{Markup, MarkupRenderer};
 
 /// Writes rows as they come.
 ///
@@ -50,11 +55,16 @@ pub trait Renderer {
 /// The renderer of a format.
 pub fn new(format: Format, envelope: bool, csv_safe: bool, terminal: &Terminal) -> Box<dyn Renderer> {
     match format {
-        Format::Json if terminal.output => Box::new(Showing(json::Json::new(envelope))),
-        Format::Csv if terminal.output => Box::new(Showing(csv::Csv::new(csv_safe))),
+        Format::Json if terminal.output => Box::new(Showing::of(json::Json::new(envelope))),
         Format::Json => Box::new(json::Json::new(envelope)),
-        Format::Csv => Box::new(csv::Csv::new(csv_safe)),
+        Format::Csv if terminal.output => Box::new(Showing::of(Csv::new(Dialect::Comma, csv_safe))),
+        Format::Csv => Box::new(Csv::new(Dialect::Comma, csv_safe)),
+        Format::Tsv if terminal.output => Box::new(Showing::with_tabs(Csv::new(Dialect::Tab, csv_safe))),
+        Format::Tsv => Box::new(Csv::new(Dialect::Tab, csv_safe)),
         Format::Line => Box::new(line::LineRenderer::new(terminal)),
-        Format::Table => Box::new(table::Table::new(terminal)),
+        Format::Table => Box::new(table::Table::new(terminal, false)),
+        Format::Box => Box::new(table::Table::new(terminal, true)),
+        Format::Markdown => Box::new(MarkupRenderer::new(Markup::Markdown)),
+        Format::Html => Box::new(MarkupRenderer::new(Markup::Html)),
     }
 }

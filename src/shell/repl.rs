@@ -4,16 +4,16 @@ mod assistant;
 mod history;
 mod watch;
 
-use std::path::Path;
-
 use rustyline::config::Configurer;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
-use rustyline::{Behavior, ColorMode, CompletionType, Config, Editor};
+use rustyline::{Behavior, ColorMode, CompletionType, Config, EditMode, Editor};
 
+use super::cli::RunArgs;
 use super::commands::{self, CommandFlow};
+use super::config;
 use super::failure::{CommandFailure, say};
-use super::session::Session;
+use super::session::{KeyMode, Session};
 use super::terminal::count;
 use assistant::Assistant;
 use history::History;
@@ -23,67 +23,62 @@ pub use watch::Watches;
 pub type LineEditor = Editor<Assistant, FileHistory>;
 
 /// Reads and runs until the person has enough.
-pub fn run(session: &mut Session, path: &Path, read_only: bool) -> Result<(), CommandFailure> {
+pub fn run(session: &mut Session, run: &RunArgs, read_only: bool) -> Result<(), CommandFailure> {
     session.talk_to_a_person();
     let mut editor = editor(session)?;
     let history = History::load(&mut editor);
-    let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
-    let prompt = if read_only { format!("{name} (read-only)> ") } else { format!("{name}> ") };
+    let prompt = prompt(run, read_only);
     let events = count(session.db().head().map_err(CommandFailure::from)?.0, "event");
     let version = env!("CARGO_PKG_VERSION");
     session
         .speech
         .notice(&format!("Bygone {version}, {events}. Type .help for help, .quit or Ctrl-D to leave."));
 
+    if !run.no_config
+        && let Err(failure) = config::run(session)
+    {
+        session.speech.failure(&failure);
+    }
     let mut watches = Watches::default();
-    let mut cleared = false;
+    let (mut cleared, mut offered) = (false, String::new());
     loop {
         let signals = session.signals.clone();
         if let Some(assistant) = editor.helper_mut() {
             assistant.ask_of(session.db());
         }
-        let Some(read) = signals.waiting(|| editor.readline(&prompt)) else {
+        editor.set_edit_mode(match session.keys {
+            KeyMode::Emacs => EditMode::Emacs,
+            KeyMode::Vi => EditMode::Vi,
+        });
+        let text = std::mem::take(&mut offered);
+        let Some(read) = signals.waiting(|| editor.readline_with_initial(&prompt, (&text, ""))) else {
             // It was meant for a statement that has just ended.
             signals.forget();
             continue;
         };
-        let line = match read {
-            Ok(line) => line,
-            Err(ReadlineError::Interrupted) => {
-                // Once clears the line. Who does it again wants something else.
-                if std::mem::replace(&mut cleared, true) {
-                    session.speech.notice("Ctrl-D or .quit leaves");
-                }
-                continue;
-            }
-            Err(ReadlineError::Eof) => {
-                // An editor leaves its line, a terminal without one stays behind the prompt.
-                if std::env::var_os("TERM").is_none_or(|term| term == "dumb") {
-                    say("");
-                }
-                return Ok(());
-            }
-            Err(ReadlineError::Io(error)) => return Err(CommandFailure::reading("the prompt", error)),
-            Err(ReadlineError::Errno(error)) => {
-                return Err(CommandFailure::reading("the prompt", error.into()));
-            }
-            // A signal, a window that changed its size: nothing was entered.
-            Err(_) => continue,
+        let line = match entered(read, &mut cleared, session)? {
+            PromptEntry::Line(line) => line,
+            PromptEntry::Nothing => continue,
+            PromptEntry::End => return Ok(()),
         };
-        cleared = false;
         let entry = line.trim();
         if entry.is_empty() {
             continue;
         }
         history.add(&mut editor, entry);
+        session.watched = !watches.is_empty();
         let outcome = match commands::of(entry) {
             Some(command) => commands::run(command, session, Some((&mut watches, &mut editor))),
-            None => session.run_entry(entry).map(|()| CommandFlow::Continue),
+            None => {
+                session.last = Some(entry.to_owned());
+                session.run_entry(entry).map(|()| CommandFlow::Continue)
+            }
         };
         let outcome = session.flush().and(outcome);
         match outcome {
             Ok(CommandFlow::Continue) => {}
             Ok(CommandFlow::End) => return Ok(()),
+            Ok(CommandFlow::Offer(text)) => offered = text,
             Err(CommandFailure::Closed) => return Err(CommandFailure::Closed),
             Err(failure) => {
                 if matches!(failure, CommandFailure::Interrupted) {
@@ -95,6 +90,49 @@ pub fn run(session: &mut Session, path: &Path, read_only: bool) -> Result<(), Co
             }
         }
     }
+}
+
+/// What came of a look at the prompt.
+enum PromptEntry {
+    Line(String),
+    Nothing,
+    End,
+}
+
+fn entered(
+    read: rustyline::Result<String>,
+    cleared: &mut bool,
+    session: &Session,
+) -> Result<PromptEntry, CommandFailure> {
+    match read {
+        Ok(line) => {
+            *cleared = false;
+            Ok(PromptEntry::Line(line))
+        }
+        Err(ReadlineError::Interrupted) => {
+            // Once clears the line. Who does it again wants something else.
+            if std::mem::replace(cleared, true) {
+                session.speech.notice("Ctrl-D or .quit leaves");
+            }
+            Ok(PromptEntry::Nothing)
+        }
+        Err(ReadlineError::Eof) => {
+            // An editor leaves its line, a terminal without one stays behind the prompt.
+            if std::env::var_os("TERM").is_none_or(|term| term == "dumb") {
+                say("");
+            }
+            Ok(PromptEntry::End)
+        }
+        Err(ReadlineError::Io(error)) => Err(CommandFailure::reading("the prompt", error)),
+        Err(ReadlineError::Errno(error)) => Err(CommandFailure::reading("the prompt", error.into())),
+        // A signal, a window that changed its size: nothing was entered.
+        Err(_) => Ok(PromptEntry::Nothing),
+    }
+}
+
+fn prompt(run: &RunArgs, read_only: bool) -> String {
+    let name = run.file.file_stem().unwrap_or(run.file.as_os_str()).to_string_lossy();
+    if read_only { format!("{name} (read-only)> ") } else { format!("{name}> ") }
 }
 
 fn editor(session: &Session) -> Result<LineEditor, CommandFailure> {

@@ -13,7 +13,8 @@ use super::failure::{CommandFailure, Reporter};
 use super::input::{self, EofPolicy};
 use super::metrics;
 use super::open::{self, IfMissing};
-use super::session::{Scripts, Session};
+use super::scripts::Scripts;
+use super::session::Session;
 use super::signal::Signals;
 use super::terminal::{Terminal, count};
 

@@ -1,10 +1,10 @@
 //! A run of statements: one after the other, up to the first that fails.
 
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bygone::error::{ErrorClass, SyntaxFault};
+use bygone::error::ErrorClass;
 use bygone::read::{QueryResult, Script};
 use bygone::share::SharedDb;
 use bygone::{Cancel, Entity, Error, Object, Parameters, Row, Statement, Value};
@@ -14,84 +14,37 @@ use super::commands::{self, CommandFlow};
 use super::exit::Exit;
 use super::failure::{CommandFailure, Reporter, say};
 use super::open::{self, IfMissing};
+use super::output::ResultOutput;
+use super::pager::PagerChoice;
 use super::render::{self, Renderer};
+use super::scripts::{ScriptPart, ScriptPlace, Scripts, placed};
 use super::signal::Signals;
 use super::terminal::{Terminal, count};
-
-/// How much output is gathered before it goes on its way.
-const BUFFER: usize = 64 << 10;
 
 /// How long to wait for indexes at a time, before looking whether somebody has had enough.
 const BUILDING: Duration = Duration::from_millis(50);
 
-/// Where a text stands in the input it was taken from, so that messages name the place there.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ScriptPlace {
-    /// Statements before it.
-    pub statements: usize,
-    /// Lines before it.
-    pub lines: usize,
+/// How the line is edited at the prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyMode {
+    Emacs,
+    Vi,
 }
 
-/// Several texts whose statements are counted on from one to the next. All are parsed before the first runs.
-pub struct Scripts(Vec<ScriptPart>);
-
-enum ScriptPart {
-    Statements(ScriptPlace, Script),
-    /// A command of the prompt, with its sign.
-    Command(String),
-}
-
-impl ScriptPart {
-    fn statements(&self) -> &[Statement] {
+impl KeyMode {
+    pub fn name(self) -> &'static str {
         match self {
-            ScriptPart::Statements(_, script) => script.statements(),
-            ScriptPart::Command(_) => &[],
+            KeyMode::Emacs => "emacs",
+            KeyMode::Vi => "vi",
         }
     }
 }
 
-impl Scripts {
-    /// Parses texts of at most so many bytes.
-    pub fn parse(texts: &[String], longest: usize) -> Result<Scripts, CommandFailure> {
-        let mut scripts = Vec::new();
-        let mut place = ScriptPlace::default();
-        for text in texts {
-            if let Some(command) = commands::of(text.trim()) {
-                scripts.push(ScriptPart::Command(command.to_owned()));
-                continue;
-            }
-            let script = Script::parse_within(text, longest).map_err(|error| placed(error, place))?;
-            let statements = script.statements().len();
-            scripts.push(ScriptPart::Statements(place, script));
-            place.statements += statements;
-        }
-        Ok(Scripts(scripts))
-    }
-
-    fn statements(&self) -> impl Iterator<Item = &Statement> {
-        self.0.iter().flat_map(ScriptPart::statements)
-    }
-
-    pub fn has_write(&self) -> bool {
-        let appends =
-            |part: &ScriptPart| matches!(part, ScriptPart::Command(command) if commands::may_write(command));
-        self.statements().any(Statement::is_write) || self.0.iter().any(appends)
-    }
-
-    /// Whether nothing of it writes.
-    pub fn only_reads(&self) -> bool {
-        !self.has_write() && self.statements().all(Statement::is_read)
-    }
-
-    /// A value that no statement asks for is a name misspelt; in a stream, or at the prompt, one may yet ask.
-    pub fn check_parameters(&self, run: &RunArgs) -> Result<(), CommandFailure> {
-        let used = |name: &str| self.statements().any(|s| s.parameters().any(|used| used == name));
-        match run.parameters.iter().find(|(name, _)| run.has_statements() && !used(name)) {
-            Some((name, _)) => Err(CommandFailure::Usage(format!("no statement has a parameter ${name}"))),
-            None => Ok(()),
-        }
-    }
+/// What a statement answered.
+struct Answered {
+    rows: u64,
+    /// It was answered before, by the same key.
+    repeated: bool,
 }
 
 /// A database, and how one talks with it.
@@ -121,7 +74,13 @@ pub struct Session {
     /// And how long it took.
     pub timer: bool,
     renderer: Box<dyn Renderer>,
-    out: BufWriter<Stdout>,
+    out: ResultOutput,
+    pub pager: PagerChoice,
+    pub keys: KeyMode,
+    /// The last statement that was entered, to be edited.
+    pub last: Option<String>,
+    /// Events are printed as they come, so that the screen is not another program's.
+    pub watched: bool,
     /// Statements of texts before the current one.
     ran: usize,
     /// There is more than one statement, so messages say which.
@@ -162,13 +121,45 @@ impl Session {
             footer: false,
             timer: false,
             renderer: render::new(format, run.envelope, run.csv_safe, &terminal),
-            out: BufWriter::with_capacity(BUFFER, io::stdout()),
+            out: ResultOutput::new(),
+            pager: PagerChoice::from_environment(),
+            keys: KeyMode::Emacs,
+            last: None,
+            watched: false,
             ran: 0,
             several: false,
             prompt: false,
             goes_on: false,
             failed: None,
         }
+    }
+
+    /// The file that was opened.
+    pub fn file(&self) -> &std::path::Path {
+        &self.file
+    }
+
+    /// Whether results go to a terminal.
+    pub fn shows(&self) -> bool {
+        self.out.terminal(&self.terminal).output
+    }
+
+    /// Whether somebody is at a prompt.
+    pub fn prompts(&self) -> bool {
+        self.prompt
+    }
+
+    /// Runs what nobody entered: nobody waits for its counts, and what fails does not end the rest.
+    pub fn quietly(
+        &mut self,
+        run: impl FnOnce(&mut Session) -> Result<(), CommandFailure>,
+    ) -> Result<(), CommandFailure> {
+        let before = (self.footer, self.goes_on);
+        (self.footer, self.goes_on) = (false, true);
+        let result = run(self);
+        (self.footer, self.goes_on) = before;
+        self.failed = None;
+        self.flush().and(result)
     }
 
     /// Somebody is at the prompt.
@@ -224,7 +215,73 @@ impl Session {
     pub fn set_format(&mut self, format: Format) {
         self.format = format;
         self.envelope &= format == Format::Json;
-        self.renderer = render::new(format, self.envelope, self.csv_safe, &self.terminal);
+        self.begin_rendering();
+    }
+
+    /// What is shown from now on has nothing above it.
+    fn begin_rendering(&mut self) {
+        let terminal = self.out.terminal(&self.terminal);
+        self.renderer = render::new(self.format, self.envelope, self.csv_safe, &terminal);
+    }
+
+    /// From now on results go into a file: all of them, or those of one answer.
+    pub fn redirect(&mut self, name: &str, once: bool) -> Result<(), CommandFailure> {
+        self.out.redirect(name, once, &self.file)?;
+        self.begin_rendering();
+        Ok(())
+    }
+
+    /// From now on results go to standard output again.
+    pub fn restore_output(&mut self) -> Result<(), CommandFailure> {
+        let restored = self.out.restore();
+        self.begin_rendering();
+        restored
+    }
+
+    /// The file that results go into, if there is one.
+    pub fn output_file(&self) -> Option<&str> {
+        self.out.file()
+    }
+
+    /// Prints a text among the results.
+    pub fn print(&mut self, text: &str) -> Result<(), CommandFailure> {
+        self.begin_paged(true);
+        let written = self.out.write_all(text.as_bytes());
+        let written = written.map_err(|error| self.output_failed(error));
+        self.end_answer()?;
+        written
+    }
+
+    /// An answer begins, which goes through a pager where somebody reads it that would have to scroll.
+    fn begin_paged(&mut self, ends: bool) {
+        if self.prompt && self.terminal.output && ends && !self.watched {
+            self.out.begin_paged(&self.pager, &self.signals);
+        }
+    }
+
+    /// The answer is complete. True if somebody had enough of it before.
+    fn end_answer(&mut self) -> Result<bool, CommandFailure> {
+        let was_file = self.out.file().is_some();
+        let ended = self.out.end();
+        if was_file && self.out.file().is_none() {
+            self.begin_rendering();
+        }
+        let (gone, notice) = ended?;
+        if let Some(notice) = notice {
+            self.flush()?;
+            self.speech.notice(&notice);
+            self.pager.on = false;
+        }
+        Ok(gone)
+    }
+
+    fn output_failed(&mut self, error: io::Error) -> CommandFailure {
+        let was_file = self.out.file().is_some();
+        let failure = self.out.failure(error);
+        if was_file {
+            self.begin_rendering();
+        }
+        failure
     }
 
     pub fn parameters(&self) -> &Object {
@@ -274,7 +331,7 @@ impl Session {
     /// Runs what somebody entered at the prompt: it is counted for itself.
     pub fn run_entry(&mut self, text: &str) -> Result<(), CommandFailure> {
         self.ran = 0;
-        self.renderer = render::new(self.format, self.envelope, self.csv_safe, &self.terminal);
+        self.begin_rendering();
         self.run_script(text)
     }
 
@@ -335,6 +392,26 @@ impl Session {
 
     fn run_statement(&mut self, statement: &Statement, number: usize) -> Result<(), CommandFailure> {
         let started = Instant::now();
+        self.begin_paged(!statement.is_subscription());
+        let answered = self.answer(statement, number, started);
+        let gone = self.end_answer();
+        let (answered, gone) = (answered?, gone?);
+        if gone {
+            return Ok(());
+        }
+        if answered.repeated && self.format != Format::Json {
+            self.notice("the key was met before: this is the first outcome, nothing was written");
+        }
+        self.say_footer(answered.rows, started)
+    }
+
+    /// Shows what a statement answers.
+    fn answer(
+        &mut self,
+        statement: &Statement,
+        number: usize,
+        started: Instant,
+    ) -> Result<Answered, CommandFailure> {
         let cancel = self.signals.statement(self.limit);
         let answer = self.ask(statement, &cancel)?;
         // A statement that was cancelled may say so as an error; to whoever cancelled it, it is none.
@@ -343,7 +420,7 @@ impl Session {
             false => CommandFailure::from(error),
         };
         let answer = answer.map_err(interrupted)?;
-        self.renderer.begin(number, &mut self.out).map_err(CommandFailure::output)?;
+        self.renderer.begin(number, &mut self.out).map_err(|error| self.output_failed(error))?;
         let seen = answer.as_of.filter(|_| self.verbose).map(|position| format!("as of {position}"));
         for notice in seen.iter().chain(&answer.notices) {
             self.notice(notice);
@@ -356,7 +433,7 @@ impl Session {
                 Ok(row) => row,
                 Err(error) => {
                     // What came before the error is shown before it.
-                    self.renderer.end(&mut self.out).map_err(CommandFailure::output)?;
+                    self.renderer.end(&mut self.out).map_err(|error| self.output_failed(error))?;
                     self.acknowledge(place.as_ref(), printed)?;
                     return Err(interrupted(error));
                 }
@@ -378,7 +455,7 @@ impl Session {
             }
             repeated |= matches!(row, Row::Event { repeated: true, .. });
             rows += 1;
-            self.renderer.row(&row, &mut self.out).map_err(CommandFailure::output)?;
+            self.renderer.row(&row, &mut self.out).map_err(|error| self.output_failed(error))?;
             if let Row::Event { event, .. } = &row {
                 printed = Some(event.position);
             }
@@ -387,11 +464,11 @@ impl Session {
                 self.settle()?;
                 self.acknowledge(place.as_ref(), printed)?;
             }
-            if cancel.is_cancelled() {
+            if cancel.is_cancelled() || self.out.is_gone() {
                 break;
             }
         }
-        self.renderer.end(&mut self.out).map_err(CommandFailure::output)?;
+        self.renderer.end(&mut self.out).map_err(|error| self.output_failed(error))?;
         self.acknowledge(place.as_ref(), printed)?;
         if cancel.is_cancelled() {
             // At a prompt this is how one ends a subscription: nothing went wrong.
@@ -405,11 +482,8 @@ impl Session {
         if statement.defines_index() && !self.prompt {
             self.wait_for_indexes(&cancel, started)?;
         }
-        self.renderer.done(number, rows, &mut self.out).map_err(CommandFailure::output)?;
-        if repeated && self.format != Format::Json {
-            self.notice("the key was met before: this is the first outcome, nothing was written");
-        }
-        self.say_footer(rows, started)
+        self.renderer.done(number, rows, &mut self.out).map_err(|error| self.output_failed(error))?;
+        Ok(Answered { rows, repeated })
     }
 
     /// At a prompt one goes on meanwhile. Elsewhere what comes next may ask for it, and after the last statement there is no one to
@@ -450,7 +524,7 @@ impl Session {
         statement: &Statement,
     ) -> Result<(), CommandFailure> {
         if self.format == Format::Json {
-            self.renderer.row(row, &mut self.out).map_err(CommandFailure::output)?;
+            self.renderer.row(row, &mut self.out).map_err(|error| self.output_failed(error))?;
         }
         self.settle()?;
         if self.footer && self.format != Format::Json && statement.is_subscription() {
@@ -484,22 +558,12 @@ impl Session {
 
     /// Shows all there is so far.
     fn settle(&mut self) -> Result<(), CommandFailure> {
-        self.renderer.settle(&mut self.out).map_err(CommandFailure::output)?;
+        self.renderer.settle(&mut self.out).map_err(|error| self.output_failed(error))?;
         self.flush()
     }
 
     /// Sends the output on its way.
     pub fn flush(&mut self) -> Result<(), CommandFailure> {
-        self.out.flush().map_err(CommandFailure::output)
+        self.out.flush().map_err(|error| self.output_failed(error))
     }
-}
-
-/// A syntax error as of the whole input.
-fn placed(error: Error, place: ScriptPlace) -> CommandFailure {
-    let of_input = |fault: SyntaxFault| SyntaxFault {
-        statement: fault.statement + place.statements,
-        line: fault.line + place.lines,
-        ..fault
-    };
-    error.map_fault(of_input).into()
 }

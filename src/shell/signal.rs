@@ -29,6 +29,8 @@ struct SignalState {
     statement: Cancel,
     interrupted: bool,
     waiting: bool,
+    /// Another program has the terminal, a pager or an editor: signals are meant for that, too.
+    lent: bool,
     /// A signal is how it is meant to end.
     well: bool,
 }
@@ -48,11 +50,16 @@ impl Signals {
     }
 
     fn arrived(&self, mode: &Mode, speech: Reporter) {
-        let (repeated, waiting, statement) = {
+        let (lent, repeated, waiting, statement) = {
             let mut state = self.state();
-            let repeated = std::mem::replace(&mut state.interrupted, true);
-            (repeated, state.waiting, state.statement.clone())
+            let (lent, statement) = (state.lent, state.statement.clone());
+            let repeated = !lent && std::mem::replace(&mut state.interrupted, true);
+            (lent, repeated, state.waiting, statement)
         };
+        if lent {
+            // It ends what is under way; whoever reads goes on reading.
+            return statement.cancel();
+        }
         if repeated {
             end(mode, Exit::Interrupted);
         }
@@ -116,6 +123,11 @@ impl Signals {
     /// Whether a signal came.
     pub fn interrupted(&self) -> bool {
         self.state().interrupted
+    }
+
+    /// Whether another program has the terminal now.
+    pub fn lend(&self, lent: bool) {
+        self.state().lent = lent;
     }
 
     /// A prompt has said that it was interrupted, and goes on.

@@ -81,6 +81,13 @@ pub fn columns() -> usize {
     }
 }
 
+/// The columns and rows of the terminal; usual ones where it does not say.
+pub fn screen() -> (usize, usize) {
+    const ROWS: usize = 24;
+    let rows = terminal_size::terminal_size().map_or(0, |(_, height)| usize::from(height.0));
+    (columns(), if rows < 2 { ROWS } else { rows })
+}
+
 /// A way to set text apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
@@ -121,6 +128,11 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
 /// The same of a text of lines, which stay lines.
 pub fn harmless_lines(text: &str) -> Cow<'_, str> {
     shown(text, |c| c != '\n' && is_unseen(c))
+}
+
+/// The same of lines of fields, which tabs separate.
+pub fn harmless_fields(text: &str) -> Cow<'_, str> {
+    shown(text, |c| c != '\n' && c != '\t' && is_unseen(c))
 }
 
 fn shown(text: &str, unseen: impl Fn(char) -> bool) -> Cow<'_, str> {

@@ -5,7 +5,7 @@
 //! going leaves out what the command failed for, and the place moves on; the end tells of it.
 
 use std::io::{self, IsTerminal, Write};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use bygone::react::SubscriptionCursor;
@@ -16,6 +16,7 @@ use bygone::{Delivery, Event, Parameters, Pattern, Row};
 use super::cli::{self, OpenArgs, WatchArgs};
 use super::failure::{CommandFailure, Reporter};
 use super::open::{self, IfMissing};
+use super::pager::shell;
 use super::signal::Signals;
 use super::terminal::harmless_lines;
 
@@ -259,20 +260,6 @@ fn run(event: &Event, command: &str) -> Result<ExitStatus, CommandFailure> {
         let _ = input.write_all(line.as_bytes());
     }
     child.wait().map_err(failed)
-}
-
-#[cfg(unix)]
-fn shell(command: &str) -> Command {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", command]);
-    shell
-}
-
-#[cfg(not(unix))]
-fn shell(command: &str) -> Command {
-    let mut shell = Command::new("cmd");
-    shell.args(["/C", command]);
-    shell
 }
 
 fn told(status: ExitStatus) -> String {

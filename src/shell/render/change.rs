@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use bygone::Value;
 use bygone::read::{ReplayStep, StateChange};
 
-use super::table::shortened;
+use super::layout::shortened;
 use crate::shell::terminal::{Style, Terminal, harmless};
 
 /// How far the changes of a step stand in.

@@ -1,8 +1,10 @@
-//! Comma-separated values as RFC 4180 has them: lines end with CRLF, what needs quotes has them.
+//! Comma-separated values as RFC 4180 has them: lines end with CRLF, what needs quotes has them. Values may also be separated by tabs: lines
+//! end with LF then, and tabs, ends of lines and backslashes in values are `\t`, `\n`, `\r` and `\\`.
 //!
 //! A header comes first, and again after an empty line where the columns change. An entity takes two columns, its type
 //! and its id, and an event all that events have; other objects are JSON. Null is an empty field, an empty text is `""`.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use bygone::{Entity, Event, Object, Row, Value};
@@ -32,8 +34,17 @@ const EVENT: [&str; 18] = [
     "metadata",
 ];
 
+/// What separates the values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    #[default]
+    Comma,
+    Tab,
+}
+
 #[derive(Default)]
 pub struct Csv {
+    dialect: Dialect,
     /// The header that stands above what comes next.
     header: Vec<String>,
     block: GridBlock,
@@ -94,8 +105,8 @@ impl Renderer for Csv {
 
 impl Csv {
     /// With no texts, if it is to be safe, that a spreadsheet would take for a formula.
-    pub fn new(safe: bool) -> Csv {
-        Csv { safe, ..Csv::default() }
+    pub fn new(dialect: Dialect, safe: bool) -> Csv {
+        Csv { dialect, safe, ..Csv::default() }
     }
 
     fn write(&mut self, record: GridRecord<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -109,7 +120,7 @@ impl Csv {
             return Ok(());
         }
         if !self.header.is_empty() {
-            out.write_all(b"\r\n")?;
+            out.write_all(self.dialect.end_of_line())?;
         }
         self.write_row(columns.iter().map(|name| Some(Cell::text(name.as_str()))).collect(), out)?;
         self.header = columns;
@@ -124,7 +135,7 @@ impl Csv {
                 .filter(|cell| is_formula(cell))
                 .for_each(|cell| cell.text.insert(0, '\''));
         }
-        write_row(&cells, out)
+        self.dialect.write_row(&cells, out)
     }
 }
 
@@ -181,16 +192,36 @@ fn event_cells(event: &Event) -> Vec<Option<Cell>> {
     ]
 }
 
-fn write_row(cells: &[Option<Cell>], out: &mut dyn Write) -> io::Result<()> {
-    for (i, cell) in cells.iter().enumerate() {
-        if i > 0 {
-            out.write_all(b",")?;
-        }
-        if let Some(cell) = cell {
-            write_field(cell, out)?;
+impl Dialect {
+    fn end_of_line(self) -> &'static [u8] {
+        match self {
+            Dialect::Comma => b"\r\n",
+            Dialect::Tab => b"\n",
         }
     }
-    out.write_all(b"\r\n")
+
+    fn write_row(self, cells: &[Option<Cell>], out: &mut dyn Write) -> io::Result<()> {
+        for (i, cell) in cells.iter().enumerate() {
+            if i > 0 {
+                out.write_all(if self == Dialect::Tab { b"\t" } else { b"," })?;
+            }
+            match (cell, self) {
+                (Some(cell), Dialect::Comma) => write_field(cell, out)?,
+                (Some(cell), Dialect::Tab) => out.write_all(without_tabs(&cell.text).as_bytes())?,
+                (None, _) => {}
+            }
+        }
+        out.write_all(self.end_of_line())
+    }
+}
+
+/// A value that has neither tabs nor ends of lines.
+fn without_tabs(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\t', '\n', '\r', '\\']) {
+        return text.into();
+    }
+    let escaped = text.replace('\\', "\\\\").replace('\t', "\\t");
+    escaped.replace('\n', "\\n").replace('\r', "\\r").into()
 }
 
 fn write_field(cell: &Cell, out: &mut dyn Write) -> io::Result<()> {
@@ -233,12 +264,22 @@ mod tests {
         let fields = r#"{"a":"=1+1","b":"@x","c":"-x, y","d":-1,"e":"\tx","f":"1-1","-g":""}"#;
         let Value::Object(fields) = fields.parse().unwrap() else { panic!() };
         let written = |safe| {
-            let (mut out, mut csv) = (Vec::new(), Csv::new(safe));
+            let (mut out, mut csv) = (Vec::new(), Csv::new(Dialect::Comma, safe));
             csv.row(&Row::from(fields.clone()), &mut out).and_then(|()| csv.end(&mut out)).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert_eq!(written(false), "a,b,c,d,e,f,-g\r\n=1+1,@x,\"-x, y\",-1,\tx,1-1,\"\"\r\n");
         assert_eq!(written(true), "a,b,c,d,e,f,'-g\r\n'=1+1,'@x,\"'-x, y\",-1,'\tx,1-1,\"\"\r\n");
+    }
+
+    #[test]
+    fn tabs_separate_values_that_have_none() {
+        let fields = r#"{"a":"x\ty","b":"two\r\nlines","c":"\\n","d":"","e":null,"f":"say \"no\", please"}"#;
+        let Value::Object(fields) = fields.parse().unwrap() else { panic!() };
+        let (mut out, mut tsv) = (Vec::new(), Csv::new(Dialect::Tab, false));
+        tsv.row(&Row::from(fields), &mut out).and_then(|()| tsv.end(&mut out)).unwrap();
+        let written = String::from_utf8(out).unwrap();
+        assert_eq!(written, "a\tb\tc\td\te\tf\nx\\ty\ttwo\\r\\nlines\t\\\\n\t\t\tsay \"no\", please\n");
     }
 
     #[test]

@@ -14,13 +14,8 @@ const PARTS_OF_VERB: [&str; 4] = [" REQUIRE ", " WHEN ", " EMIT ", " FORGET "];
 pub(super) fn told(row: &Row) -> Option<(Vec<String>, String)> {
     let Row::Fields(fields) = row else { return None };
     let text = fields.get("definition")?.as_text()?;
-    let mut lines = if fields.contains_key("entity") {
-        parts(text, &PARTS)
-    } else if fields.contains_key("verb") {
-        cases(parts(text, &PARTS_OF_VERB))
-    } else {
-        vec![text.to_owned()]
-    };
+    let kind = ["entity", "verb"].into_iter().find(|kind| fields.contains_key(*kind));
+    let mut lines = laid_out(kind.unwrap_or_default(), text);
     if let Some(emits) = fields.get("emits").and_then(Value::as_array) {
         let emits: Vec<&str> = emits.iter().filter_map(Value::as_text).collect();
         lines.push(format!("emits {}", emits.join(", ")));
@@ -48,6 +43,15 @@ pub(super) fn told(row: &Row) -> Option<(Vec<String>, String)> {
         before,
     ];
     Some((lines, facts.into_iter().flatten().collect::<Vec<_>>().join(", ")))
+}
+
+/// The lines of the definition of something of a kind. Together they are the same statement.
+pub fn laid_out(kind: &str, text: &str) -> Vec<String> {
+    match kind {
+        "entity" => parts(text, &PARTS),
+        "verb" => cases(parts(text, &PARTS_OF_VERB)),
+        _ => vec![text.to_owned()],
+    }
 }
 
 /// The text with its parts below each other. What is in quotes or in brackets is no part.

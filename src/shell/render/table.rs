@@ -1,35 +1,26 @@
-//! Tables, for reading.
+//! Tables, for reading, with frames or without: [`Layout`] draws them.
 //!
-//! Columns are as wide as the first rows need, and the whole is as wide as the terminal: what does not fit is shortened
-//! with `…`, the longest columns first. A pipe has no width, and nothing is shortened there. A state that comes alone is
-//! no table: it is written out. Nor are changes, which are lines, and traces, which are trees.
+//! A state that comes alone is no table: it is written out. Nor are changes, which are lines, and traces, which are trees.
 
 use std::io::{self, Write};
 
 use bygone::{Object, Row, Value};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::change::Changes;
-use super::grid::{self, Cell, CellKind, GridBlock, GridRecord, SAMPLE};
+use super::grid::{self, Cell, GridBlock, GridRecord, SAMPLE};
+use super::layout::Layout;
 use super::tree::TreeRenderer;
 use super::{Renderer, definition};
 use crate::shell::terminal::{Style, Terminal, harmless};
-
-/// Between columns.
-const GAP: usize = 2;
-/// A time to the second and the mark that there is more of it.
-const SHORT_TIME: usize = "2024-01-01T00:00:00…".len() - "…".len() + 1;
-/// A date and the mark that there is more of it.
-const SHORTER_TIME: usize = "2024-01-01…".len() - "…".len() + 1;
-/// The last column takes what is left, but is left that much.
-const LAST: usize = 12;
 
 pub struct Table {
     terminal: Terminal,
     block: GridBlock,
     sample: Vec<GridRecord<'static>>,
-    /// The widths of the columns, once they are known; the columns that hold numbers.
-    layout: Option<Vec<TableColumn>>,
+    /// How the columns are drawn, once that is known.
+    layout: Option<Layout>,
+    /// Lines stand around its cells.
+    framed: bool,
     /// The tree that rows of a trace make.
     tree: TreeRenderer,
     /// The only row so far, if it is a state.
@@ -39,18 +30,11 @@ pub struct Table {
     follows: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct TableColumn {
-    width: usize,
-    right: bool,
-    /// It had to give: what does not fit is shortened.
-    tight: bool,
-}
-
 impl Table {
-    pub fn new(terminal: &Terminal) -> Table {
+    pub fn new(terminal: &Terminal, framed: bool) -> Table {
         Table {
             terminal: *terminal,
+            framed,
             block: GridBlock::default(),
             sample: Vec::new(),
             layout: None,
@@ -77,6 +61,7 @@ impl Renderer for Table {
         }
         if let Some((lines, facts)) = definition::told(row) {
             self.settle(out)?;
+            self.close(out)?;
             self.separate(out)?;
             lines.iter().try_for_each(|line| writeln!(out, "{}", harmless(line)))?;
             return writeln!(out, "{}", Style::Dim.paint(&harmless(&facts), self.terminal.output_colors));
@@ -107,6 +92,7 @@ impl Renderer for Table {
             if self.block.fits(&record) {
                 return self.write(record, out);
             }
+            self.close(out)?;
             (self.block, self.layout) = (GridBlock::default(), None);
         }
         self.block.adopt(&record);
@@ -125,8 +111,8 @@ impl Renderer for Table {
                 self.separate(out)?;
                 write_state(&state, self.terminal.output_colors, out)
             }
-            _ if self.sample.is_empty() => Ok(()),
-            _ => self.lay_out(false, out),
+            _ if self.sample.is_empty() => self.close(out),
+            _ => self.lay_out(false, out).and_then(|()| self.close(out)),
         }
     }
 }
@@ -135,6 +121,7 @@ impl Table {
     /// Lines follow that are no table: what is held back goes before them.
     fn begin_lines(&mut self, out: &mut dyn Write) -> io::Result<()> {
         self.settle(out)?;
+        self.close(out)?;
         self.follows = true;
         Ok(())
     }
@@ -144,40 +131,11 @@ impl Table {
         if std::mem::replace(&mut self.follows, true) { writeln!(out) } else { Ok(()) }
     }
 
-    /// Decides the widths, and writes the header and the rows that were held back. Rows of a live table differ from
-    /// those seen so far more than the next rows of a finished one, so its columns are not drawn too tight.
+    /// Decides the widths, and writes the header and the rows that were held back.
     fn lay_out(&mut self, live: bool, out: &mut dyn Write) -> io::Result<()> {
         self.separate(out)?;
-        let columns = &self.block.columns;
-        let mut natural: Vec<usize> = columns.iter().map(|name| name.width()).collect();
-        let mut right = vec![true; columns.len()];
-        let mut times = vec![true; columns.len()];
-        for record in &self.sample {
-            for (name, cell) in record {
-                if let Some(at) = columns.iter().position(|column| column == name) {
-                    natural[at] = natural[at].max(cell.text.width());
-                    right[at] &= cell.kind != CellKind::Text;
-                    times[at] &= is_time(&cell.text);
-                }
-            }
-        }
-        let limit = self.terminal.width();
-        if live {
-            widen(&mut natural, columns, limit);
-        }
-        let mut widths = natural.clone();
-        if let Some(limit) = limit {
-            fit(&mut widths, &times, limit);
-        }
-        let column =
-            |i: usize| TableColumn { width: widths[i], right: right[i], tight: widths[i] < natural[i] };
-        let layout: Vec<TableColumn> = (0..columns.len()).map(column).collect();
-        let header: Vec<Option<Cell>> = columns.iter().map(|name| Some(Cell::text(harmless(name)))).collect();
-        let header = self.line(&header, &layout);
-        let rule: Vec<String> = layout.iter().map(|column| "─".repeat(column.width)).collect();
-        let colors = self.terminal.output_colors;
-        writeln!(out, "{}", Style::Bold.paint(&header, colors))?;
-        writeln!(out, "{}", Style::Dim.paint(&rule.join(&" ".repeat(GAP)), colors))?;
+        let layout = Layout::new(&self.block.columns, &self.sample, live, self.framed, &self.terminal);
+        layout.head(&self.block.columns, out)?;
         self.layout = Some(layout);
         for record in std::mem::take(&mut self.sample) {
             self.write(record, out)?;
@@ -186,150 +144,27 @@ impl Table {
     }
 
     fn write(&self, record: GridRecord<'_>, out: &mut dyn Write) -> io::Result<()> {
-        let layout = self.layout.as_deref().unwrap_or_default();
-        writeln!(out, "{}", self.line(&self.block.arrange(record), layout))
+        match &self.layout {
+            Some(layout) => layout.row(&self.block.arrange(record), out),
+            None => Ok(()),
+        }
     }
 
-    /// A line of the table. A cell that is wider than its column takes from the last one while that has some left.
-    fn line(&self, cells: &[Option<Cell>], layout: &[TableColumn]) -> String {
-        let limit = self.terminal.width();
-        let mut line = String::new();
-        let mut used = 0;
-        // Where the next column begins, and where it would begin if all before had kept to theirs.
-        let mut planned = 0;
-        for (i, (cell, column)) in cells.iter().zip(layout).enumerate() {
-            let last = i + 1 == layout.len();
-            let text = cell.as_ref().map_or("", |cell| &cell.text);
-            let room = match limit {
-                None => usize::MAX,
-                Some(limit) if last => limit.saturating_sub(used).max(1),
-                Some(_) if column.tight => column.width,
-                // What this column may take beyond its own, so that the last keeps some.
-                Some(limit) => {
-                    let others: usize = layout[i + 1..layout.len() - 1].iter().map(|c| c.width + GAP).sum();
-                    let least = layout.last().map_or(0, |c| c.width.min(LAST));
-                    limit.saturating_sub(used + others + GAP + least).max(column.width.min(limit))
-                }
-            };
-            let text = shortened(text, room);
-            planned += column.width;
-            let pad = planned.saturating_sub(used + text.width());
-            if column.right {
-                line.extend(std::iter::repeat_n(' ', pad));
-            }
-            match cell.as_ref().and_then(|cell| cell.style).filter(|_| !text.is_empty()) {
-                Some(style) => line.push_str(&style.paint(&text, self.terminal.output_colors)),
-                None => line.push_str(&text),
-            }
-            used += text.width();
-            if column.right {
-                used += pad;
-            }
-            if !last {
-                let pad = if column.right { 0 } else { pad } + GAP;
-                line.extend(std::iter::repeat_n(' ', pad));
-                used += pad;
-                planned += GAP;
-            }
+    /// Nothing more is coming into this frame.
+    fn close(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        if !self.framed {
+            return Ok(());
         }
-        line.truncate(line.trim_end().len());
-        line
+        self.block = GridBlock::default();
+        self.layout.take().map_or(Ok(()), |layout| layout.foot(out))
     }
 }
 
 /// A row that is one text of several lines, as a plan is: its lines are its layout.
-fn drawn(row: &Row) -> Option<&str> {
+pub(super) fn drawn(row: &Row) -> Option<&str> {
     let Row::Fields(fields) = row else { return None };
     let text = fields.first()?.1.as_text()?;
     (fields.len() == 1 && text.contains('\n')).then_some(text)
-}
-
-/// What a column of a live table is given at least.
-fn usual(name: &str) -> usize {
-    match name {
-        "position" => 8,
-        "timestamp" => 27,
-        "type" | "target" => 16,
-        "actor" => 10,
-        _ => 0,
-    }
-}
-
-/// Gives the columns of a live table their usual widths, if that leaves enough for the last.
-fn widen(widths: &mut [usize], columns: &[String], limit: Option<usize>) {
-    let wide: Vec<usize> =
-        widths.iter().zip(columns).map(|(width, name)| (*width).max(usual(name))).collect();
-    let before_last = wide.split_last().map_or(0, |(_, others)| others.iter().map(|w| w + GAP).sum());
-    if limit.is_none_or(|limit| before_last + 2 * LAST <= limit) {
-        widths.copy_from_slice(&wide);
-    }
-}
-
-/// Makes the columns fit a width: times give their fractions first, then the last gives, then times all but their date, then
-/// whoever has most.
-fn fit(widths: &mut [usize], times: &[bool], width: usize) {
-    let available = width.saturating_sub(GAP * widths.len().saturating_sub(1));
-    let total = |widths: &[usize]| widths.iter().sum::<usize>();
-    if total(widths) <= available {
-        return;
-    }
-    for most in [SHORT_TIME, SHORTER_TIME] {
-        for (column, _) in widths.iter_mut().zip(times).filter(|(_, time)| **time) {
-            *column = (*column).min(most);
-        }
-        // The last is the data, mostly, and nobody expects to see all of it.
-        if let Some((last, others)) = widths.split_last_mut() {
-            let rest = available.saturating_sub(total(others));
-            if rest >= LAST.min(*last) {
-                *last = rest.min(*last);
-                return;
-            }
-        }
-    }
-    let (mut low, mut high) = (1, widths.iter().copied().max().unwrap_or(1));
-    // The widest cap under which all fit; one column each, where nothing does.
-    while low < high {
-        let cap = (low + high).div_ceil(2);
-        if widths.iter().map(|width| *width.min(&cap)).sum::<usize>() <= available {
-            low = cap;
-        } else {
-            high = cap - 1;
-        }
-    }
-    for column in widths.iter_mut() {
-        *column = (*column).min(low);
-    }
-    // What is left over goes to the last column.
-    let rest = available.saturating_sub(total(widths));
-    if let Some(last) = widths.last_mut() {
-        *last += rest;
-    }
-}
-
-fn is_time(text: &str) -> bool {
-    text.len() >= "2024-01-01T00:00:00Z".len()
-        && text.as_bytes()[10] == b'T'
-        && text.ends_with('Z')
-        && text.bytes().all(|b| b.is_ascii_digit() || b"-:.TZ".contains(&b))
-}
-
-/// The text in so many columns, with a mark where something is missing.
-pub fn shortened(text: &str, width: usize) -> std::borrow::Cow<'_, str> {
-    if text.len() <= width || text.width() <= width {
-        return text.into();
-    }
-    let mut short = String::new();
-    let mut used = 0;
-    for c in text.chars() {
-        let wide = c.width().unwrap_or(0);
-        if used + wide + 1 > width {
-            break;
-        }
-        used += wide;
-        short.push(c);
-    }
-    short.push('…');
-    short.into()
 }
 
 fn state_record(state: &Object) -> GridRecord<'static> {
@@ -364,45 +199,11 @@ fn write_state(state: &Object, colors: bool, out: &mut dyn Write) -> io::Result<
 mod tests {
     use super::*;
 
-    fn fitted(widths: &[usize], width: usize) -> Vec<usize> {
-        let mut widths = widths.to_vec();
-        let times = vec![false; widths.len()];
-        fit(&mut widths, &times, width);
-        widths
-    }
-
-    #[test]
-    fn the_longest_columns_give_most() {
-        assert_eq!(fitted(&[4, 10, 100], 60), [4, 10, 42]);
-        assert_eq!(fitted(&[4, 10, 20], 60), [4, 10, 20]);
-        assert_eq!(fitted(&[40, 40], 21), [9, 10]);
-        assert_eq!(fitted(&[40, 40], 0), [1, 1]);
-        assert_eq!(fitted(&[], 10), Vec::<usize>::new());
-    }
-
-    #[test]
-    fn times_give_before_others_do() {
-        let fitted = |width| {
-            let mut widths = [13, 27, 8, 5];
-            fit(&mut widths, &[false, true, false, false], width);
-            widths
-        };
-        assert_eq!(fitted(60), [13, 27, 8, 5]);
-        assert_eq!(fitted(58), [13, 20, 8, 5]);
-        assert_eq!(fitted(50), [13, 11, 8, 5]);
-        assert_eq!(fitted(40), [10, 10, 8, 6]);
-    }
-
-    #[test]
-    fn what_is_cut_says_so() {
-        assert_eq!(shortened("abcdef", 6), "abcdef");
-        assert_eq!(shortened("abcdef", 4), "abc…");
-        assert_eq!(shortened("東京都", 5), "東京…");
-        assert_eq!(shortened("東京都", 6), "東京都");
-        assert_eq!(shortened("abc", 0), "…");
-    }
-
     fn table(rows: &[&str]) -> String {
+        drawn(rows, false)
+    }
+
+    fn drawn(rows: &[&str], framed: bool) -> String {
         let terminal = Terminal {
             input: false,
             output: false,
@@ -411,7 +212,7 @@ mod tests {
             error_colors: false,
         };
         let mut out = Vec::new();
-        let mut table = Table::new(&terminal);
+        let mut table = Table::new(&terminal, framed);
         table.begin(1, &mut out).unwrap();
         for row in rows {
             let Value::Object(fields) = row.parse().unwrap() else { panic!("{row}") };
@@ -426,6 +227,18 @@ mod tests {
         assert_eq!(
             table(&[r#"{"name":"paid","total":5}"#, r#"{"name":"refunded","total":1250}"#]),
             "name      total\n────────  ─────\npaid          5\nrefunded   1250\n"
+        );
+    }
+
+    #[test]
+    fn a_frame_stands_around_each_table() {
+        let mut rows = vec![r#"{"a":"東"}"#; SAMPLE];
+        rows.push(r#"{"b":1.5}"#);
+        let framed = drawn(&rows, true);
+        assert!(framed.starts_with("┌────┐\n│ a  │\n├────┤\n│ 東 │\n│ 東 │\n"), "{framed}");
+        assert!(
+            framed.ends_with("│ 東 │\n└────┘\n\n┌─────┐\n│   b │\n├─────┤\n│ 1.5 │\n└─────┘\n"),
+            "{framed}"
         );
     }
 

@@ -10,7 +10,7 @@ use bygone::append::Cause;
 use bygone::read::TraceEntry;
 use unicode_width::UnicodeWidthStr;
 
-use super::table::shortened;
+use super::layout::shortened;
 use crate::shell::terminal::{Style, Terminal, harmless};
 
 /// How many levels stand further in than the one before: what lies deeper says how deep it is.

@@ -222,6 +222,7 @@ impl Assistant {
             Argument::Choice(choices) => choices.iter().map(|choice| (*choice).to_owned()).collect(),
             Argument::Command => commands::COMMANDS.iter().map(|command| command.name.to_owned()).collect(),
             Argument::Pattern => self.words(&CompletionKind::Pattern),
+            Argument::Defined => self.words(&CompletionKind::Described),
             Argument::File | Argument::Other => Vec::new(),
         };
         (word, choices.into_iter().filter(|choice| choice.starts_with(&typed[word..])).collect())

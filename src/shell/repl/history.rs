@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rustyline::config::Configurer;
 
 use super::LineEditor;
+use crate::shell::config::folder;
 
 /// Longer entries are not kept: nobody looks for a record of megabytes among what was typed.
 const LONGEST: usize = 16 << 10;
@@ -55,9 +56,7 @@ fn has_secret(entry: &str) -> bool {
 
 /// `$XDG_STATE_HOME/bygone`, or `~/.local/state/bygone`.
 fn state_folder() -> Option<PathBuf> {
-    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local").join("state")))?;
-    Some(state.join("bygone"))
+    folder("XDG_STATE_HOME", &[".local", "state"])
 }
 
 #[cfg(test)]
