@@ -257,6 +257,36 @@ fn answers_come_while_the_pipe_is_open_and_the_file_is_held_meanwhile() {
 }
 
 #[test]
+fn commands_ask_the_process_that_has_the_file_open() {
+    let folder = TempDir::new().unwrap();
+    let mut child = at_work(&folder);
+    child
+        .stdin
+        .as_mut()
+        .unwrap()
+        .write_all(b"DEFINE VIEW v AS EVENTS GROUP BY type AS t SELECT count() AS n;\n")
+        .unwrap();
+    let define = "DEFINE VERB Pay ON Order EMIT paid";
+    assert_eq!(run(&folder, &["a.bygone", "-c", define], b"").0, 0);
+    let commands =
+        [".schema Pay", ".once types.csv", ".mode csv", ".types", ".backup copy.bygone", ".export events"];
+    let arguments: Vec<&str> =
+        ["a.bygone"].into_iter().chain(commands.iter().flat_map(|command| ["-c", command])).collect();
+    let (code, output, errors) = run(&folder, &arguments, b"");
+    assert_eq!((code, output.as_str()), (0, "DEFINE VERB Pay ON Order\n  EMIT paid;\n"), "{errors}");
+    assert!(
+        errors.contains("attached to process") && errors.contains("copy.bygone holds everything"),
+        "{errors}"
+    );
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    assert!(read("types.csv").contains("Order.created,1,"), "{}", read("types.csv"));
+    assert!(read("events").lines().count() >= 2);
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    assert!(run(&folder, &["copy.bygone", "-c", ".schema"], b"").1.contains("VERB Pay"));
+}
+
+#[test]
 fn what_only_reads_shares_the_file_and_what_writes_does_not() {
     let folder = TempDir::new().unwrap();
     assert_eq!(run(&folder, &["a.bygone", "-c", "EMIT Order.created 1"], b"").0, 0);
