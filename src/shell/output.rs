@@ -213,6 +213,16 @@ impl Write for ResultOutput {
         Ok(bytes.len())
     }
 
+    /// A line of JSON is many small pieces: each takes the short way.
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match (&mut self.file, &self.paging) {
+            (Some(file), _) => file.writer.write_all(bytes),
+            (None, Paging::Plain) => self.stdout.write_all(bytes),
+            // What is held back, and what a pager is given, is taken whole.
+            _ => self.write(bytes).map(|_| ()),
+        }
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         if let Some(file) = &mut self.file {
             return file.writer.flush();
