@@ -120,6 +120,12 @@ pub(crate) struct ValuePlace {
 }
 
 impl ValuePlace {
+    /// The place of a value within an object, and what follows it.
+    fn of(root: FieldRoot, object: Raw, value: Raw, behind: &[u8]) -> Option<ValuePlace> {
+        let from_end = |rest: &[u8]| u32::try_from(object.0.len().checked_sub(rest.len())?).ok();
+        Some(ValuePlace { root, begins: from_end(value.0)?, ends: from_end(behind)? })
+    }
+
     pub fn is_in_data(self) -> bool {
         self.root == FieldRoot::Data
     }
@@ -219,8 +225,7 @@ impl PrivateField {
         let (root, names) = self.root();
         let object = event.root(root);
         let value = FieldRoot::value(object, names)?;
-        let from_end = |rest: &[u8]| u32::try_from(object.0.len() - rest.len()).ok();
-        Some(ValuePlace { root, begins: from_end(value.0)?, ends: from_end(value.skip()?)? })
+        ValuePlace::of(root, object, value, value.skip()?)
     }
 }
 
@@ -290,15 +295,16 @@ pub(crate) struct EncryptedPart<'a> {
     pub tag: &'a [u8; TAG],
 }
 
-/// Writes what is known of a part behind the number of its key: whose it is, and the fields of which it has the values.
+/// Writes what is known of a part behind the number of its key: whose it is, and the fields of which it has the values, so many.
 pub(crate) fn write_known<'f>(
     out: &mut Vec<u8>,
     subject: &Entity,
-    fields: impl ExactSizeIterator<Item = &'f PrivateField>,
+    count: usize,
+    fields: impl Iterator<Item = &'f PrivateField>,
 ) {
     put_text(out, subject.kind());
     put_text(out, subject.id());
-    write_fields(out, fields);
+    write_fields(out, count, fields);
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
@@ -311,8 +317,8 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     debug_assert!(written.is_ok(), "a text always has a form");
 }
 
-fn write_fields<'f>(out: &mut Vec<u8>, fields: impl ExactSizeIterator<Item = &'f PrivateField>) {
-    match fields.len() {
+fn write_fields<'f>(out: &mut Vec<u8>, count: usize, fields: impl Iterator<Item = &'f PrivateField>) {
+    match count {
         count @ 0..16 => out.push(0x90 | count as u8),
         count => {
             out.push(0xdd);
@@ -509,7 +515,7 @@ pub struct ForgottenFields(Arc<[PrivateField]>);
 impl ForgottenFields {
     pub(crate) fn write(fields: &[PrivateField]) -> Vec<u8> {
         let mut out = Vec::new();
-        write_fields(&mut out, fields.iter());
+        write_fields(&mut out, fields.len(), fields.iter());
         out
     }
 

@@ -114,7 +114,7 @@ fn fresh(shared: &Shared, after: Position, goal: &mut Position) -> Result<Option
     let (mut rows, mut held) = (VecDeque::new(), 0);
     for position in PositionRange::between(after, *goal).iter() {
         let missing = || Error::corrupt("the memtables", format!("no event at {position}"));
-        let bytes = memtables.event(position)?.ok_or_else(missing)?;
+        let bytes = memtables.event(position, shared.keys())?.ok_or_else(missing)?;
         held += bytes.len();
         rows.push_back((position, bytes));
         if held >= HELD {

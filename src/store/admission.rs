@@ -279,7 +279,7 @@ impl Admission<'_> {
                 .map(|staged| staged.bytes.clone())
                 .ok_or_else(|| Error::corrupt("the batch", "a position beyond it"));
         }
-        let bytes = match batch.memtables.event(position)? {
+        let bytes = match batch.memtables.event(position, self.kernel.keys())? {
             Some(bytes) => Some(bytes),
             None => {
                 ReadTxn::read(self.kernel.read_source(), Position::MAX, None, |view| view.event(position))?

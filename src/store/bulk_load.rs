@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::apply;
 use super::catalog::Catalog;
-use super::checkpoint;
+use super::checkpoint::{self, Followed};
 use super::index::term::Term;
 use super::keyring::{KeySource, Keyring};
 use super::log::JournalAfter;
@@ -92,6 +92,14 @@ impl<'l> BulkLoader<'l> {
         Ok(chunk.map_or(0, |chunk| chunk.through()))
     }
 
+    /// Where the keys are of what is added.
+    fn keys(&self) -> KeySource<'_> {
+        match self.lenient {
+            true => KeySource::Rescued(&self.keyring, self.tables, &self.lost),
+            false => KeySource::Tables(&self.keyring, self.tables),
+        }
+    }
+
     /// Adds the event of the next position.
     ///
     /// # Errors
@@ -99,10 +107,7 @@ impl<'l> BulkLoader<'l> {
     pub fn append(&mut self, bytes: Arc<[u8]>) -> Result<()> {
         let (limits, options, position) = (&self.limits, self.options, self.next());
         let mut catalog = self.catalog.clone();
-        let keys = match self.lenient {
-            true => KeySource::Rescued(&self.keyring, self.tables, &self.lost),
-            false => KeySource::Tables(&self.keyring, self.tables),
-        };
+        let keys = self.keys();
         let event = apply::derive_event(position, bytes, &mut catalog, limits, keys, || options.compiler())?;
         self.keyring.apply(&event.keys, position);
         self.catalog = catalog;
@@ -134,8 +139,14 @@ impl<'l> BulkLoader<'l> {
         let (events, last) = (self.memtable.size().0, self.memtable.last());
         if events > 0 {
             let pace = Pace::of(events.max(2), &|| false, &self.limits);
-            let followed = with_followers.then_some((&self.paces, &pace));
-            checkpoint::write_into(tables, &[&self.memtable], chain, &self.catalog, followed)?;
+            let (memtables, catalog) = ([&self.memtable], &self.catalog);
+            let plain = match with_followers {
+                true => checkpoint::plain_events(&memtables, catalog, self.keys())?,
+                false => None,
+            };
+            let (paces, pace, plain) = (&self.paces, &pace, plain.as_deref());
+            let followed = with_followers.then_some(Followed { paces, pace, plain });
+            checkpoint::write_into(tables, &memtables, chain, catalog, followed)?;
             self.written(events, last);
         }
         Ok(())
@@ -165,6 +176,7 @@ impl<'l> BulkLoader<'l> {
             &self.catalog,
             &self.paces,
             &self.limits,
+            self.keys(),
         )?;
         self.written(events, last);
         Ok(())

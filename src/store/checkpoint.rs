@@ -12,9 +12,9 @@ use super::chain::zone;
 use super::commit::Commits;
 use super::cursor_writer::CursorWriter;
 use super::kernel::Kernel;
-use super::keyring::GivenKey;
+use super::keyring::{GivenKey, KeySource};
 use super::log::JournalAfter;
-use super::materialize::{Materializer, follow};
+use super::materialize::{Materializer, follow, follows_values};
 use super::memtable::Memtable;
 use super::mutex::locked;
 use super::pace::{Pace, Paces};
@@ -65,7 +65,8 @@ impl Checkpointer {
         let forgotten = forgotten_keys(&[frozen], &self.kernel.tables.read()?)?;
         let (kernel, paces) = (&self.kernel, &self.materializer.paces);
         let written = {
-            write(&kernel.tables, &[frozen], JournalAfter::Kept, &kernel.applied.catalog(), paces, &limits)
+            let (catalog, keys) = (kernel.applied.catalog(), kernel.keys());
+            write(&kernel.tables, &[frozen], JournalAfter::Kept, &catalog, paces, &limits, keys)
         };
         match written {
             Ok(due) => self.kernel.snapshots_due(due),
@@ -149,13 +150,39 @@ impl Checkpointer {
             if left.is_empty() && after == JournalAfter::Kept {
                 return Ok(Vec::new());
             }
-            write(&self.kernel.tables, &left, after, &memtables.catalog, &self.materializer.paces, &limits)
+            let (kernel, paces) = (&self.kernel, &self.materializer.paces);
+            write(&kernel.tables, &left, after, &memtables.catalog, paces, &limits, kernel.keys())
         };
         if let Err(first) = written() {
             self.kernel.tables.reopen().and_then(|()| written()).map_err(|_| first)?;
         }
         Ok(())
     }
+}
+
+/// The events of a memtable with their private values in plain.
+pub(crate) type PlainEvents = Vec<Arc<[u8]>>;
+
+/// What is made of events on their way into the tables.
+#[derive(Clone, Copy)]
+pub(crate) struct Followed<'f> {
+    pub paces: &'f Paces,
+    pub pace: &'f Pace<'f>,
+    /// Those of each memtable; none where nothing is made of values.
+    pub plain: Option<&'f [PlainEvents]>,
+}
+
+/// The events of memtables with their private values in plain, where something is made of values. Before the write: it may look for keys in the tables.
+pub(crate) fn plain_events(
+    memtables: &[&Arc<Memtable>],
+    catalog: &Catalog,
+    keys: KeySource,
+) -> Result<Option<Vec<PlainEvents>>> {
+    if !follows_values(catalog) {
+        return Ok(None);
+    }
+    let plain = memtables.iter().map(|memtable| memtable.read().plain(memtable.first, keys));
+    plain.collect::<Result<_>>().map(Some)
 }
 
 /// Writes memtables, oldest first, into the tables: events, postings, zones, the states that are kept, and C. Tells which entities
@@ -167,10 +194,15 @@ pub(crate) fn write(
     catalog: &Catalog,
     paces: &Paces,
     limits: &Limits,
+    keys: KeySource,
 ) -> Result<Vec<SnapshotDue>> {
-    let events: usize = memtables.iter().map(|memtable| memtable.read().events().len()).sum();
+    let events: usize = memtables.iter().map(|memtable| memtable.size().0).sum();
     let pace = Pace::of(events.max(2), &|| false, limits);
-    match write_with(tables, memtables, after, catalog, Some((paces, &pace))) {
+    let written = plain_events(memtables, catalog, keys).and_then(|plain| {
+        let followed = Followed { paces, pace: &pace, plain: plain.as_deref() };
+        write_with(tables, memtables, after, catalog, Some(followed))
+    });
+    match written {
         // What is kept may be damaged, or slow. It must not stand in the way of the log: the background tells of it, and brings it up.
         Err(error)
             if pace.overran().is_some()
@@ -190,7 +222,7 @@ fn write_with(
     memtables: &[&Arc<Memtable>],
     after: JournalAfter,
     catalog: &Catalog,
-    followed: Option<(&Paces, &Pace)>,
+    followed: Option<Followed>,
 ) -> Result<Vec<SnapshotDue>> {
     let mut chain = tables.read()?.chain()?;
     let mut due = Vec::new();
@@ -213,13 +245,17 @@ pub(crate) fn write_into(
     memtables: &[&Arc<Memtable>],
     chain: &mut [u8; 32],
     catalog: &Catalog,
-    followed: Option<(&Paces, &Pace)>,
+    followed: Option<Followed>,
 ) -> Result<Vec<SnapshotDue>> {
     let mut due = Vec::new();
-    for memtable in memtables {
+    for (at, memtable) in memtables.iter().enumerate() {
         *chain = write_memtable(tables, memtable, *chain)?;
-        if let Some((paces, pace)) = followed {
-            due.extend(follow(tables, catalog, memtable.first, memtable.read().events(), paces, pace)?);
+        if let Some(Followed { paces, pace, plain }) = followed {
+            let (first, inner) = (memtable.first, memtable.read());
+            due.extend(match plain.and_then(|plain| plain.get(at)) {
+                Some(plain) => follow(tables, catalog, first, plain, paces, pace)?,
+                None => follow(tables, catalog, first, &inner.stored(), paces, pace)?,
+            });
         }
     }
     write_invalid(tables, memtables, catalog)?;
@@ -248,7 +284,7 @@ fn write_invalid(tables: &mut WriteTables, memtables: &[&Arc<Memtable>], catalog
     }
     let mut invalid = BTreeSet::new();
     for memtable in memtables {
-        for (position, bytes) in memtable.first.onwards().zip(memtable.read().events()) {
+        for (position, bytes) in memtable.first.onwards().zip(memtable.read().stored()) {
             invalid.extend(catalog.missing(Record::open(position, bytes)?.kind()));
         }
     }
@@ -257,10 +293,10 @@ fn write_invalid(tables: &mut WriteTables, memtables: &[&Arc<Memtable>], catalog
 
 fn write_memtable(tables: &mut WriteTables, memtable: &Memtable, mut chain: [u8; 32]) -> Result<[u8; 32]> {
     let inner = memtable.read();
-    if inner.events().is_empty() {
+    let stored = inner.stored();
+    if stored.is_empty() {
         return Ok(chain);
     }
-    let stored = inner.stored();
     tables.put_events(memtable.first, stored.iter().copied())?;
     for (term, list) in inner.sorted_terms() {
         tables.append_postings(term.as_bytes(), list.positions())?;

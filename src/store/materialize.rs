@@ -73,6 +73,11 @@ struct MaterializedModel<'c> {
     limits: &'c Limits,
 }
 
+/// Whether something is made of the values of events: else their headers alone are looked at.
+pub(super) fn follows_values(catalog: &Catalog) -> bool {
+    catalog.models().next().is_some() || catalog.kept_views().next().is_some()
+}
+
 /// Brings up to a stretch of the log what was kept up to its beginning, and tells which plain entities are due a snapshot. The
 /// events must be all from `first` on.
 pub(super) fn follow(
@@ -83,7 +88,7 @@ pub(super) fn follow(
     paces: &Paces,
     pace: &Pace,
 ) -> Result<Vec<SnapshotDue>> {
-    if first >= catalog.reformed() {
+    if first >= catalog.reformed() || !follows_values(catalog) {
         return follow_read(tables, catalog, first, events, paces, pace);
     }
     let events = first.onwards().zip(events).map(|(at, bytes)| read_form(at, bytes.as_ref(), catalog));

@@ -1,6 +1,6 @@
 //! Memtables: what is in the journal and not yet in the tables, ready to read.
 //!
-//! A memtable holds encoded events and the posting lists of their terms. There is one active memtable, which
+//! A memtable holds stored events and the posting lists of their terms. There is one active memtable, which
 //! grows, and at most one frozen, which the checkpointer is moving into the tables. Together they hold every position
 //! from C to the head.
 
@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 
 use super::catalog::Catalog;
 use super::index::term::{Term, TermRange};
-use super::keyring::GivenKey;
+use super::keyring::{GivenKey, KeySource};
 use super::read_form::read_form;
 use crate::entity::{Position, PositionRange};
 use crate::error::{Error, Result};
@@ -41,8 +41,8 @@ pub(crate) struct Memtable {
 
 #[derive(Debug, Default)]
 pub(crate) struct MemtableInner {
-    events: Vec<Arc<[u8]>>,
-    /// Those whose private values are stored encrypted, as they are stored. The others are in memory as they are stored.
+    /// None where its private values are encrypted: those are beside it.
+    events: Vec<Option<Arc<[u8]>>>,
     encrypted: EncryptedEvents,
     /// What they say of the keys of subjects, with where.
     keys: Vec<(Position, GivenKey)>,
@@ -81,7 +81,7 @@ pub(crate) struct ListEnd {
 /// An event on its way into a memtable.
 #[derive(Debug)]
 pub(crate) struct Staged {
-    /// With its private values in plain.
+    /// With its private values in plain: whoever appended it is told of it so.
     pub bytes: Arc<[u8]>,
     /// As it is stored, where that is encrypted.
     pub encrypted: Option<StoredForm>,
@@ -122,11 +122,13 @@ impl Memtable {
             let position = self.first.plus(inner.events.len() as u64);
             if event.encrypted.is_some() {
                 let place = inner.events.len();
-                inner.bytes += inner.encrypted.push(place, event.stored(frame)?);
+                inner.bytes += inner.encrypted.push(place, event.stored(frame)?) + size_of::<Arc<[u8]>>();
+                inner.events.push(None);
+            } else {
+                inner.bytes += event.bytes.len() + EVENT_COST;
+                inner.events.push(Some(event.bytes));
             }
-            inner.bytes += event.bytes.len() + EVENT_COST;
             inner.keys.extend(event.keys.into_iter().map(|key| (position, key)));
-            inner.events.push(event.bytes);
             for term in event.terms {
                 inner.bytes += term.as_bytes().len() + TERM_COST;
                 let before = if term.is_counted() { event.version.saturating_sub(1) } else { 0 };
@@ -155,17 +157,14 @@ impl Memtable {
         self.first.plus(self.read().events.len() as u64).previous()
     }
 
-    /// An event with its private values in plain.
-    fn plain(&self, position: Position) -> Option<Arc<[u8]>> {
-        let at = position.index_from(self.first)?;
-        self.read().events.get(at).cloned()
-    }
-
     /// An event as it is stored.
     fn stored(&self, position: Position) -> Option<Arc<[u8]>> {
         let at = position.index_from(self.first)?;
         let inner = self.read();
-        inner.encrypted.get(at).map(Arc::from).or_else(|| inner.events.get(at).cloned())
+        match inner.events.get(at)? {
+            Some(bytes) => Some(bytes.clone()),
+            None => inner.encrypted.get(at).map(Arc::from),
+        }
     }
 
     /// The entries of a list within a range.
@@ -257,20 +256,36 @@ impl Memtable {
 }
 
 impl MemtableInner {
-    /// With their private values in plain.
-    pub fn events(&self) -> &[Arc<[u8]>] {
-        &self.events
-    }
-
     /// As they are stored.
     pub fn stored(&self) -> Vec<&[u8]> {
-        let mut stored: Vec<&[u8]> = self.events.iter().map(|bytes| &**bytes).collect();
+        let mut stored: Vec<&[u8]> =
+            self.events.iter().map(|bytes| bytes.as_deref().unwrap_or_default()).collect();
         for (place, bytes) in self.encrypted.each() {
             if let Some(slot) = stored.get_mut(place) {
                 *slot = bytes;
             }
         }
         stored
+    }
+
+    /// With their private values in plain; `first` is the position of the memtable.
+    ///
+    /// # Errors
+    /// As those of [`KeySource::decrypted`].
+    pub fn plain(&self, first: Position, keys: KeySource) -> Result<Vec<Arc<[u8]>>> {
+        let mut encrypted = self.encrypted.each();
+        let mut events = Vec::with_capacity(self.events.len());
+        for (position, bytes) in first.onwards().zip(&self.events) {
+            events.push(match bytes {
+                Some(bytes) => bytes.clone(),
+                // They are in the same order.
+                None => {
+                    let stored = encrypted.next().map_or(&[][..], |(_, stored)| stored);
+                    keys.decrypted(position, stored)?.unwrap_or_else(|| Arc::from(stored))
+                }
+            });
+        }
+        Ok(events)
     }
 
     /// The lists of subjects: of each, in the order of their terms, the events that have private values of it. `first` is the position of the
@@ -330,17 +345,10 @@ impl Memtables {
         self.each().find_map(|memtable| memtable.stored(position))
     }
 
-    /// The same with its private values in plain.
-    pub fn plain(&self, position: Position) -> Option<Arc<[u8]>> {
-        if position > self.head {
-            return None;
-        }
-        self.each().find_map(|memtable| memtable.plain(position))
-    }
-
     /// The same event as it is read.
-    pub fn event(&self, position: Position) -> Result<Option<Arc<[u8]>>> {
-        let Some(bytes) = self.plain(position) else { return Ok(None) };
+    pub fn event(&self, position: Position, keys: KeySource) -> Result<Option<Arc<[u8]>>> {
+        let Some(stored) = self.stored(position) else { return Ok(None) };
+        let bytes = keys.decrypted(position, &stored)?.unwrap_or(stored);
         Ok(Some(match read_form(position, &bytes, &self.catalog)? {
             Cow::Owned(formed) => Arc::from(formed),
             Cow::Borrowed(_) => bytes,

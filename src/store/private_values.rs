@@ -105,7 +105,7 @@ pub(crate) fn rewrite(
     let mut trailer = record.encrypted().to_vec();
     for (subject, fields) in private {
         let (number, cipher) = key(subject)?;
-        let known = |out: &mut Vec<u8>| write_known(out, subject, fields.iter());
+        let known = |out: &mut Vec<u8>| write_known(out, subject, fields.len(), fields.iter());
         let values = |out: &mut Vec<u8>| write_values(out, fields, &record);
         parts.write(&mut trailer, position, (number, &cipher), known, values)?;
     }

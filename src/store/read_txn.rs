@@ -229,13 +229,15 @@ impl<'s> ReadTxn<'s> {
         if position == Position::START || position > self.head() {
             return Ok(None);
         }
-        if position > self.checkpoint {
-            return self.newest(position).map(Some);
-        }
         let stored = self.stored(position)?;
+        self.formed_whole(position, stored).map(Some)
+    }
+
+    /// An event in the form that is read here, of its stored bytes.
+    fn formed_whole(&self, position: Position, stored: Arc<[u8]>) -> Result<Arc<[u8]>> {
         match self.formed(position, &stored)? {
-            Cow::Owned(formed) => Ok(Some(Arc::from(formed))),
-            Cow::Borrowed(_) => Ok(Some(stored)),
+            Cow::Owned(formed) => Ok(Arc::from(formed)),
+            Cow::Borrowed(_) => Ok(stored),
         }
     }
 
@@ -244,9 +246,6 @@ impl<'s> ReadTxn<'s> {
         if position == Position::START || position > self.head() {
             return Ok(None);
         }
-        if position > self.checkpoint {
-            return self.memtables.plain(position).ok_or_else(|| self.missing(position)).map(Some);
-        }
         let stored = self.stored(position)?;
         match self.decrypted(position, &stored)? {
             Cow::Owned(plain) => Ok(Some(Arc::from(plain))),
@@ -254,8 +253,11 @@ impl<'s> ReadTxn<'s> {
         }
     }
 
-    /// The stored bytes of an event that is in the tables.
+    /// The stored bytes of an event.
     fn stored(&self, position: Position) -> Result<Arc<[u8]>> {
+        if position > self.checkpoint {
+            return self.memtables.stored(position).ok_or_else(|| self.missing(position));
+        }
         let (log, mut kept) = (self.log()?, None);
         log.lend_kept(std::iter::once(position), |bytes| {
             kept = Some(Arc::from(bytes));
@@ -269,14 +271,8 @@ impl<'s> ReadTxn<'s> {
 
     /// The event at a position behind C.
     pub(super) fn newest(&self, position: Position) -> Result<Arc<[u8]>> {
-        if self.form == EventForm::Stored {
-            return self.memtables.stored(position).ok_or_else(|| self.missing(position));
-        }
-        let plain = self.memtables.plain(position).ok_or_else(|| self.missing(position))?;
-        match read_form(position, &plain, self.catalog())? {
-            Cow::Owned(formed) => Ok(Arc::from(formed)),
-            Cow::Borrowed(_) => Ok(plain),
-        }
+        let stored = self.memtables.stored(position).ok_or_else(|| self.missing(position))?;
+        self.formed_whole(position, stored)
     }
 
     /// What is defined for whoever reads.
@@ -284,7 +280,7 @@ impl<'s> ReadTxn<'s> {
         self.catalog.unwrap_or(&self.memtables.catalog)
     }
 
-    /// An event of the tables in the form that is read here.
+    /// An event in the form that is read here.
     pub(super) fn formed<'b>(&self, position: Position, stored: &'b [u8]) -> Result<Cow<'b, [u8]>> {
         match self.form {
             EventForm::Read if codec::is_encrypted(stored) => {

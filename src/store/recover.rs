@@ -227,7 +227,8 @@ impl OpenAttempt<'_> {
         let retired = meta.journal.filter(|_| !found.is_empty());
         let (paces, limits) = (Paces::default(), limits(options));
         let after = JournalAfter::Retired(retired);
-        checkpoint::write(tables, &[&memtables.active], after, &memtables.catalog, &paces, &limits)?;
+        let newest = [&memtables.active];
+        checkpoint::write(tables, &newest, after, &memtables.catalog, &paces, &limits, keys)?;
         Ok((recovery, lost))
     }
 

@@ -294,10 +294,11 @@ impl Snapshot {
             let list =
                 |term: &Term, after| Ok(memtables.list(term, PositionRange::between(after, self.head)));
             let event = |position| {
+                let Some(stored) = memtables.stored(position) else { return Ok(None) };
                 if self.form == EventForm::Stored {
-                    return Ok(memtables.stored(position));
+                    return Ok(Some(stored));
                 }
-                let Some(plain) = memtables.plain(position) else { return Ok(None) };
+                let plain = self.kernel.keys().decrypted(position, &stored)?.unwrap_or(stored);
                 Ok(Some(match read_form(position, &plain, &self.catalog)? {
                     Cow::Owned(formed) => Arc::from(formed),
                     Cow::Borrowed(_) => plain,

@@ -1,6 +1,7 @@
-//! The events of a memtable whose private values are encrypted, as they are stored: their bytes, one behind the other, and whose values they have.
+//! The events of a memtable whose private values are encrypted: their bytes, one behind the other, and whose values they have.
 //!
-//! Who appends only copies the bytes. The lists of the subjects are made of them when they move into the tables, or when one is asked for: nobody
+//! They are in memory in this form alone, and whoever reads one decrypts it: so they take no more memory than they do in the file. Who appends only
+//! copies the bytes. The lists of the subjects are made of them when they move into the tables, or when one is asked for: nobody
 //! does but who forgets somebody, and who verifies.
 
 use std::collections::HashMap;
@@ -174,6 +175,7 @@ mod tests {
     use crate::event::private::{FieldRoot, PrivateField};
     use crate::event::{EventId, NewEvent};
     use crate::store::cipher::SubjectCipher;
+    use crate::store::memtable::{Memtable, Staged};
     use crate::store::private_values::{PartWriter, rewrite};
     use crate::store::tables::keys::KeyBytes;
     use crate::{Timestamp, Version};
@@ -242,6 +244,22 @@ mod tests {
         let expected = bytes.into_iter().enumerate().filter_map(|(event, stored)| Some((event, stored?)));
         assert_eq!(each, expected.collect::<Vec<_>>());
         assert_eq!(events.lists(FIRST_POSITION).unwrap(), model.into_iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn in_memory_is_one_form_alone() {
+        let (memtable, position) = (Memtable::new(FIRST_POSITION), FIRST_POSITION);
+        let (plain, stored): (Arc<[u8]>, Arc<[u8]>) =
+            ([7; 900].into(), encrypted(position, &[("7", 1)]).into());
+        let form = Some(StoredForm::Own(stored.clone()));
+        let staged =
+            Staged { bytes: plain.clone(), encrypted: form, keys: Vec::new(), terms: Vec::new(), version: 1 };
+        memtable.extend([staged], &[]).unwrap();
+        assert_eq!(Arc::strong_count(&plain), 1);
+        assert_eq!(memtable.stored(position).unwrap(), stored);
+        assert_eq!(memtable.read().stored(), [&*stored]);
+        let (events, bytes) = memtable.size();
+        assert!(events == 1 && bytes < stored.len() + 100, "{bytes}");
     }
 
     #[test]

@@ -9,9 +9,7 @@ use crate::entity::{Entity, EntityStr, EventType, Position};
 use crate::error::Result;
 use crate::event::NewEvent;
 use crate::event::codec::PayloadWriter;
-use crate::event::private::{
-    FieldRoot, FieldSource, KeyNumber, PrivateField, ValuePlace, write_blank, write_known,
-};
+use crate::event::private::{FieldRoot, FieldSource, KeyNumber, ValuePlace, write_blank, write_known};
 use crate::store::catalog::{Catalog, FoundFields, PrivateStamp};
 use crate::store::cipher::SubjectCipher;
 use crate::store::index::term::Term;
@@ -51,7 +49,10 @@ pub(crate) struct PreparedGroup {
     /// By which definitions.
     by: PrivateStamp,
     parts: Vec<PreparedPart>,
-    fields: Vec<(PrivateField, ValuePlace)>,
+    /// What is known of the parts but their keys, as it is written, one behind the other.
+    known: Vec<u8>,
+    /// Where the values of the parts are, in the order of their fields.
+    places: Vec<ValuePlace>,
     /// What was found in the last event.
     found: FoundFields<ValuePlace>,
 }
@@ -61,7 +62,8 @@ pub(crate) struct PreparedGroup {
 struct PreparedPart {
     subject: Entity,
     /// Among those of the group.
-    fields: Range<usize>,
+    known: Range<usize>,
+    places: Range<usize>,
 }
 
 /// What of an event is to be encrypted: some parts of its group.
@@ -77,7 +79,8 @@ impl PreparedGroup {
         PreparedGroup {
             by: catalog.private_stamp(),
             parts: Vec::new(),
-            fields: Vec::new(),
+            known: Vec::new(),
+            places: Vec::new(),
             found: FoundFields::default(),
         }
     }
@@ -95,11 +98,14 @@ impl PreparedGroup {
         let begins = self.parts.len();
         self.found.subjects.iter().try_for_each(Term::check_subject)?;
         for (at, subject) in self.found.subjects.drain(..).enumerate() {
-            let begins = self.fields.len();
-            let own = self.found.fields.iter().filter(|found| found.subject == at);
-            self.fields.extend(own.map(|found| (found.field.clone(), found.value)));
-            if self.fields.len() > begins {
-                self.parts.push(PreparedPart { subject, fields: begins..self.fields.len() });
+            let own = || self.found.fields.iter().filter(|found| found.subject == at);
+            let (known, places) = (self.known.len(), self.places.len());
+            self.places.extend(own().map(|found| found.value));
+            let count = self.places.len() - places;
+            if count > 0 {
+                write_known(&mut self.known, &subject, count, own().map(|found| &found.field));
+                let (known, places) = (known..self.known.len(), places..self.places.len());
+                self.parts.push(PreparedPart { subject, known, places });
             }
         }
         Ok(begins..self.parts.len())
@@ -108,7 +114,8 @@ impl PreparedGroup {
     /// What it takes in the queue.
     pub fn bytes(&self) -> usize {
         self.parts.capacity() * size_of::<PreparedPart>()
-            + self.fields.capacity() * size_of::<(PrivateField, ValuePlace)>()
+            + self.known.capacity()
+            + self.places.capacity() * size_of::<ValuePlace>()
     }
 }
 
@@ -161,8 +168,8 @@ impl PreparedPrivate {
         self.of.parts.get(self.parts.clone()).unwrap_or_default()
     }
 
-    fn fields(&self, part: &PreparedPart) -> &[(PrivateField, ValuePlace)] {
-        self.of.fields.get(part.fields.clone()).unwrap_or_default()
+    fn places(&self, part: &PreparedPart) -> &[ValuePlace] {
+        self.of.places.get(part.places.clone()).unwrap_or_default()
     }
 
     /// Writes the stored form in place of the event in plain that was written from `start` on: `event` is what it was found in. `key` gives the
@@ -179,7 +186,7 @@ impl PreparedPrivate {
         let (data, metadata) = (event.new.data.as_bytes(), event.new.metadata.as_bytes());
         let mut places = std::mem::take(&mut writer.places);
         places.clear();
-        places.extend(self.parts().iter().flat_map(|part| self.fields(part)).map(|(_, place)| *place));
+        places.extend(self.parts().iter().flat_map(|part| self.places(part)));
         places.sort_unstable_by_key(|place| place.range().start);
         let within = |is_data: bool| {
             let here = places.iter().filter(move |place| place.is_in_data() == is_data);
@@ -191,12 +198,11 @@ impl PreparedPrivate {
         write_blank(payload.out(), metadata, within(false)).ok_or_else(unreadable)?;
         let trailer = payload.out().len();
         for part in self.parts() {
-            let fields = self.fields(part);
             let (number, cipher) = key(&part.subject)?;
-            let known =
-                |out: &mut Vec<u8>| write_known(out, &part.subject, fields.iter().map(|(field, _)| field));
+            let known = self.of.known.get(part.known.clone()).ok_or_else(unreadable)?;
+            let known = |out: &mut Vec<u8>| out.extend_from_slice(known);
             let values = |out: &mut Vec<u8>| {
-                for (_, place) in fields {
+                for place in self.places(part) {
                     let object = if place.is_in_data() { data } else { metadata };
                     out.extend_from_slice(object.get(place.range())?);
                 }

@@ -90,6 +90,7 @@ fn an_index_that_a_checkpoint_does_not_know_does_not_serve_whoever_still_does() 
         &shared.applied.catalog(),
         paces,
         &limits,
+        shared.kernel.keys(),
     )
     .unwrap();
     // Nine events from 0 to 8, and 100.
