@@ -60,11 +60,12 @@ impl Drop for Holder {
 fn program(path: &Path, user: Option<u32>) -> Command {
     let Some(user) = user else { return Command::new(PROGRAM) };
     let copy = path.with_file_name("program");
-    if !copy.exists() {
-        fs::copy(PROGRAM, &copy).unwrap();
+    // Without a descriptor to write by, which others that are started meanwhile would hold for a moment.
+    if !copy.exists() && fs::hard_link(PROGRAM, &copy).is_err() {
+        assert!(Command::new("cp").arg(PROGRAM).arg(&copy).status().unwrap().success());
     }
     let mut command = Command::new(copy);
-    command.uid(user);
+    command.uid(user).gid(user);
     command
 }
 
@@ -93,7 +94,7 @@ fn a_holder_that_stands_still_holds_up_nobody_for_ever() {
     assert!(rows.is_err(), "{rows:?}");
     assert!(began.elapsed() < Duration::from_secs(30));
     holder.signal(Signal::CONT);
-    assert_eq!(db.query("SHOW HEAD").unwrap().rows.count(), 1);
+    assert!(db.query("SHOW HEAD").unwrap().rows.next().is_some_and(|row| row.is_ok()));
 }
 
 #[test]
@@ -150,5 +151,6 @@ fn who_hands_on_for_reading_alone_writes_nothing() {
     assert!(lines.lines().next().is_some_and(|hello| hello.contains("\"readOnly\":true")), "{lines}");
     assert!(lines.contains("it was attached to for reading only"), "{lines}");
     assert!(lines.contains("{\"id\":2,\"done\""), "{lines}");
-    assert_eq!(Db::attach(&path).unwrap().query("EVENTS").unwrap().rows.count(), 0);
+    let events: bygone::Result<Vec<_>> = Db::attach(&path).unwrap().query("EVENTS").unwrap().rows.collect();
+    assert!(events.unwrap().is_empty());
 }

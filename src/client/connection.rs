@@ -3,7 +3,7 @@
 //! Whoever waits for an answer reads, one of them at a time: it gives the others what is theirs, and its turn on when its own has come. So
 //! an answer wakes one thread. What nobody waits for is read by a thread that looks now and then: the other side would be held up by it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,8 @@ pub(super) struct ClientConnection {
 #[derive(Debug, Default)]
 struct WaitingRequests {
     requests: HashMap<u64, WaitingRequest>,
+    /// Those whose end has not come, though nobody may wait for it.
+    unended: HashSet<u64>,
     /// Why nothing can be asked any more.
     gone: Option<Error>,
     /// Nothing comes any more.
@@ -104,6 +106,7 @@ impl ClientConnection {
             return Err(gone.clone());
         }
         waiting.requests.insert(id, WaitingRequest::default());
+        waiting.unended.insert(id);
         if std::mem::take(&mut waiting.rests) {
             self.asked.notify_one();
         }
@@ -237,10 +240,13 @@ impl ClientConnection {
         let mut waiting = self.waiting();
         let mut quiet = false;
         while !waiting.ended {
-            if quiet && waiting.requests.is_empty() {
+            if quiet && waiting.unended.is_empty() {
                 waiting.rests = true;
                 waiting = self.asked.wait(waiting).unwrap_or_else(PoisonError::into_inner);
                 waiting.rests = false;
+                if waiting.ended {
+                    break;
+                }
             }
             let before = waiting.turns;
             waiting = self.asked.wait_timeout(waiting, PAUSE).unwrap_or_else(PoisonError::into_inner).0;
@@ -264,11 +270,17 @@ impl AnswerTurn<'_> {
     /// The next that comes for any request. None: nothing in time, or nothing any more.
     fn read(&self) -> Option<(u64, Arrived)> {
         let read = locked(&self.connection.reader).read();
-        read.unwrap_or_else(|_| {
+        let read = read.unwrap_or_else(|_| {
             let _ = self.connection.stream.shutdown(std::net::Shutdown::Both);
             self.connection.end();
             None
-        })
+        });
+        if let Some((id, arrived)) = &read
+            && arrived.is_end()
+        {
+            self.connection.waiting().unended.remove(id);
+        }
+        read
     }
 
     /// Takes what there is without waiting, and says whether there was anything.

@@ -41,18 +41,21 @@ impl AnswerReader {
         }
     }
 
-    /// What comes next, and for which request. None: nothing in time, or what is of a later version or for no request.
+    /// What comes next, and for which request. None: nothing in time. What is of a later version or for no request is passed over.
     pub fn read(&mut self) -> io::Result<Option<(u64, Arrived)>> {
-        let line = match self.line() {
-            Ok(line) => line,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                return Ok(None);
+        loop {
+            let line = match self.line() {
+                Ok(line) => line,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            };
+            let Ok(read) = serde_json::from_slice::<AnswerLine<'_>>(line) else { continue };
+            if let (Some(id), Some(arrived)) = (read.id, arrived(&read, cost(line.len()))) {
+                return Ok(Some((id, arrived)));
             }
-            Err(error) => return Err(error),
-        };
-        let Ok(read) = serde_json::from_slice::<AnswerLine<'_>>(line) else { return Ok(None) };
-        let Some(id) = read.id else { return Ok(None) };
-        Ok(arrived(&read, cost(line.len())).map(|arrived| (id, arrived)))
+        }
     }
 
     /// All that follows the lines that were read.

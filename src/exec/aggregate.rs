@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::budget::{Budget, ENTRY};
 use super::deviation::Deviation;
-use super::percentile::NumberCounts;
+use super::percentile::{NUMBER_ENTRY, NumberCounts};
 use super::sum::{Sum, WIDE};
 use crate::error::Result;
 use crate::lang::ast::Operator;
@@ -116,7 +116,7 @@ impl Accumulator {
                 if let Datum::Number(number) = datum
                     && counts.add(*number)
                 {
-                    budget.take(ENTRY)?;
+                    budget.take(NUMBER_ENTRY)?;
                 }
             }
             Accumulator::Deviation(deviation) => {
@@ -145,7 +145,7 @@ impl Accumulator {
                 }
             }
             (Accumulator::Percentile(counts, _), Accumulator::Percentile(more, _)) => {
-                budget.give(ENTRY * counts.join(more));
+                budget.give(NUMBER_ENTRY * counts.join(more));
             }
             (Accumulator::Deviation(deviation), Accumulator::Deviation(more)) => {
                 budget.give(WIDE * deviation.join(more));
@@ -183,7 +183,7 @@ impl Accumulator {
             | Accumulator::First(datum)
             | Accumulator::Last(datum) => datum.held(),
             Accumulator::Distinct(seen) => seen.iter().map(|key| ENTRY + key.len()).sum(),
-            Accumulator::Percentile(counts, _) => ENTRY * counts.kept(),
+            Accumulator::Percentile(counts, _) => NUMBER_ENTRY * counts.kept(),
             Accumulator::Deviation(deviation) => WIDE * deviation.wide(),
         }
     }

@@ -35,7 +35,7 @@ impl Deviation {
         usize::from(self.sum.is_wide()) + usize::from(self.squares.is_wide())
     }
 
-    /// The deviation of a sample; none of fewer than two numbers, and of such as are too large.
+    /// The deviation of a sample; none of fewer than two numbers, and of such whose squares are no floats, from about 1e154 on.
     pub fn result(&self) -> Option<f64> {
         let count = self.sum.count;
         if count < 2 || self.squares.is_over() {
@@ -43,7 +43,7 @@ impl Deviation {
         }
         let (sum, _) = self.sum.magnitude();
         let (squares, _) = self.squares.magnitude();
-        let difference = less(&shifted(&squares, count), &squared(&sum));
+        let difference = difference(&shifted(&squares, count), &squared(&sum));
         let (significand, exponent) = leading(&difference);
         // An even exponent has a root that is one.
         let odd = exponent.rem_euclid(2);
@@ -89,11 +89,11 @@ fn squared(words: &[u64; WORDS]) -> [u64; SQUARED] {
 }
 
 /// The difference; nothing where it would be below that, as of numbers so small that their squares were rounded.
-fn less(a: &[u64; SQUARED], b: &[u64; SQUARED]) -> [u64; SQUARED] {
+fn difference(a: &[u64; SQUARED], b: &[u64; SQUARED]) -> [u64; SQUARED] {
     let mut difference = *a;
     let mut borrow = false;
-    for (place, less) in difference.iter_mut().zip(b) {
-        let (once, under) = place.overflowing_sub(*less);
+    for (place, other) in difference.iter_mut().zip(b) {
+        let (once, under) = place.overflowing_sub(*other);
         let (twice, again) = once.overflowing_sub(borrow.into());
         (*place, borrow) = (twice, under || again);
     }

@@ -46,7 +46,7 @@ impl Sum {
         }
     }
 
-    /// Adds the square of a number, exactly. Whether that takes [`WIDE`] bytes that it did not take before.
+    /// Adds the square of a number: exactly, where the least bit of it is one of a float, as it is from about 1e-146 on. Whether that takes [`WIDE`] bytes that it did not take before.
     pub fn add_square(&mut self, number: Number) -> bool {
         self.count = self.count.saturating_add(1);
         let is_first = self.floats.is_none();

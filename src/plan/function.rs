@@ -197,7 +197,7 @@ pub(crate) const FUNCTIONS: &[FunctionDef] = &[
         1,
         Other,
         AggregateKind::Deviation,
-        "the standard deviation of the numbers as a sample; null of fewer than two",
+        "the standard deviation of the numbers as a sample; null of fewer than two, and of numbers beyond 1e154",
     ),
     special(
         "if",

@@ -36,6 +36,9 @@ const MAX_WAITING: usize = 4;
 /// So many requests are read beside the one that is answered, once one came while another one was.
 const MAX_BESIDE: usize = 64;
 
+/// So many bytes the system takes at once, though the client reads nothing yet.
+const MAX_SENT_AT_ONCE: usize = 4 << 10;
+
 /// How many durable subscriptions of a connection that have ended can be acknowledged still.
 const MAX_CURSORS: usize = 1024;
 
@@ -179,7 +182,7 @@ impl<'s> ServerConnection<'s> {
                 }
             };
             kept = Some(turn);
-            let mut read_on = || {
+            let read_on = |kept: &mut Option<_>| {
                 if kept.take().is_some() && self.waiting.load(Ordering::SeqCst) == 0 {
                     // Where there is none to be had, this one reads on when it has answered.
                     let follow = move || self.take_turns(scope, reading, end, false);
@@ -188,14 +191,17 @@ impl<'s> ServerConnection<'s> {
                 }
             };
             if end.is_none() || self.is_read_beside() {
-                read_on();
+                read_on(&mut kept);
             }
-            let last = self.answer(&mut job, &mut read_on);
+            let last = self.answer(&mut job, &mut || read_on(&mut kept));
             if let Some(turn) = &kept
                 && (turn.lines.has_more() || end.is_some_and(ClientEnd::has_said_more))
             {
                 // Its client did not wait for the answer.
                 self.beside.store(MAX_BESIDE, Ordering::SeqCst);
+            }
+            if last.len() > MAX_SENT_AT_ONCE {
+                read_on(&mut kept);
             }
             self.end(job, &last);
             if kept.is_none() && !stays && self.waiting.load(Ordering::SeqCst) >= MAX_WAITING {

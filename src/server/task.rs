@@ -349,6 +349,8 @@ impl TaskAnswer<'_> {
 
     fn flush(&mut self) -> Result<()> {
         if !self.lines.is_empty() {
+            // A client may say more before it reads.
+            (self.takes_time)();
             self.connection.send(&self.lines)?;
             self.lines.clear();
             // One long row is no reason to hold on to what it took.

@@ -517,3 +517,31 @@ fn once_a_request_came_while_another_waited_for_the_disk_the_next_are_read_besid
     });
     assert_eq!(db.head().0, 197);
 }
+
+/// Its client may say more before it reads what is long.
+#[test]
+fn a_long_answer_to_an_append_does_not_keep_from_reading_on() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixStream;
+    let db = Db::in_memory().unwrap();
+    let (here, there) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let output = output::LineOutput::new(&there, || {});
+            let context = ServerContext::new(SharedAccess::Full);
+            ServerConnection::new(db.clone(), context, &output).serve(&there, Some(&there))
+        });
+        let here = here;
+        here.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
+        let text = "x".repeat(2 << 20);
+        for id in 1..=4 {
+            let line =
+                format!(r#"{{"id":{id},"append":[{{"type":"Note.taken","data":{{"text":"{text}"}}}}]}}"#);
+            (&here).write_all((line + "\n").as_bytes()).unwrap();
+        }
+        let ends =
+            BufReader::new(&here).lines().map_while(io::Result::ok).filter(|line| line.contains("\"done\""));
+        assert_eq!(ends.take(4).count(), 4);
+    });
+    assert_eq!(db.head().0, 4);
+}

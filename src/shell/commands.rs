@@ -137,8 +137,12 @@ pub fn run(
     }
     // A pager and an editor are commands of the system, a statement is one of the language: their quotes are not ours.
     match (name, rest) {
-        ("pager", rest) => return settings::pager(rest, session).map(|()| CommandFlow::Continue),
-        ("edit", rest) => return edit::edit(rest, session).map(CommandFlow::Offer),
+        ("pager", rest) => {
+            let typed = prompt.is_some();
+            return settings::pager(rest, typed, session).map(|()| CommandFlow::Continue);
+        }
+        ("edit", rest) if prompt.is_some() => return edit::edit(rest, session).map(CommandFlow::Offer),
+        ("edit", _) => return Err(CommandFailure::Usage(".edit is for the prompt".to_owned())),
         _ => {}
     }
     let arguments = words(rest)?;
@@ -210,7 +214,8 @@ fn help(session: &mut Session) -> Result<(), CommandFailure> {
     let widest = COMMANDS.iter().map(|command| usage(command).len()).max().unwrap_or(0);
     let lines = COMMANDS.iter().map(|command| format!("{:widest$}  {}\n", usage(command), command.about));
     let text = lines.collect::<String>() + BEGINNING;
-    if session.prompts() {
+    // Help is no result: it does not go into the file of those.
+    if session.prompts() && session.output_file().is_none() {
         return session.print(&(text + "\n"));
     }
     say(&text);

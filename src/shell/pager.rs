@@ -22,7 +22,9 @@ impl PagerChoice {
     /// As the environment says: `$BYGONE_PAGER`, else `$PAGER`, else the usual one. An empty name, or `cat`, is none.
     pub fn from_environment() -> PagerChoice {
         let said = ["BYGONE_PAGER", "PAGER"].into_iter().find_map(|name| std::env::var(name).ok());
-        said.map_or(PagerChoice { on: true, command: USUAL.to_owned(), chosen: false }, |command| {
+        // Without one that moves its cursor a pager stops where nobody can go on.
+        let on = std::env::var("TERM").is_ok_and(|kind| kind != "dumb");
+        said.map_or(PagerChoice { on, command: USUAL.to_owned(), chosen: false }, |command| {
             PagerChoice::of(command.trim())
         })
     }

@@ -71,6 +71,8 @@ pub struct Session {
     pub longest: usize,
     /// Somebody is told how many rows there were.
     pub footer: bool,
+    /// What is run was written into the settings of whoever is at the prompt.
+    own: bool,
     /// And how long it took.
     pub timer: bool,
     renderer: Box<dyn Renderer>,
@@ -119,6 +121,7 @@ impl Session {
             limit: run.time_limit,
             longest: opening.longest_statement(),
             footer: false,
+            own: false,
             timer: false,
             renderer: render::new(format, run.envelope, run.csv_safe, &terminal),
             out: ResultOutput::new(),
@@ -154,12 +157,17 @@ impl Session {
         &mut self,
         run: impl FnOnce(&mut Session) -> Result<(), CommandFailure>,
     ) -> Result<(), CommandFailure> {
-        let before = (self.footer, self.goes_on);
-        (self.footer, self.goes_on) = (false, true);
+        let before = (self.footer, self.goes_on, self.own);
+        (self.footer, self.goes_on, self.own) = (false, true, true);
         let result = run(self);
-        (self.footer, self.goes_on) = before;
+        (self.footer, self.goes_on, self.own) = before;
         self.failed = None;
         self.flush().and(result)
+    }
+
+    /// Whether what is run stands in the settings of whoever is at the prompt.
+    pub fn is_own(&self) -> bool {
+        self.own
     }
 
     /// Somebody is at the prompt.

@@ -14,9 +14,6 @@ const USUAL: &str = if cfg!(windows) { "notepad" } else { "vi" };
 /// Lets somebody write a statement: this one, or the last that was entered. What is written is offered at the prompt: nothing runs that
 /// nobody has seen.
 pub fn edit(statement: &str, session: &Session) -> Result<String, CommandFailure> {
-    if !session.prompts() {
-        return Err(CommandFailure::Usage(".edit is for the prompt".to_owned()));
-    }
     let text = match (statement, &session.last) {
         ("", Some(last)) => last.as_str(),
         (statement, _) => statement,

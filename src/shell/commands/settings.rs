@@ -78,8 +78,8 @@ fn show(session: &Session) {
     }
 }
 
-/// `.pager`: what it is; on, off, or this command from now on.
-pub fn pager(rest: &str, session: &mut Session) -> Result<(), CommandFailure> {
+/// `.pager`: what it is; on, off, or this command from now on. A script names none: it would run what it likes.
+pub fn pager(rest: &str, typed: bool, session: &mut Session) -> Result<(), CommandFailure> {
     match rest {
         "" => {
             let state = if session.pager.on { "on" } else { "off" };
@@ -87,7 +87,11 @@ pub fn pager(rest: &str, session: &mut Session) -> Result<(), CommandFailure> {
         }
         "on" => session.pager.on = true,
         "off" => session.pager.on = false,
-        command => session.pager = PagerChoice::of(command),
+        command if typed || session.is_own() => session.pager = PagerChoice::of(command),
+        _ => {
+            let why = "a script names no pager: .pager COMMAND is for the prompt and for bygonerc";
+            return Err(CommandFailure::Usage(why.to_owned()));
+        }
     }
     Ok(())
 }
