@@ -110,9 +110,9 @@ impl Expectation {
     /// Its bit in the set of those already written down.
     fn bit(self) -> (usize, u128) {
         match self {
-            Expectation::Keyword(keyword) => (0, 1 << (keyword as u32 % 128)),
-            Expectation::Symbol(symbol) => (1, 1 << (symbol as u32 % 64)),
-            Expectation::Noun(noun) => (1, 1 << (64 + noun as u32 % 64)),
+            Expectation::Keyword(keyword) => (keyword as usize / 128, 1 << (keyword as u32 % 128)),
+            Expectation::Symbol(symbol) => (2, 1 << (symbol as u32 % 64)),
+            Expectation::Noun(noun) => (2, 1 << (64 + noun as u32 % 64)),
         }
     }
 
@@ -143,7 +143,7 @@ pub(crate) struct Expectations {
     /// The index of the furthest token that some terminal did not match.
     place: usize,
     expected: Vec<Expectation>,
-    seen: [u128; 2],
+    seen: [u128; 3],
     wrong: Option<Wrong>,
 }
 
@@ -158,7 +158,7 @@ impl Expectations {
         if place > self.place {
             self.place = place;
             self.expected.clear();
-            self.seen = [0; 2];
+            self.seen = [0; 3];
         }
         let (word, bit) = expectation.bit();
         if let Some(word) = self.seen.get_mut(word)
@@ -264,7 +264,7 @@ mod tests {
         let all = all.chain(Symbol::ALL.iter().map(|s| Expectation::Symbol(*s)));
         let bits: std::collections::HashSet<_> = all.map(Expectation::bit).collect();
         assert_eq!(bits.len(), Keyword::ALL.len() + Symbol::ALL.len());
-        assert!(Keyword::ALL.len() <= 128 && Symbol::ALL.len() <= 64 && (TokenClass::End as usize) < 64);
+        assert!(Keyword::ALL.len() <= 256 && Symbol::ALL.len() <= 64 && (TokenClass::End as usize) < 64);
     }
 
     #[test]
