@@ -1,8 +1,8 @@
 //! Where results go: to standard output, there through a pager if somebody reads, or into a file.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Stdout, Write};
-use std::path::Path;
+use std::io::{self, BufWriter, Read, Stdout, Write};
+use std::path::{Path, PathBuf};
 
 use super::failure::CommandFailure;
 use super::pager::{Pager, PagerChoice};
@@ -90,8 +90,11 @@ impl ResultOutput {
         if belongs_to(Path::new(name), database) {
             let database = database.display();
             return Err(CommandFailure::Usage(format!(
-                "{name} is of the database {database}: name another file"
+                "{name} belongs to the database {database}: name another file"
             )));
+        }
+        if is_database(Path::new(name)) {
+            return Err(CommandFailure::Usage(format!("{name} is a database: name another file")));
         }
         self.restore()?;
         let writer = File::create(name).map_err(|source| writing(name, source))?;
@@ -241,10 +244,22 @@ fn writing(name: &str, source: io::Error) -> CommandFailure {
     CommandFailure::Io { doing: format!("writing {name}"), source }
 }
 
-/// Whether a file is the database, or of it: its journals, its socket.
+/// Whether a file is a database: what results would take the place of is more than they are.
+fn is_database(path: &Path) -> bool {
+    /// As the file of a database begins: redb's, or one that is encrypted.
+    const BEGINNINGS: [&[u8]; 2] = [b"redb\x1A\n\xA9\r\n", b"bygone encrypted"];
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut bytes));
+    read.is_ok() && BEGINNINGS.iter().any(|beginning| bytes.starts_with(beginning))
+}
+
+/// Whether a file is the database, or belongs to it: its journals, its socket. One that is not there may be one of them later.
 fn belongs_to(path: &Path, database: &Path) -> bool {
-    // What is not there is not written over.
-    let (Ok(path), Ok(database)) = (path.canonicalize(), database.canonicalize()) else { return false };
+    let place = |path: &Path| -> io::Result<PathBuf> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        path.canonicalize().or_else(|_| Ok(folder.canonicalize()?.join(path.file_name().unwrap_or_default())))
+    };
+    let (Ok(path), Ok(database)) = (place(path), place(database)) else { return false };
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let beside = path.parent() == database.parent() && name(&path).starts_with(&(name(&database) + "-"));
     beside || path == database || is_one_file(&path, &database)
@@ -287,8 +302,11 @@ mod tests {
         }
         let of = |name: &str| belongs_to(&at(name), &at("a.bygone"));
         assert!(of("a.bygone") && of("./a.bygone") && of("a.bygone-journal-a"));
-        assert!(!of("a.txt") && !of("b.txt") && !of("a.bygone-copy"));
+        assert!(of("a.bygone-journal-b") && of("a.bygone-socket"), "what is not there yet");
+        assert!(!of("a.txt") && !of("b.txt") && !of("none/a.bygone-socket"));
         std::fs::hard_link(at("a.bygone"), at("hard")).unwrap();
         assert_eq!(of("hard"), cfg!(unix));
+        bygone::Db::create(at("other")).unwrap().close().unwrap();
+        assert!(is_database(&at("other")) && !is_database(&at("a.txt")) && !is_database(&at("none")));
     }
 }

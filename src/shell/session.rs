@@ -382,6 +382,13 @@ impl Session {
         Ok(())
     }
 
+    /// The database, for a command that asks it by itself: a signal and the time limit end that as they end a statement.
+    pub fn db_to_ask(&mut self) -> Result<SharedDb, CommandFailure> {
+        self.take_over()?;
+        let cancel = self.signals.statement(self.limit);
+        Ok(self.db().cancelled_by(&cancel))
+    }
+
     /// Asks whoever has the file open.
     fn ask(
         &mut self,

@@ -28,7 +28,7 @@ struct DefinitionText {
 
 /// `.schema`: all that is defined, or what a name has to do with.
 pub fn schema(name: Option<&str>, session: &mut Session) -> Result<(), CommandFailure> {
-    let mut definitions = definitions(&session.db())?;
+    let mut definitions = definitions(&session.db_to_ask()?)?;
     if let Some(name) = name {
         definitions.retain(|definition| {
             definition.name == name || definition.texts.iter().any(|text| mentions(text, name))
@@ -48,7 +48,7 @@ pub fn schema(name: Option<&str>, session: &mut Session) -> Result<(), CommandFa
 
 /// `.dump`: all that is defined, and how the events are moved: their ids, times and positions are not for a statement to say.
 pub fn dump(session: &mut Session) -> Result<(), CommandFailure> {
-    let db = session.db();
+    let db = session.db_to_ask()?;
     let (head, definitions) = (db.head()?, definitions(&db)?);
     let file = quoted(&session.file().display().to_string());
     let has_private = definitions.iter().any(|definition| KINDS[definition.rank] == "private");
@@ -68,8 +68,10 @@ pub fn dump(session: &mut Session) -> Result<(), CommandFailure> {
 /// A name, as a shell of the system reads it. It stays in its line.
 fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
-    match name.chars().all(plain) {
+    // A dash in front would make an option of it.
+    match name.chars().all(plain) && !name.starts_with('-') {
         true => name.to_owned(),
+        false if name.starts_with('-') => quoted(&format!("./{name}")),
         false => format!("'{}'", harmless(&name.replace('\'', "'\\''"))),
     }
 }
