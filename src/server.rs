@@ -30,7 +30,7 @@ use output::LineOutput;
 #[cfg(unix)]
 use socket::Server;
 #[cfg(unix)]
-pub(crate) use socket::{check_user, path_of, with_address};
+pub(crate) use socket::{check_user, is_readable, path_of, with_address};
 
 /// How many bytes of requests are held at a time, of all connections.
 const MAX_HELD: usize = 512 << 20;

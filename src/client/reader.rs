@@ -3,11 +3,10 @@
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use super::arrived::{Arrived, arrived};
 use crate::protocol::answer::AnswerLine;
 use crate::protocol::{MAX_LINE, cost};
+use crate::server::is_readable;
 
 /// How much is read at a time.
 const PIECE: usize = 256 << 10;
@@ -65,10 +64,6 @@ impl AnswerReader {
 
     /// Whether there is something to read, or nothing any more.
     pub fn is_ready(&self, stream: &UnixStream) -> bool {
-        if self.input.buffer().contains(&b'\n') {
-            return true;
-        }
-        let mut ends = [PollFd::new(stream, PollFlags::IN)];
-        poll(&mut ends, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+        self.input.buffer().contains(&b'\n') || is_readable(stream)
     }
 }

@@ -70,9 +70,14 @@ impl Sum {
 
     /// The sum in words of 64 bits, the least first, and whether it is below zero; its least bit is worth 2^-1074.
     pub fn magnitude(&self) -> ([u64; WORDS], bool) {
+        self.whole().magnitude()
+    }
+
+    /// Integers and floats in one number.
+    fn whole(&self) -> Wide {
         let mut whole = self.floats.as_deref().cloned().unwrap_or(Wide([0; WORDS]));
         whole.add_at(self.integers.unsigned_abs(), ONE, self.integers < 0);
-        whole.magnitude()
+        whole
     }
 
     /// Whether it became more than there is room for.
@@ -110,11 +115,7 @@ impl Sum {
     pub fn total(&self) -> Number {
         match &self.floats {
             None => Number::Integer(self.integers),
-            Some(floats) => {
-                let mut whole = floats.clone();
-                whole.add_at(self.integers.unsigned_abs(), ONE, self.integers < 0);
-                Number::Float(whole.rounded())
-            }
+            Some(_) => Number::Float(self.whole().rounded()),
         }
     }
 

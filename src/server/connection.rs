@@ -70,8 +70,7 @@ impl RunningRequest {
 /// A request on its way to the thread that answers it.
 struct Job {
     running: Arc<RunningRequest>,
-    /// What is asked, until it is answered.
-    request: Option<Box<TaskRequest>>,
+    request: Box<TaskRequest>,
     _held: HeldBytes,
 }
 
@@ -168,7 +167,7 @@ impl<'s> ServerConnection<'s> {
             if turn.ended.is_some() {
                 return;
             }
-            let mut job = match self.next_job(&mut turn.lines) {
+            let job = match self.next_job(&mut turn.lines) {
                 Ok(Some(job)) => job,
                 Ok(None) => {
                     turn.ended = Some(Ok(()));
@@ -193,7 +192,8 @@ impl<'s> ServerConnection<'s> {
             if end.is_none() || self.is_read_beside() {
                 read_on(&mut kept);
             }
-            let last = self.answer(&mut job, &mut || read_on(&mut kept));
+            let Job { running, request, _held } = job;
+            let last = self.answer(&running, *request, &mut || read_on(&mut kept));
             if let Some(turn) = &kept
                 && (turn.lines.has_more() || end.is_some_and(ClientEnd::has_said_more))
             {
@@ -203,7 +203,7 @@ impl<'s> ServerConnection<'s> {
             if last.len() > MAX_SENT_AT_ONCE {
                 read_on(&mut kept);
             }
-            self.end(job, &last);
+            self.end(running, &last);
             if kept.is_none() && !stays && self.waiting.load(Ordering::SeqCst) >= MAX_WAITING {
                 return;
             }
@@ -345,7 +345,7 @@ impl<'s> ServerConnection<'s> {
         let ClientRequest { id, ask } = request;
         match ask {
             Ask::Task(request) => match self.begin(&id, &request) {
-                Ok(running) => return Ok(Some(Job { running, request: Some(request), _held: held })),
+                Ok(running) => return Ok(Some(Job { running, request, _held: held })),
                 Err(error) => self.say(Some(&id), &Reply::Error(&error, None)),
             },
             Ask::Cancel(of) => {
@@ -422,10 +422,8 @@ impl<'s> ServerConnection<'s> {
     }
 
     /// Answers a request, up to its last lines. What is to be called before it takes its time lets another thread read.
-    fn answer(&self, job: &mut Job, read_on: &mut dyn FnMut()) -> Vec<u8> {
-        let Some(request) = job.request.take() else { return Vec::new() };
-        let running = &job.running;
-        let last = catch_unwind(AssertUnwindSafe(|| task::run(self, running, *request, read_on)));
+    fn answer(&self, running: &RunningRequest, request: TaskRequest, read_on: &mut dyn FnMut()) -> Vec<u8> {
+        let last = catch_unwind(AssertUnwindSafe(|| task::run(self, running, request, read_on)));
         last.unwrap_or_else(|_| {
             let error = Error::stopped("a panic ended the request; this is a fault of Bygone");
             let mut lines = Vec::new();
@@ -435,9 +433,9 @@ impl<'s> ServerConnection<'s> {
     }
 
     /// Says the last of an answer. Its id is free before its client knows that it has ended.
-    fn end(&self, job: Job, last: &[u8]) {
-        self.running().remove(&job.running.id);
-        drop(job.running);
+    fn end(&self, running: Arc<RunningRequest>, last: &[u8]) {
+        self.running().remove(&running.id);
+        drop(running);
         // Who has gone is told nothing.
         let _ = self.send(last);
     }

@@ -248,9 +248,14 @@ impl ClientEnd for UnixStream {
     }
 
     fn has_said_more(&self) -> bool {
-        let mut ends = [PollFd::new(self, PollFlags::IN)];
-        poll(&mut ends, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+        is_readable(self)
     }
+}
+
+/// Whether there is something to read, or nothing any more.
+pub(crate) fn is_readable(stream: &UnixStream) -> bool {
+    let mut ends = [PollFd::new(stream, PollFlags::IN)];
+    poll(&mut ends, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 /// Refuses others at the other end than the user that this process runs as, the superuser, and the owner of the file.

@@ -82,14 +82,11 @@ struct TaskAnswer<'c> {
 
 impl TaskAnswer<'_> {
     fn task(&mut self, db: &Db, task: TaskKind) -> std::result::Result<Done, TaskFailure> {
-        let waits_for_disk_alone = match &task {
-            TaskKind::Append { expect, .. } => expect.is_empty(),
+        match &task {
+            TaskKind::Append { expect, .. } if expect.is_empty() => {}
             // Each of them says for itself.
-            TaskKind::Statement(_) => true,
-            _ => false,
-        };
-        if !waits_for_disk_alone {
-            (self.takes_time)();
+            TaskKind::Statement(_) => {}
+            _ => (self.takes_time)(),
         }
         Ok(match task {
             TaskKind::Statement(request) => self.statements(db, &request)?,
