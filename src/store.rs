@@ -10,6 +10,8 @@
 //! the database is one file.
 
 pub(crate) mod admission;
+#[cfg(feature = "encryption")]
+mod aes_gcm;
 pub(crate) mod append_request;
 pub(crate) mod apply;
 pub(crate) mod background;

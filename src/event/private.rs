@@ -43,6 +43,14 @@ pub(crate) trait FieldSource<'a> {
     fn root(&self, root: FieldRoot) -> Raw<'a>;
     fn target(&self) -> Option<EntityStr<'a>>;
     fn actor(&self) -> Option<EntityStr<'a>>;
+
+    fn target_entity(&self) -> Option<Entity> {
+        self.target().map(Entity::from)
+    }
+
+    fn actor_entity(&self) -> Option<Entity> {
+        self.actor().map(Entity::from)
+    }
 }
 
 impl<'a> FieldSource<'a> for Record<'a> {
@@ -261,10 +269,9 @@ impl fmt::Display for SubjectPath {
 impl SubjectPath {
     /// The subject of an event; none where it does not say.
     pub fn subject<'a>(&self, event: &impl FieldSource<'a>) -> Option<Entity> {
-        let said = |entity: EntityStr| Entity::from(entity);
         match self {
-            SubjectPath::Target => event.target().map(said),
-            SubjectPath::Actor => event.actor().map(said),
+            SubjectPath::Target => event.target_entity(),
+            SubjectPath::Actor => event.actor_entity(),
             SubjectPath::Field(kind, path) => match path.value(event)?.form()? {
                 (RawKind::Text(text), _) => Entity::new(kind, std::str::from_utf8(text).ok()?).ok(),
                 (RawKind::Int(id), _) => Entity::new(kind, &id.to_string()).ok(),

@@ -14,6 +14,8 @@ mod private;
 mod schema;
 mod vector;
 
+use private::GroupKeys;
+
 pub(super) use dry_run::TrialTrace;
 pub(crate) use dry_run::{AdmissionStep, Trial};
 
@@ -56,6 +58,8 @@ pub(super) struct AdmissionBatch {
     /// Which keys subjects get, and who is forgotten: as far as this batch says so.
     subjects: HashMap<Entity, Option<KeyNumber>>,
     parts: PartWriter,
+    /// The keys of the group that is staged, as they were before this batch.
+    group_keys: GroupKeys,
     /// What entities are, as far as verbs looked at them.
     pub known: HashMap<Entity, CachedState>,
     /// The instant of this commit.
@@ -78,6 +82,7 @@ impl AdmissionBatch {
             keys: HashMap::new(),
             subjects: HashMap::new(),
             parts: PartWriter::default(),
+            group_keys: GroupKeys::default(),
             known: HashMap::new(),
             now,
             recorded,

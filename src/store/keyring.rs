@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hint::black_box;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -76,6 +77,9 @@ struct KnownKeys {
     /// Those of subjects that were forgotten since this was opened: nobody who still sees older tables brings them back.
     forgotten: HashSet<KeyNumber>,
 }
+
+/// The key of a subject, made ready, and its number.
+pub(crate) type ReadyKey = (KeyNumber, Arc<SubjectCipher>);
 
 /// Keys made ready, to be read by many at once. Each has one place, by its number: they are given in their order, so those of subjects of about one
 /// time have places of their own. What has its place keeps it, until another table follows this one.
@@ -168,10 +172,23 @@ impl Keyring {
     }
 
     /// The key that a subject has, made ready, if it is at hand. As [`Keyring::key_of`], for whoever holds the committer.
-    pub fn ready(&self, subject: &Entity) -> Option<(KeyNumber, Arc<SubjectCipher>)> {
+    pub fn ready(&self, subject: &Entity) -> Option<ReadyKey> {
         let keys = locked(&self.state);
         let known = keys.given.get(subject)?;
         Some((known.key?, known.cipher.clone()?))
+    }
+
+    /// The same of many subjects. Each key is somewhere else in memory, which takes longer to come than all else takes: so all are asked for
+    /// before one is needed.
+    pub fn ready_each<'e>(&self, subjects: impl Iterator<Item = &'e Entity>) -> Vec<Option<ReadyKey>> {
+        let keys = locked(&self.state);
+        let found = |subject| {
+            let known: &KnownSubject = keys.given.get(subject)?;
+            Some((known.key?, known.cipher.as_ref()?))
+        };
+        let found: Vec<_> = subjects.map(found).collect();
+        black_box(found.iter().flatten().filter(|(_, cipher)| cipher.is_whole()).count());
+        found.into_iter().map(|ready| ready.map(|(number, cipher)| (number, cipher.clone()))).collect()
     }
 
     /// Has a key at hand the next time, if it is the one that its subject is known to have.
@@ -436,7 +453,16 @@ mod tests {
             keyring
                 .apply(&[GivenKey { subject: subject.clone(), key: key.map(KeyNumber) }], Position(position));
         };
-        let ready = || keyring.ready(&subject).map(|(number, _)| number.0);
+        let ready = || {
+            let ready = keyring.ready(&subject).map(|(number, _)| number.0);
+            let nobody = Entity::new("User", "8").unwrap();
+            let each = keyring.ready_each([&subject, &nobody, &subject].into_iter());
+            assert_eq!(
+                each.iter().map(|key| key.as_ref().map(|(number, _)| number.0)).collect::<Vec<_>>(),
+                [ready, None, ready]
+            );
+            ready
+        };
         keyring.remember(&subject, KeyNumber(1), &cipher);
         assert_eq!(ready(), None);
         given(Some(1), 3);

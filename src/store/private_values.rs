@@ -315,7 +315,9 @@ mod tests {
         let prepared = PreparedPrivate::of(private, &Catalog::default(), fields).unwrap();
         let mut out = b"others".to_vec();
         write(&mut out, &new);
-        prepared.encrypt(AT, fields, (&mut out, 6), &mut PartWriter::default(), one_key).unwrap();
+        prepared
+            .encrypt(AT, fields, (&mut out, 6), &mut PartWriter::default(), |_, whose| one_key(whose))
+            .unwrap();
         assert!(out.starts_with(b"others"));
         out.split_off(6)
     }

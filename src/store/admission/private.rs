@@ -12,13 +12,40 @@ use crate::event::private::KeyNumber;
 use crate::store::append_request::PreparedEvent;
 use crate::store::cipher::SubjectCipher;
 use crate::store::committer::Committer;
-use crate::store::keyring::{self, GivenKey};
+use crate::store::keyring::{self, GivenKey, Keyring, ReadyKey};
 use crate::store::memtable::StoredForm;
-use crate::store::private_values::PreparedPrivate;
+use crate::store::private_values::{PreparedGroup, PreparedPrivate};
 use crate::store::tables::keys::KeyState;
+
+/// How many keys it takes for looking for all of them at once to pay.
+const FEW: usize = 8;
 
 /// The stored form of an event, where that is encrypted, and which keys it gives.
 type Encrypted = (Option<StoredForm>, Vec<GivenKey>);
+
+/// The keys of the parts of a group, as far as they are at hand.
+#[derive(Debug, Default)]
+pub(super) struct GroupKeys {
+    of: Option<Arc<PreparedGroup>>,
+    keys: Vec<Option<ReadyKey>>,
+}
+
+impl GroupKeys {
+    /// Looks for those of a group, unless they are these already. Where it has few parts, each is looked for when it is needed.
+    fn look_up(&mut self, group: &Arc<PreparedGroup>, keyring: &Keyring) {
+        if self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, group)) {
+            return;
+        }
+        let subjects = group.subjects();
+        self.keys = if subjects.len() < FEW { Vec::new() } else { keyring.ready_each(subjects) };
+        self.of = Some(group.clone());
+    }
+
+    /// The key of a part, once.
+    fn take(&mut self, part: usize) -> Option<ReadyKey> {
+        self.keys.get_mut(part)?.take()
+    }
+}
 
 impl Admission<'_> {
     /// Encrypts what is private of the event that was just written into the frame, from `start` on.
@@ -44,10 +71,11 @@ impl Admission<'_> {
                 "private values are not appended to a log that is shared: {why}"
             )));
         }
+        batch.group_keys.look_up(private.group(), &self.kernel.keyring);
         let (mut given, mut parts) = (Vec::new(), std::mem::take(&mut batch.parts));
         let payload = committer.frame.payload_mut();
-        private.encrypt(batch.next, event.fields(), (payload, start), &mut parts, |subject| {
-            self.key_of(batch, subject, &mut given, staging)
+        private.encrypt(batch.next, event.fields(), (payload, start), &mut parts, |part, subject| {
+            self.key_of(batch, (part, subject), &mut given, staging)
         })?;
         batch.parts = parts;
         let length = payload.len() - start;
@@ -74,14 +102,14 @@ impl Admission<'_> {
     fn key_of(
         self,
         batch: &mut AdmissionBatch,
-        subject: &Entity,
+        (part, subject): (usize, &Entity),
         given: &mut Vec<GivenKey>,
         staging: &mut Staging,
-    ) -> Result<(KeyNumber, Arc<SubjectCipher>)> {
+    ) -> Result<ReadyKey> {
         let (keyring, tables) = (&self.kernel.keyring, &self.kernel.tables);
         let in_batch = if batch.subjects.is_empty() { None } else { batch.subjects.get(subject).copied() };
         if in_batch.is_none()
-            && let Some(ready) = keyring.ready(subject)
+            && let Some(ready) = batch.group_keys.take(part).or_else(|| keyring.ready(subject))
         {
             return Ok(ready);
         }

@@ -41,7 +41,12 @@ impl CatalogPrivate {
     }
 
     /// That an event has a field of nobody.
-    fn without_subject(&self, kind: &str, field: &PrivateField, rule: &PrivateFields) -> Error {
+    pub(in crate::store) fn without_subject(
+        &self,
+        kind: &str,
+        field: &PrivateField,
+        rule: &PrivateFields,
+    ) -> Error {
         let expected = format!("a subject, as PRIVATE {} says ({})", self.name, rule.of);
         Error::invalid(format!("{kind}.{field}"), expected, "an event that does not say whose it is")
     }
@@ -82,6 +87,21 @@ impl Catalog {
         !self.privates.is_empty() && !kind.is_internal()
     }
 
+    /// The definitions that say what is private of events of a type.
+    ///
+    /// # Errors
+    /// If one is not understood: it may be of such events.
+    pub(in crate::store) fn privates_of<'c>(
+        &'c self,
+        kind: &'c str,
+    ) -> impl Iterator<Item = Result<(&'c CatalogPrivate, &'c PrivateFields)>> {
+        let all = (!kind.starts_with('$')).then(|| self.privates.iter()).into_iter().flatten();
+        all.filter_map(move |defined| match defined.fields() {
+            Ok(rule) => rule.on.matches_text(kind).then_some(Ok((&**defined, &**rule))),
+            Err(error) => Some(Err(error)),
+        })
+    }
+
     /// Finds what of an event is private: of each subject the fields that it has, and where their values are. What was found before is gone.
     ///
     /// # Errors
@@ -95,14 +115,8 @@ impl Catalog {
         found.subjects.clear();
         found.fields.clear();
         let kind = event.kind();
-        if self.privates.is_empty() || kind.starts_with('$') {
-            return Ok(());
-        }
-        for defined in self.privates.iter() {
-            let rule = defined.fields()?;
-            if !rule.on.matches_text(kind) {
-                continue;
-            }
+        for matching in self.privates_of(kind) {
+            let (defined, rule) = matching?;
             let mut subject = None;
             for field in &rule.fields {
                 let Some(place) = field.place(event) else { continue };

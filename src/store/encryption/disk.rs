@@ -21,13 +21,10 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use aes_gcm::Aes256Gcm;
-use aes_gcm::aead::inout::InOutBuf;
-use aes_gcm::aead::{AeadInOut, KeyInit};
-
 use super::xts::{BLOCK, FileCipher, SECRET};
 use super::{EncryptionKey, MAGIC, SharedKey};
 use crate::error::{Error, Result};
+use crate::store::aes_gcm::{AesGcm, NONCE, TAG};
 use crate::store::disk::{Disk, File, Identity, Lock, LockError, LockMode};
 use crate::store::mutex::locked;
 
@@ -38,8 +35,6 @@ const VERSION: u32 = 1;
 
 /// Where slots are, each in another sector.
 const SLOTS: [usize; 2] = [32, 512];
-const NONCE: usize = 12;
-const TAG: usize = 16;
 const SLOT: usize = NONCE + SECRET + TAG;
 
 /// A disk whose files are encrypted.
@@ -133,10 +128,8 @@ fn slot(key: &EncryptionKey, secret: &[u8; SECRET]) -> io::Result<[u8; SLOT]> {
     slot[..NONCE].copy_from_slice(&nonce);
     slot[NONCE..NONCE + SECRET].copy_from_slice(secret);
     let (secret, tag) = slot[NONCE..].split_at_mut(SECRET);
-    let made = Aes256Gcm::new(key.bytes().into())
-        .encrypt_inout_detached(&nonce.into(), &MAGIC, InOutBuf::from(secret))
-        .map_err(|_| io::Error::other("a key could not be encrypted"))?;
-    tag.copy_from_slice(&made);
+    let made = AesGcm::new(key.bytes()).encrypt(&nonce, secret, &MAGIC);
+    tag.copy_from_slice(&made.ok_or_else(|| io::Error::other("a key could not be encrypted"))?);
     Ok(slot)
 }
 
@@ -146,10 +139,7 @@ fn opened(key: &EncryptionKey, slot: &[u8]) -> Option<[u8; SECRET]> {
     let (secret, rest) = rest.split_first_chunk::<SECRET>()?;
     let (tag, _) = rest.split_first_chunk::<TAG>()?;
     let mut secret = *secret;
-    let cipher = Aes256Gcm::new(key.bytes().into());
-    let decrypted =
-        cipher.decrypt_inout_detached(nonce.into(), &MAGIC, InOutBuf::from(&mut secret[..]), tag.into());
-    decrypted.is_ok().then_some(secret)
+    AesGcm::new(key.bytes()).decrypt(nonce, &mut secret, &MAGIC, tag).then_some(secret)
 }
 
 /// Gives a database another key: its file, which must be the one that is open, and those of its journals that are there.

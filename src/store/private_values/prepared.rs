@@ -9,8 +9,10 @@ use crate::entity::{Entity, EntityStr, EventType, Position};
 use crate::error::Result;
 use crate::event::NewEvent;
 use crate::event::codec::PayloadWriter;
-use crate::event::private::{FieldRoot, FieldSource, KeyNumber, ValuePlace, write_blank, write_known};
-use crate::store::catalog::{Catalog, FoundFields, PrivateStamp};
+use crate::event::private::{
+    FieldRoot, FieldSource, KeyNumber, MAX_FIELDS, ValuePlace, write_blank, write_known,
+};
+use crate::store::catalog::{Catalog, CatalogPrivate, FoundFields, PrivateFields, PrivateStamp};
 use crate::store::cipher::SubjectCipher;
 use crate::store::index::term::Term;
 
@@ -41,6 +43,14 @@ impl<'a> FieldSource<'a> for NewFields<'a> {
     fn actor(&self) -> Option<EntityStr<'a>> {
         self.new.actor.as_ref().map(EntityStr::from)
     }
+
+    fn target_entity(&self) -> Option<Entity> {
+        self.target.cloned()
+    }
+
+    fn actor_entity(&self) -> Option<Entity> {
+        self.new.actor.clone()
+    }
 }
 
 /// What of the events of a group is to be encrypted, as far as it was found: memory for them all, since they are many.
@@ -64,6 +74,12 @@ struct PreparedPart {
     /// Among those of the group.
     known: Range<usize>,
     places: Range<usize>,
+}
+
+/// A bit for each field of a definition.
+fn bits() -> impl Iterator<Item = u64> {
+    const { assert!(MAX_FIELDS <= u64::BITS as usize) };
+    (0..MAX_FIELDS as u32).map(|field| 1 << field)
 }
 
 /// What of an event is to be encrypted: some parts of its group.
@@ -90,8 +106,48 @@ impl PreparedGroup {
     /// # Errors
     /// As [`Catalog::find_private`]; and where a subject has too long a name to be found by.
     pub fn add(&mut self, catalog: &Catalog, event: NewFields) -> Result<Range<usize>> {
-        catalog.find_private(&event, &mut self.found)?;
-        self.take_found()
+        let mut matching = catalog.privates_of(event.kind());
+        match (matching.next().transpose()?, matching.next().transpose()?) {
+            (None, _) => Ok(self.parts.len()..self.parts.len()),
+            (Some(alone), None) => self.add_by(alone, event),
+            _ => {
+                catalog.find_private(&event, &mut self.found)?;
+                self.take_found()
+            }
+        }
+    }
+
+    /// The same where one definition says what is private: none of its fields is within another, and all are of one subject.
+    fn add_by(
+        &mut self,
+        (defined, rule): (&CatalogPrivate, &PrivateFields),
+        event: NewFields,
+    ) -> Result<Range<usize>> {
+        let (begins, known, places) = (self.parts.len(), self.known.len(), self.places.len());
+        // Which of the fields are there, by bits.
+        let mut there = 0_u64;
+        for (field, bit) in rule.fields.iter().zip(bits()) {
+            if let Some(place) = field.place(&event) {
+                self.places.push(place);
+                there |= bit;
+            }
+        }
+        let mut fields = rule
+            .fields
+            .iter()
+            .zip(bits())
+            .filter(|(_, bit)| there & bit != 0)
+            .map(|(field, _)| field)
+            .peekable();
+        if let Some(first) = fields.peek() {
+            let subject = rule.of.subject(&event);
+            let subject = subject.ok_or_else(|| defined.without_subject(event.kind(), first, rule))?;
+            Term::check_subject(&subject)?;
+            write_known(&mut self.known, &subject, self.places.len() - places, fields);
+            let (known, places) = (known..self.known.len(), places..self.places.len());
+            self.parts.push(PreparedPart { subject, known, places });
+        }
+        Ok(begins..self.parts.len())
     }
 
     fn take_found(&mut self) -> Result<Range<usize>> {
@@ -109,6 +165,11 @@ impl PreparedGroup {
             }
         }
         Ok(begins..self.parts.len())
+    }
+
+    /// Whose the parts are, in their order.
+    pub fn subjects(&self) -> impl ExactSizeIterator<Item = &Entity> {
+        self.parts.iter().map(|part| &part.subject)
     }
 
     /// What it takes in the queue.
@@ -159,6 +220,11 @@ impl PreparedPrivate {
         self.of.by == catalog.private_stamp()
     }
 
+    /// The group that it is of.
+    pub fn group(&self) -> &Arc<PreparedGroup> {
+        &self.of
+    }
+
     /// Whether nothing is private.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
@@ -173,14 +239,14 @@ impl PreparedPrivate {
     }
 
     /// Writes the stored form in place of the event in plain that was written from `start` on: `event` is what it was found in. `key` gives the
-    /// key of a subject.
+    /// key of a subject, which is the one of a part of the group.
     pub fn encrypt(
         &self,
         position: Position,
         event: NewFields,
         (out, start): (&mut Vec<u8>, usize),
         writer: &mut PartWriter,
-        mut key: impl FnMut(&Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
+        mut key: impl FnMut(usize, &Entity) -> Result<(KeyNumber, Arc<SubjectCipher>)>,
     ) -> Result<()> {
         let unreadable = || unreadable(position);
         let (data, metadata) = (event.new.data.as_bytes(), event.new.metadata.as_bytes());
@@ -197,8 +263,8 @@ impl PreparedPrivate {
         payload.end_data();
         write_blank(payload.out(), metadata, within(false)).ok_or_else(unreadable)?;
         let trailer = payload.out().len();
-        for part in self.parts() {
-            let (number, cipher) = key(&part.subject)?;
+        for (at, part) in self.parts.clone().zip(self.parts()) {
+            let (number, cipher) = key(at, &part.subject)?;
             let known = self.of.known.get(part.known.clone()).ok_or_else(unreadable)?;
             let known = |out: &mut Vec<u8>| out.extend_from_slice(known);
             let values = |out: &mut Vec<u8>| {
