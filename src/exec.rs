@@ -20,6 +20,7 @@ mod dry_run;
 pub(crate) mod eval;
 mod event_schema;
 mod explain;
+mod field_history;
 mod find;
 mod fold;
 mod group;
@@ -58,6 +59,7 @@ pub use blame::BlameEntry;
 pub(crate) use compile::Compiler;
 pub use diff::{ChangeKind, StateChange};
 pub(crate) use explain::explain;
+pub use field_history::FieldChange;
 pub use fold::ReplayStep;
 pub(crate) use fold::state;
 pub use path::StatePath;
@@ -99,6 +101,7 @@ fn direct(snapshot: &Snapshot, read: &DirectRead) -> Result<QueryResult> {
         DirectRead::State(replay) => fold::answer(snapshot, replay)?,
         DirectRead::Steps(replay) => fold::steps(snapshot, replay)?,
         DirectRead::Blame(plan) => blame::answer(snapshot, plan)?,
+        DirectRead::FieldHistory(plan) => field_history::answer(snapshot, plan)?,
         DirectRead::Trace(plan) => trace::answer(snapshot, plan)?,
         DirectRead::Diff(from, to) => diff::answer(snapshot, from, to)?,
         DirectRead::Definitions(kind) => show::definitions(snapshot, *kind)?,

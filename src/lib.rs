@@ -76,7 +76,7 @@
 //!    chosen what answers that (`plan/access_path.rs`).
 //! 3. A read runs against a snapshot of the log and cannot write (`exec/scan.rs`, `store/snapshot.rs`). What an entity is comes
 //!    from what is kept of it and the events since (`exec/fold.rs`, `exec/find.rs`, `store/snapshot/entity.rs`), and how it came to be so
-//!    from the states before and after each event (`exec/diff.rs`, `exec/blame.rs`). Events are read where they are stored (`event/record.rs`), on several threads where there are many (`exec/parallel_scan.rs`), and
+//!    from the states before and after each event (`exec/diff.rs`, `exec/blame.rs`, `exec/field_history.rs`). Events are read where they are stored (`event/record.rs`), on several threads where there are many (`exec/parallel_scan.rs`), and
 //!    become rows of columns, in groups and in order (`plan/shape.rs`, `exec/group.rs`, `exec/sort.rs`). Groups of many are made of
 //!    fields that are kept beside the log, where they are (`plan/access_path/column.rs`, `exec/column.rs`). A write becomes a
 //!    group (`exec/write.rs`) and goes the way of every event.
@@ -183,7 +183,8 @@ pub mod append {
 pub mod read {
     pub use crate::db::{EventIter, ReadBuilder};
     pub use crate::exec::{
-        BlameEntry, ChangeKind, EntityState, QueryResult, ReplayStep, StateChange, StatePath, TraceEntry,
+        BlameEntry, ChangeKind, EntityState, FieldChange, QueryResult, ReplayStep, StateChange, StatePath,
+        TraceEntry,
     };
     pub use crate::plan::PointInTime;
     pub use crate::query::{PreparedStatement, Script};

@@ -59,7 +59,9 @@ pub(crate) use bind::{
 };
 pub(crate) use by::By;
 pub(crate) use expr::Predicate;
-pub(crate) use logical::{AccessQuery, BlamePlan, DirectRead, ReplayPlan, TracePlan, VerifyAgainst};
+pub(crate) use logical::{
+    AccessQuery, BlamePlan, DirectRead, FieldHistoryPlan, ReplayPlan, TracePlan, VerifyAgainst,
+};
 pub use moment::PointInTime;
 pub(crate) use moment::ResolvedPoint;
 pub use parameters::Parameters;

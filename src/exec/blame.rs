@@ -81,13 +81,20 @@ pub(super) fn answer(snapshot: &Snapshot, plan: &plan::BlamePlan) -> Result<Quer
         return Ok(QueryResult { notices, ..QueryResult::done() });
     }
     let at = format!("{} is at {}", replay.entity, fold::place(&after));
-    let notices = std::iter::once(at).chain(ahead.clone()).collect();
+    let mut notices: Vec<String> = std::iter::once(at).chain(ahead.clone()).collect();
     let mut leaves = Vec::new();
+    let of = plan.of.as_ref().map(StatePath::from).unwrap_or_default();
     blamed.leaves(after.state, &mut StatePath::default(), &mut |leaf: Leaf| {
+        if !leaf.0.is_within(&of) {
+            return Ok(());
+        }
         held.budget.take(ENTRY + leaf.0.held())?;
         leaves.push(leaf);
         if leaves.len().is_multiple_of(1024) { snapshot.go_on() } else { Ok(()) }
     })?;
+    if let (true, Some(of)) = (leaves.is_empty(), &plan.of) {
+        notices.push(format!("there is no {of} in it"));
+    }
     let (snapshot, seen) = (snapshot.clone(), plan.seen);
     // Leaves that stand together are mostly of one event.
     let mut newest: Option<Event> = None;

@@ -598,7 +598,7 @@ impl<'a> Stated<'a> {
 }
 
 /// Where the steps lead in what is in memory.
-fn member<'a>(state: &'a Value, steps: &[FieldStep]) -> Option<&'a Value> {
+pub(super) fn member<'a>(state: &'a Value, steps: &[FieldStep]) -> Option<&'a Value> {
     steps.iter().try_fold(state, |value, step| match step {
         FieldStep::Member(name) => value.get(name),
         FieldStep::Element(index) => value.as_array()?.get(*index),

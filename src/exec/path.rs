@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::entity::NameText;
+use crate::plan::field::{FieldStep, StateField};
 
 /// A place in a state. Displays, and serializes, as the language writes it behind `state.`: `customer.name`, `items[0].price`,
 /// with odd names in backticks. The path of the whole state is empty.
@@ -77,6 +78,11 @@ impl StatePath {
         Some(StatePath(steps.collect()))
     }
 
+    /// Whether what is there is the other, or within it.
+    pub(super) fn is_within(&self, other: &StatePath) -> bool {
+        self.0.starts_with(&other.0)
+    }
+
     /// Whether it is that of the whole state.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -106,6 +112,16 @@ impl StatePath {
         let visited = visit(self);
         self.0.pop();
         visited
+    }
+}
+
+impl From<&StateField> for StatePath {
+    fn from(field: &StateField) -> StatePath {
+        let step = |step: &FieldStep| match step {
+            FieldStep::Member(name) => PathStep::Member(name.clone()),
+            FieldStep::Element(index) => PathStep::Item(*index),
+        };
+        StatePath(field.steps().iter().map(step).collect())
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 use super::blame::BlameEntry;
 use super::budget::ENTRY;
 use super::diff::StateChange;
+use super::field_history::FieldChange;
 use super::fold::ReplayStep;
 use super::trace::TraceEntry;
 use crate::entity::{Entity, Position, Version};
@@ -77,6 +78,8 @@ pub enum Row {
     State(EntityState),
     /// What last changed a leaf of a state.
     Blame(BlameEntry),
+    /// What an event changed of a field of a state.
+    FieldChange(FieldChange),
     /// One difference between two states.
     Change(StateChange),
     /// An event of a replay, and what it made.
@@ -171,6 +174,7 @@ impl Serialize for Row {
             }
             Row::State(state) => state.serialize(serializer),
             Row::Blame(leaf) => leaf.serialize(serializer),
+            Row::FieldChange(change) => change.serialize(serializer),
             Row::Change(change) => change.serialize(serializer),
             Row::Step(step) => step.serialize(serializer),
             Row::Traced(traced) => traced.serialize(serializer),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::blame::BlameEntry;
 use super::diff::{ChangeKind, StateChange};
+use super::field_history::FieldChange;
 use super::fold::ReplayStep;
 use super::path::StatePath;
 use super::result::{EntityState, Row};
@@ -73,6 +74,7 @@ impl Row {
             Row::Event { .. } => "event",
             Row::State(_) => "state",
             Row::Blame(_) => "blame",
+            Row::FieldChange(_) => "fieldChange",
             Row::Change(_) => "change",
             Row::Step(_) => "step",
             Row::Traced(_) => "traced",
@@ -92,7 +94,7 @@ impl Row {
                 Some(RowExtra { changes: step.changes.iter().map(Into::into).collect(), ..none })
             }
             Row::Traced(traced) if !traced.last => Some(RowExtra { more: true, ..none }),
-            Row::Step(_) | Row::Traced(_) | Row::Event { .. } | Row::Fields(_) => None,
+            Row::Step(_) | Row::Traced(_) | Row::FieldChange(_) | Row::Event { .. } | Row::Fields(_) => None,
             Row::CaughtUp(_) | Row::Redefined(_) => None,
         }
     }
@@ -122,6 +124,13 @@ impl Row {
                 let event = event.into_event()?;
                 let seen = extra.seen.unwrap_or(event.recorded);
                 Ok(Row::Blame(BlameEntry { path, value, event, seen }))
+            }
+            "fieldChange" => {
+                let form: FieldChangeForm = serde_json::from_str(json).map_err(unread)?;
+                let path =
+                    StatePath::read(&form.path).ok_or_else(|| self::unread(kind, "a path that is none"))?;
+                let event = form.event.into_event()?;
+                Ok(Row::FieldChange(FieldChange::new(path, (form.before, form.after), event)))
             }
             "change" => {
                 let form: ChangeForm = serde_json::from_str(json).map_err(unread)?;
@@ -201,6 +210,18 @@ struct BlameForm<'a> {
     #[serde(borrow)]
     path: Cow<'a, str>,
     value: Value,
+    #[serde(borrow)]
+    event: CommittedForm<'a>,
+}
+
+#[derive(Deserialize)]
+struct FieldChangeForm<'a> {
+    #[serde(borrow)]
+    path: Cow<'a, str>,
+    #[serde(default, deserialize_with = "present")]
+    before: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    after: Option<Value>,
     #[serde(borrow)]
     event: CommittedForm<'a>,
 }

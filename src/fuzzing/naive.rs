@@ -35,7 +35,9 @@ pub(super) fn answer(statement: &Stmt, events: &[Event]) -> Vec<Value> {
     let states;
     let (selector, clauses, owner) = match statement {
         Stmt::Read(ReadStmt::Query(Query::Events { selector, clauses })) => (Some(selector), clauses, None),
-        Stmt::Read(ReadStmt::History { entity, clauses }) => (None, clauses, Some(entity.to_string())),
+        Stmt::Read(ReadStmt::History { entity, of: None, clauses }) => {
+            (None, clauses, Some(entity.to_string()))
+        }
         Stmt::Read(ReadStmt::Query(Query::Find { kind, clauses })) => {
             states = self::states(&kind.text, clauses, events);
             return choose(clauses, states.iter().collect());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! HISTORY Order 42 WHRE data.total > 1
-//!                  ^^^^ expected WHERE, SINCE, UNTIL, LIMIT, …
+//!                  ^^^^ expected OF, WHERE, SINCE, UNTIL, …
 //! did you mean WHERE?
 //! ```
 
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(
             reported("HISTORY Order 42 WHRE data.total > 1"),
             "HISTORY Order 42 WHRE data.total > 1\n\
-             \x20                ^^^^ expected WHERE, SINCE, UNTIL, LIMIT, …\n\
+             \x20                ^^^^ expected OF, WHERE, SINCE, UNTIL, …\n\
              did you mean WHERE?"
         );
         assert_eq!(

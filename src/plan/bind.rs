@@ -97,7 +97,10 @@ pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<L
             }
         }
         Stmt::Write(write) => Ok(LogicalPlan::Write(WritePlan::Append(binder.append(write)?))),
-        Stmt::Read(ast::ReadStmt::History { entity, clauses }) => {
+        Stmt::Read(ast::ReadStmt::History { entity, of: Some(of), clauses }) => {
+            direct(binder.field_history(entity, of, clauses)?)
+        }
+        Stmt::Read(ast::ReadStmt::History { entity, of: None, clauses }) => {
             read(LogicalRead::Events(binder.history(entity, clauses)?))
         }
         Stmt::Read(ast::ReadStmt::Query(Query::Events { selector, clauses })) => {
@@ -113,8 +116,8 @@ pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<L
             let replay = binder.replay(entity, None, as_of.as_ref())?;
             direct(if *steps { DirectRead::Steps(replay) } else { DirectRead::State(replay) })
         }
-        Stmt::Read(ast::ReadStmt::Blame { entity, point, as_of }) => {
-            direct(binder.blame(entity, point.as_ref(), as_of.as_ref())?)
+        Stmt::Read(ast::ReadStmt::Blame { entity, of, point, as_of }) => {
+            direct(binder.blame(entity, of.as_ref(), (point.as_ref(), as_of.as_ref()))?)
         }
         Stmt::Read(ast::ReadStmt::Trace { direction, event }) => direct(binder.trace(*direction, event)?),
         Stmt::Read(ast::ReadStmt::Diff { entity, from, to, as_of }) => {

@@ -9,9 +9,9 @@ use crate::store::snapshot::Estimate;
 
 use super::access_path::column::ColumnScanPlan;
 use super::{
-    Append, AppendAction, Define, Defined, DirectRead, Drop, DropTarget, EmitPlan, EventOwner, EventsPlan,
-    LogWindow, OccurredAt, PerformPlan, Plan, PositionSource, ReadKind, ReadPlan, ReplayPlan, RowLimit,
-    Shaped, SubscriptionEnd, SubscriptionPlan, TracePlan, WritePlan,
+    Append, AppendAction, BlamePlan, Define, Defined, DirectRead, Drop, DropTarget, EmitPlan, EventOwner,
+    EventsPlan, FieldHistoryPlan, LogWindow, OccurredAt, PerformPlan, Plan, PositionSource, ReadKind,
+    ReadPlan, ReplayPlan, RowLimit, Shaped, SubscriptionEnd, SubscriptionPlan, TracePlan, WritePlan,
 };
 
 /// Up to so many lists of a union are named.
@@ -136,7 +136,11 @@ impl Display for DirectRead {
         match self {
             DirectRead::State(replay) => write!(f, "fold {replay}"),
             DirectRead::Steps(replay) => write!(f, "fold, step by step, {replay}"),
-            DirectRead::Blame(blame) => write!(f, "fold, noting what each event changes, {}", blame.replay),
+            DirectRead::Blame(BlamePlan { replay, of, .. }) => {
+                write!(f, "fold, noting what each event changes, {replay}")?;
+                of.iter().try_for_each(|of| write!(f, "\ntell of {of}"))
+            }
+            DirectRead::FieldHistory(history) => history.fmt(f),
             DirectRead::Diff(from, to) => write!(f, "compare the fold of {from}\nwith the fold of {to}"),
             DirectRead::Trace(trace) => trace.fmt(f),
             DirectRead::Describe(name) => {
@@ -311,6 +315,19 @@ impl PositionSource {
 impl Display for ReplayPlan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "the events of {}\n  {}", self.entity, self.window)
+    }
+}
+
+impl Display for FieldHistoryPlan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let FieldHistoryPlan { replay, of, window, predicate, take } = self;
+        let take = match take {
+            RowLimit::All => "each".to_owned(),
+            RowLimit::First(most) => format!("the first {most}"),
+            RowLimit::Last(most) | RowLimit::Newest(most) => format!("the last {most}"),
+        };
+        write!(f, "fold, step by step, {replay}\ntell what changed {of}: {take}\n  {window}")?;
+        predicate.iter().try_for_each(|predicate| write!(f, "\n  where {}", predicate.text))
     }
 }
 

@@ -258,6 +258,28 @@ impl fmt::Display for FieldPath<'_> {
     }
 }
 
+/// A field of a state, by the way to it; no way is no field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StateField(Vec<FieldStep>);
+
+impl StateField {
+    /// The field that some steps lead to; none where there are none.
+    pub fn new(steps: Vec<FieldStep>) -> Option<StateField> {
+        (!steps.is_empty()).then_some(StateField(steps))
+    }
+
+    pub fn steps(&self) -> &[FieldStep] {
+        &self.0
+    }
+}
+
+impl fmt::Display for StateField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(STATE)?;
+        self.0.iter().try_for_each(|step| step.fmt(f))
+    }
+}
+
 impl fmt::Display for FieldStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -6,6 +6,7 @@
 
 use super::by::By;
 use super::expr::Predicate;
+use super::field::StateField;
 use super::find::FindQuery;
 use super::moment::ResolvedPoint;
 use super::shape::Shape;
@@ -89,6 +90,7 @@ pub(crate) enum DirectRead {
     /// `REPLAY … STEPS`.
     Steps(ReplayPlan),
     Blame(BlamePlan),
+    FieldHistory(FieldHistoryPlan),
     /// The state at one point, and at another.
     Diff(ReplayPlan, ReplayPlan),
     Trace(TracePlan),
@@ -152,6 +154,20 @@ pub(crate) struct TracePlan {
 #[derive(Debug, Clone)]
 pub(crate) struct BlamePlan {
     pub replay: ReplayPlan,
+    /// Where the leaves are that are asked for; anywhere, where that is not said.
+    pub of: Option<StateField>,
     /// When that is looked at: the time that was asked about, or now.
     pub seen: Timestamp,
+}
+
+/// What changed a field of a state.
+#[derive(Debug, Clone)]
+pub(crate) struct FieldHistoryPlan {
+    pub replay: ReplayPlan,
+    pub of: StateField,
+    /// Which of the events that changed it are told.
+    pub window: LogWindow,
+    pub predicate: Option<Predicate>,
+    /// How many of them.
+    pub take: RowLimit,
 }

@@ -213,6 +213,60 @@ proptest! {
     }
 
     #[test]
+    fn the_history_of_a_field_is_each_change_of_it(
+        facts in facts(),
+        path in prop::sample::select(vec!["a", "b", "a.b", "c[0]", "c[1].a"]),
+        (since, until) in (0..14u64, prop::option::of(0..10u8)),
+        limit in prop::option::of((any::<bool>(), 1..4usize)),
+    ) {
+        let store = stored(&facts);
+        let session = Session::new(&store);
+        let since = since.min(facts.len() as u64);
+        let mut expected = Vec::new();
+        let mut before = None;
+        for (position, state) in states(&facts, None) {
+            let (first, rest) = path.split_once('[').unwrap_or((path, ""));
+            let mut after = member(&state, first);
+            if let Some((index, rest)) = rest.split_once(']') {
+                let item = after.and_then(|list| list.as_array()?.get(index.parse::<usize>().unwrap()));
+                after = item.and_then(|item| member(item, rest));
+            }
+            let after = after.cloned();
+            if after != before && position > since && until.is_none_or(|until| facts[position as usize - 1].1 < until) {
+                expected.push((before.clone(), after.clone(), position));
+            }
+            before = after;
+        }
+        let mut text = format!("HISTORY Thing 1 OF state.{path} SINCE #{since}");
+        if let Some(until) = until {
+            text.push_str(&format!(" UNTIL '{}'", day(until)));
+        }
+        match limit {
+            Some((true, many)) => {
+                text.push_str(&format!(" LIMIT {many}"));
+                expected.truncate(many);
+            }
+            Some((false, many)) => {
+                text.push_str(&format!(" LAST {many}"));
+                expected.drain(..expected.len().saturating_sub(many));
+            }
+            None => {}
+        }
+        let told: Vec<_> = rows(&session, &text).iter().map(|row| {
+            assert_eq!(field(row, "path"), &Value::from(path));
+            let position = field(field(row, "event"), "position").as_i64().unwrap();
+            (row.get("before").cloned(), row.get("after").cloned(), position as u64)
+        }).collect();
+        prop_assert_eq!(told, expected);
+        // Whoever is to blame for a field is among them.
+        let all = blamed(&session, "BLAME Thing 1");
+        let of: Vec<_> = all.into_iter().filter(|(at, ..)| {
+            at.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        }).collect();
+        prop_assert_eq!(blamed(&session, &format!("BLAME Thing 1 OF state.{path}")), of);
+    }
+
+    #[test]
     fn a_difference_makes_one_state_of_the_other(facts in facts(), from in 0..14u64, to in 0..14u64) {
         let store = stored(&facts);
         let session = Session::new(&store);
@@ -294,6 +348,21 @@ fn answers_say_where_they_are_and_why_there_is_nothing() {
         ("AT Order 2 '2024-01-02'", 1, one("Order 2 was deleted by #5 Order.deleted")),
         ("REPLAY Order 4", 1, one("Order 4 was deleted by #8 Order.deleted")),
         ("BLAME Order 5", 0, one("Order 5 has no events")),
+        ("BLAME Order 1 OF state.total", 1, one("Order 1 is at version 3 through #3")),
+        (
+            "BLAME Order 1 OF state.note",
+            0,
+            vec!["Order 1 is at version 3 through #3".to_owned(), "there is no state.note in it".to_owned()],
+        ),
+        ("HISTORY Order 1 OF state.total", 2, vec![]),
+        ("HISTORY Order 1 OF state.total WHERE type = 'Order.noted'", 1, vec![]),
+        (
+            "HISTORY Order 1 OF state.total SINCE #2",
+            0,
+            one("none of the events asked for changed state.total of Order 1"),
+        ),
+        ("HISTORY Order 1 OF state.note", 0, one("no event of Order 1 changed state.note")),
+        ("HISTORY Order 5 OF state.note", 0, one("Order 5 has no events")),
         ("REPLAY Order 5 STEPS", 0, one("Order 5 has no events")),
         ("REPLAY Order 5", 1, vec![]),
         (

@@ -1,13 +1,15 @@
 //! What a statement reads, and the clauses that narrow and shape it.
 
 use super::{
-    Comparison, CountLiteral, EntityRef, EventRef, Expr, IdExpr, Name, PointExpr, Span, Start, TextExpr,
+    Comparison, CountLiteral, EntityRef, EventRef, Expr, IdExpr, Name, Path, PointExpr, Span, Start, TextExpr,
 };
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ReadStmt {
     History {
         entity: EntityRef,
+        /// The field of the state whose changes are asked for.
+        of: Option<Path>,
         clauses: Clauses,
     },
     Query(Query),
@@ -38,6 +40,7 @@ pub(crate) enum ReadStmt {
     },
     Blame {
         entity: EntityRef,
+        of: Option<Path>,
         point: Option<PointExpr>,
         as_of: Option<PointExpr>,
     },

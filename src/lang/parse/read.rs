@@ -4,7 +4,7 @@ use nom::Parser;
 use nom::sequence::{delimited, preceded, separated_pair};
 
 use super::cursor::{ParseResult, TokenCursor, flag, keyword, list, once, once_list, optional, symbol};
-use super::expr::{comparison, expr, value};
+use super::expr::{comparison, expr, path, value};
 use super::name::{begins_id, count, entity, event, id, name, point, start, text};
 use crate::lang::ast::{
     Clauses, Order, PointExpr, Query, ReadStmt, SelectItem, Selector, SourceClause, Subscribe, TagCondition,
@@ -28,8 +28,9 @@ pub(super) fn read(c: TokenCursor<'_>) -> ParseResult<'_, Option<ReadStmt>> {
         let (rest, (entity, steps, as_of)) = (entity, flag(K::Steps), as_of).parse(next)?;
         (rest, ReadStmt::Replay { entity, steps, as_of })
     } else if c.sees(K::Blame) {
-        let (rest, (entity, point, as_of)) = (entity, some_point, as_of).parse(next)?;
-        (rest, ReadStmt::Blame { entity, point, as_of })
+        let (rest, (entity, of, point, as_of)) =
+            (entity, optional(K::Of, path), some_point, as_of).parse(next)?;
+        (rest, ReadStmt::Blame { entity, of, point, as_of })
     } else if c.sees(K::Diff) {
         let from = preceded(keyword(K::From), start);
         let (rest, (entity, from, to, as_of)) = (entity, from, optional(K::To, point), as_of).parse(next)?;
@@ -83,8 +84,8 @@ fn history(c: TokenCursor<'_>) -> ParseResult<'_, ReadStmt> {
             return id.wrong_for(id.token().span, message, suggestion);
         }
     }
-    let (rest, (entity, clauses)) = (entity, clauses).parse(c)?;
-    Ok((rest, ReadStmt::History { entity, clauses }))
+    let (rest, (entity, of, clauses)) = (entity, optional(K::Of, path), clauses).parse(c)?;
+    Ok((rest, ReadStmt::History { entity, of, clauses }))
 }
 
 /// A query, where nothing else may stand.

@@ -148,7 +148,11 @@ impl Display for IndexTag {
 impl Display for ReadStmt {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            ReadStmt::History { entity, clauses } => write!(f, "HISTORY {entity}{clauses}"),
+            ReadStmt::History { entity, of, clauses } => {
+                write!(f, "HISTORY {entity}")?;
+                optional(f, "OF", of.as_ref())?;
+                write!(f, "{clauses}")
+            }
             ReadStmt::Query(query) => write!(f, "{query}"),
             ReadStmt::View { view, clauses } => write!(f, "READ {view}{clauses}"),
             ReadStmt::At { entity, point, as_of } => {
@@ -173,8 +177,9 @@ impl Display for ReadStmt {
                 };
                 write!(f, "TRACE {direction}{event}")
             }
-            ReadStmt::Blame { entity, point, as_of } => {
+            ReadStmt::Blame { entity, of, point, as_of } => {
                 write!(f, "BLAME {entity}")?;
+                optional(f, "OF", of.as_ref())?;
                 optional_point(f, point.as_ref())?;
                 optional(f, "AS OF", as_of.as_ref())
             }

@@ -27,7 +27,7 @@ fn a_fault_has_all_its_fields() {
     assert_eq!(fault.source_line, "HISTORY Order 'é' WHRE x");
     assert_eq!(fault.found, "WHRE");
     assert_eq!(fault.suggestion.as_deref(), Some("WHERE"));
-    assert_eq!(fault.expected[..4], ["WHERE", "SINCE", "UNTIL", "LIMIT"]);
+    assert_eq!(fault.expected[..4], ["OF", "WHERE", "SINCE", "UNTIL"]);
     assert!(fault.message.is_empty() && !fault.incomplete);
     assert!(report(&fault).starts_with("statement 2, line 3:\nHISTORY"));
 }

@@ -37,9 +37,10 @@ pub(crate) fn hints(statement: &Stmt, input: BindInput, names: Names) -> Result<
     let mut hints = Vec::new();
     match statement {
         Stmt::Explain { statement, .. } => return self::hints(statement, input, names),
-        Stmt::Read(ReadStmt::History { entity, clauses }) => {
+        Stmt::Read(ReadStmt::History { entity, of, clauses }) => {
             hints.extend(binder.kind(entity)?);
             if hints.is_empty() {
+                hints.extend(binder.field_of(entity, of.as_ref())?);
                 let terms = vec![Term::entity(&binder.entity(entity)?)?];
                 binder.members(said(clauses), &conditions_of(clauses), (terms, Told::Now), &mut hints)?;
                 binder.never_of(clauses, &mut hints)?;
@@ -68,12 +69,15 @@ pub(crate) fn hints(statement: &Stmt, input: BindInput, names: Names) -> Result<
             }
         }
         Stmt::Read(
-            ReadStmt::At { entity, .. }
-            | ReadStmt::Replay { entity, .. }
-            | ReadStmt::Blame { entity, .. }
-            | ReadStmt::Diff { entity, .. },
+            ReadStmt::At { entity, .. } | ReadStmt::Replay { entity, .. } | ReadStmt::Diff { entity, .. },
         ) => {
             hints.extend(binder.kind(entity)?);
+        }
+        Stmt::Read(ReadStmt::Blame { entity, of, .. }) => {
+            hints.extend(binder.kind(entity)?);
+            if hints.is_empty() {
+                hints.extend(binder.field_of(entity, of.as_ref())?);
+            }
         }
         Stmt::Read(ReadStmt::Query(Query::Find { kind, clauses })) => {
             hints.extend(binder.unknown(&kind.text, "")?);
@@ -345,15 +349,8 @@ impl Binder<'_> {
         if paths.is_empty() {
             return Ok(());
         }
-        let names = self.names()?;
-        let sample = names.some_states(kind, LOOKED_AT)?;
-        for path in paths {
-            let looked_at = match sample.len() {
-                1 => format!("is not in the one {kind} looked at"),
-                many => format!("is in none of the {many} {kind} looked at"),
-            };
-            hints.extend(missing(path, sample.iter().map(|state| Raw(state)).collect(), &looked_at));
-        }
+        let sample = self.names()?.some_states(kind, LOOKED_AT)?;
+        hints.extend(paths.into_iter().filter_map(|path| missing_in(path, kind, &sample)));
         let of = match sample.len() {
             1 => format!("the one {kind} looked at"),
             many => format!("the {many} {kind} looked at"),
@@ -364,6 +361,14 @@ impl Binder<'_> {
         }
         hints.extend(no_conditions(conditions, STATE, &states, &of));
         Ok(())
+    }
+
+    /// A field of the state, of an entity, that none of its kind has.
+    fn field_of(&self, entity: &EntityRef, of: Option<&Path>) -> Result<Option<String>> {
+        let Some(of) = of else { return Ok(None) };
+        let entity = self.entity(entity)?;
+        let sample = self.names()?.some_states(entity.kind(), LOOKED_AT)?;
+        Ok(missing_in(of, entity.kind(), &sample))
     }
 
     /// Some of the newest events of these lists.
@@ -460,6 +465,15 @@ fn collect<'e>(expr: &'e Expr, paths: &mut Vec<&'e Path>) {
             items.iter().for_each(|expr| collect(expr, paths));
         }
     }
+}
+
+/// What to say of a path that leads nowhere in any of these states of a kind.
+fn missing_in(path: &Path, kind: &str, sample: &[Vec<u8>]) -> Option<String> {
+    let looked_at = match sample.len() {
+        1 => format!("is not in the one {kind} looked at"),
+        many => format!("is in none of the {many} {kind} looked at"),
+    };
+    missing(path, sample.iter().map(|state| Raw(state)).collect(), &looked_at)
 }
 
 /// What to say of a path that leads nowhere in any of these; nothing where there are none.

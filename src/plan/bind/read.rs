@@ -1,16 +1,18 @@
 //! Binding of reads.
 
-use super::{BindInput, Binder, Names, expr::NameScope};
+use super::expr::{NameScope, taken};
+use super::{BindInput, Binder, Names};
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result, shorten};
 use crate::lang;
 use crate::lang::ast::{
-    Clauses, EntityRef, Expr, PointExpr, PointKind, ReadStmt, Selector, Start, Stmt, Subscribe,
+    Clauses, EntityRef, Expr, Path, PointExpr, PointKind, ReadStmt, Selector, Start, Stmt, Subscribe,
 };
 use crate::pattern::Pattern;
 use crate::plan::by::By;
 use crate::plan::expr::Predicate;
-use crate::plan::logical::{AccessQuery, BlamePlan, DirectRead, EventsRead, ReplayPlan};
+use crate::plan::field::{STATE, StateField};
+use crate::plan::logical::{AccessQuery, BlamePlan, DirectRead, EventsRead, FieldHistoryPlan, ReplayPlan};
 use crate::plan::moment::ResolvedPoint;
 use crate::plan::parameters::Parameters;
 use crate::plan::subscription::{SubscriptionEnd, SubscriptionPlan};
@@ -108,15 +110,54 @@ impl Binder<'_> {
     pub(super) fn blame(
         &self,
         entity: &EntityRef,
-        at: Option<&PointExpr>,
-        as_of: Option<&PointExpr>,
+        of: Option<&Path>,
+        (at, as_of): (Option<&PointExpr>, Option<&PointExpr>),
     ) -> Result<DirectRead> {
+        let of = of.map(|of| self.state_field(of)).transpose()?;
         let replay = self.state(entity, at, as_of)?;
         let seen = match (replay.at, replay.as_of) {
             (Some(ResolvedPoint::Time(time)), _) | (_, Some(ResolvedPoint::Time(time))) => time,
             _ => self.now()?,
         };
-        Ok(DirectRead::Blame(BlamePlan { replay, seen }))
+        Ok(DirectRead::Blame(BlamePlan { replay, of, seen }))
+    }
+
+    /// `HISTORY … OF`.
+    pub(super) fn field_history(
+        &self,
+        entity: &EntityRef,
+        of: &Path,
+        clauses: &Clauses,
+    ) -> Result<DirectRead> {
+        let items = clauses.group.iter().chain(&clauses.select).map(|item| &item.expr);
+        let others = items.chain(&clauses.having).chain(clauses.order.iter().map(|order| &order.expr));
+        let at = clauses.at.as_ref().map(|at| at.span);
+        if let Some(other) = others.map(|expr| expr.span).chain(at).chain(clauses.raw).next() {
+            return Err(self.fault(
+                other,
+                "the history of a field is of what changed it: it takes WHERE, SINCE, UNTIL, AS OF, LIMIT and LAST",
+            ));
+        }
+        let of = self.state_field(of)?;
+        let entity = self.entity(entity)?;
+        let window = self.window(clauses, Some(&entity))?;
+        let predicate =
+            clauses.filter.as_ref().map(|filter| self.predicate(filter, NameScope::Event)).transpose()?;
+        let take = self.enough(clauses)?;
+        // What is told is picked of what happened; what that changed depends on all before it.
+        let replay = ReplayPlan::of_all(entity, window.through);
+        Ok(DirectRead::FieldHistory(FieldHistoryPlan { replay, of, window, predicate, take }))
+    }
+
+    /// The way to a field of a state, which is written `state.status`.
+    fn state_field(&self, path: &Path) -> Result<StateField> {
+        if path.first.text != STATE {
+            let message = "OF is of a field of the state, so it begins with state";
+            return Err(self.fault_meaning(path.span, message, Some(format!("{STATE}.{path}"))));
+        }
+        let steps = path.steps.iter().map(|step| taken(step).0);
+        StateField::new(steps.collect())
+            .ok_or_else(|| self.fault(path.span, "OF is of a field of the state, like state.status"))
     }
 
     pub(super) fn diff(

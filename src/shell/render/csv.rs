@@ -81,6 +81,18 @@ impl Renderer for Csv {
             cells.extend(event_cells(&leaf.event));
             return self.write_row(cells, out);
         }
+        if let Row::FieldChange(change) = row {
+            self.settle(out)?;
+            self.head(
+                ["path", "before", "after"].into_iter().chain(EVENT).map(str::to_owned).collect(),
+                out,
+            )?;
+            let values = [&change.before, &change.after].map(|value| value.as_ref().map(Cell::plain));
+            let mut cells = vec![Some(Cell::text(change.path.to_string()))];
+            cells.extend(values);
+            cells.extend(event_cells(&change.event));
+            return self.write_row(cells, out);
+        }
         let record = flat(grid::members(row));
         if !self.sampled {
             self.block.adopt(&record);

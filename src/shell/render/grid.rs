@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use bygone::append::Cause;
-use bygone::read::BlameEntry;
+use bygone::read::{BlameEntry, FieldChange};
 use bygone::{Entity, Event, Object, Row, Value};
 
 use super::age::age;
@@ -118,6 +118,7 @@ pub fn brief(row: &Row) -> GridRecord<'static> {
     match row {
         Row::Event { event, .. } => brief_record(event),
         Row::Blame(leaf) => blame_record(leaf),
+        Row::FieldChange(change) => field_change_record(change),
         row => {
             let all = |(name, value): (String, Value)| (name.into(), Cell::shown(&value));
             members(row).into_iter().map(all).collect()
@@ -142,22 +143,50 @@ fn brief_record(event: &Event) -> GridRecord<'static> {
 fn blame_record(leaf: &BlameEntry) -> GridRecord<'static> {
     let event = &leaf.event;
     let path = if leaf.path.is_empty() { "(all)".to_owned() } else { leaf.path.to_string() };
-    let what = format!("{} {}", event.position, event.kind);
+    let [what, when, actor, cause] = happening_cells(event);
+    let columns = [
+        ("path", Some(text(path).styled(Style::Cyan))),
+        ("value", Some(Cell::shown(&leaf.value).styled(Style::Bold))),
+        ("event", what),
+        ("when", when),
+        ("age", Some(text(age(event.timestamp, leaf.seen)))),
+        ("actor", actor),
+        ("cause", cause),
+    ];
+    columns.into_iter().filter_map(|(name, cell)| Some((name.into(), cell?))).collect()
+}
+
+/// What a field was and is, and what one wants to know of whoever changed it. The path is the same in all rows.
+fn field_change_record(change: &FieldChange) -> GridRecord<'static> {
+    let value = |value: &Option<Value>| value.as_ref().map_or(Cell::text(""), Cell::shown);
+    let [what, when, actor, cause] = happening_cells(&change.event);
+    let columns = [
+        ("when", when),
+        ("before", Some(value(&change.before))),
+        ("after", Some(value(&change.after).styled(Style::Bold))),
+        ("event", what),
+        ("actor", actor),
+        ("cause", cause),
+    ];
+    columns.into_iter().filter_map(|(name, cell)| Some((name.into(), cell?))).collect()
+}
+
+/// What happened, when, by whom, and what brought it about.
+fn happening_cells(event: &Event) -> [Option<Cell>; 4] {
     let cause = event.cause.as_ref().map(|cause| match cause {
         Cause::Event(position) => position.to_string(),
         Cause::Named { kind, id } => Entity::from((kind, id)).to_string(),
     });
-    let text = |text: String| Cell::text(harmless(&text));
-    let columns = [
-        ("path", Some(text(path).styled(Style::Cyan))),
-        ("value", Some(Cell::shown(&leaf.value).styled(Style::Bold))),
-        ("event", Some(text(what))),
-        ("when", Some(text(event.timestamp.to_string()).styled(Style::Dim))),
-        ("age", Some(text(age(event.timestamp, leaf.seen)))),
-        ("actor", event.actor.as_ref().map(|actor| text(actor.to_string()))),
-        ("cause", cause.map(text)),
-    ];
-    columns.into_iter().filter_map(|(name, cell)| Some((name.into(), cell?))).collect()
+    [
+        Some(text(format!("{} {}", event.position, event.kind))),
+        Some(text(event.timestamp.to_string()).styled(Style::Dim)),
+        event.actor.as_ref().map(|actor| text(actor.to_string())),
+        cause.map(text),
+    ]
+}
+
+fn text(text: String) -> Cell {
+    Cell::text(harmless(&text))
 }
 
 /// All members of a row's line of JSON.

@@ -300,8 +300,12 @@ fn of_entity(
         (3.., TokenKind::Word)
             if first == K::Blame && trail.expects(Expectation::Noun(TokenClass::Point)) =>
         {
-            let message = "BLAME covers all fields; only a point can follow, as in BLAME Order 42 #3";
-            listed(c, DAYS).or_else(|| wrong(c.token(), message, None))
+            let message = "the field of the state that is asked about follows OF";
+            let meant = match c.source() {
+                "state" => "OF state".to_owned(),
+                word => format!("OF state.{word}"),
+            };
+            listed(c, DAYS).or_else(|| wrong(c.token(), message, suggested(meant).as_deref()))
         }
         _ => None,
     }
