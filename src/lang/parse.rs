@@ -86,13 +86,13 @@ fn whole_statement(c: TokenCursor<'_>) -> ParseResult<'_, Stmt> {
     rest.missing_noun(TokenClass::End)
 }
 
-/// So many bytes of a limit go to a word or a sign: what is made of one takes more memory than its text.
+/// So many bytes of a limit go to a word, a sign or a comment: what is made of one takes more memory than its text.
 const BYTES_OF_TOKEN: usize = 32;
 
 /// However short a text has to be, it may have so many words and signs.
 const FEWEST_TOKENS: usize = 1000;
 
-/// The tokens of a text that is not too long, and has not too many of them.
+/// The tokens of a text that is not too long, and has not too many of them, comments among them.
 fn within(text: &str, most: usize) -> Result<SourceText<'_>> {
     let refused = |expected: String, found: String| {
         Err(Error::invalid(
@@ -105,10 +105,11 @@ fn within(text: &str, most: usize) -> Result<SourceText<'_>> {
         return refused(format!("at most {}", size(most as u64)), size(text.len() as u64));
     }
     let tokens = (most / BYTES_OF_TOKEN).max(FEWEST_TOKENS);
-    let source = SourceText { text, tokens: without_comments(lex_at_most(text, tokens)) };
-    match source.tokens.len() > tokens {
+    let lexed = lex_at_most(text, tokens);
+    // With its comments: behind so many the rest of the text was not looked at.
+    match lexed.len() > tokens {
         true => refused(format!("at most {tokens} words and signs"), "more".to_owned()),
-        false => Ok(source),
+        false => Ok(SourceText { text, tokens: without_comments(lexed) }),
     }
 }
 

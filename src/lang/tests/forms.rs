@@ -1,7 +1,7 @@
 //! Every form of statement, and its canonical text.
 
 use crate::lang::ast::*;
-use crate::lang::{parse, parse_one};
+use crate::lang::{parse, parse_one, parse_within};
 use crate::value::Value;
 
 /// Parses and prints at once: the text is one statement, its canonical text is this, and that parses to the same.
@@ -292,6 +292,17 @@ fn parameters_stay_parameters() {
     assert_eq!(script.params(), ["id", "data", "key", "x", "n"]);
     assert_eq!(script.statements[1].params, ["data", "x", "n"]);
     assert_eq!(parse("EMIT A.b '$id' -- $no").unwrap().params(), [""; 0]);
+}
+
+#[test]
+fn a_text_has_so_many_bytes_and_so_many_words_signs_and_comments() {
+    assert!(parse_within("SHOW HEAD", 9).is_ok());
+    assert!(parse_within("SHOW HEAD", 8).unwrap_err().to_string().contains("at most 8 bytes"));
+    // A comment counts, too: what stands behind many is not passed over.
+    let text = format!("{}SHOW HEAD", "--\n".repeat(2000));
+    let refused = parse_within(&text, 10_000).unwrap_err().to_string();
+    assert!(refused.contains("at most 1000 words and signs"), "{refused}");
+    assert_eq!(parse_within(&text, 100_000).unwrap().statements.len(), 1);
 }
 
 #[test]
