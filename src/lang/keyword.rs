@@ -3,8 +3,6 @@
 //! They count in any case. A name may be a keyword, so none is reserved but the twelve that an expression is made
 //! of, and those only where an expression is expected.
 
-use std::fmt;
-
 /// Declares the keywords once, in the order of their texts.
 macro_rules! keywords {
     ($($keyword:ident $text:literal)*) => {
@@ -178,12 +176,6 @@ impl Keyword {
     pub(crate) fn is_reserved(self) -> bool {
         use Keyword::*;
         matches!(self, And | Between | Contains | False | In | Is | Matches | Not | Now | Null | Or | True)
-    }
-}
-
-impl fmt::Display for Keyword {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
     }
 }
 

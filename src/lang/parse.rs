@@ -249,7 +249,6 @@ fn expected_at(source: &SourceText<'_>, place: usize, at: usize) -> Vec<Completi
         let end = match source.statement(start, &trail) {
             Some((end, _)) if end < place => end,
             Some(_) => break,
-            None if trail.borrow().place() >= place => break,
             None => {
                 let wrong = trail.borrow().place();
                 let semicolon =

@@ -15,7 +15,6 @@ enum Level {
     Sum,
     Product,
     Unary,
-    Primary,
 }
 
 fn level(expr: &Expr) -> Level {
@@ -33,10 +32,8 @@ fn level(expr: &Expr) -> Level {
             Some((Operator::Add | Operator::Subtract, _)) => Level::Sum,
             _ => Level::Product,
         },
-        ExprKind::Negate(_) => Level::Unary,
-        ExprKind::Literal(Literal::Value(Value::Int(n))) if *n < 0 => Level::Unary,
-        ExprKind::Literal(Literal::Value(Value::Float(n))) if n.is_sign_negative() => Level::Unary,
-        _ => Level::Primary,
+        // No place demands more: what has a sign stands wherever a name does.
+        _ => Level::Unary,
     }
 }
 
