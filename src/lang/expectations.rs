@@ -262,8 +262,11 @@ mod tests {
     fn every_expectation_has_its_own_bit() {
         let all = Keyword::ALL.iter().map(|k| Expectation::Keyword(*k));
         let all = all.chain(Symbol::ALL.iter().map(|s| Expectation::Symbol(*s)));
+        // The first of the nouns, and the last.
+        let nouns = [TokenClass::Kind, TokenClass::Comparison, TokenClass::End];
+        let all = all.chain(nouns.map(Expectation::Noun));
         let bits: std::collections::HashSet<_> = all.map(Expectation::bit).collect();
-        assert_eq!(bits.len(), Keyword::ALL.len() + Symbol::ALL.len());
+        assert_eq!(bits.len(), Keyword::ALL.len() + Symbol::ALL.len() + nouns.len());
         assert!(Keyword::ALL.len() <= 256 && Symbol::ALL.len() <= 64 && (TokenClass::End as usize) < 64);
     }
 

@@ -63,7 +63,7 @@ mod tests {
         use HighlightClass::*;
         let text = "emit Order.at 42 {a: 'x'} -- c\n#1 $p \0 'open";
         let pieces: Vec<_> =
-            highlight(text).into_iter().map(|(range, class)| (&text[range], class)).collect();
+            crate::lang::highlight(text).into_iter().map(|(range, class)| (&text[range], class)).collect();
         assert_eq!(
             pieces,
             [

@@ -158,6 +158,14 @@ mod tests {
         assert_eq!(report.lines().nth(1).unwrap().find('^'), Some(21));
         let report = reported("HISTORY Order 'é\u{301}\t' x");
         assert_eq!(report.lines().nth(1).unwrap().find('^'), Some(19));
+        let report = reported("HISTORY Order 'a\u{20d0}' x");
+        assert_eq!(report.lines().nth(1).unwrap().find('^'), Some(18));
+    }
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_not_shown_as_it_is() {
+        let report = reported("HISTORY Order\t'\u{1b}' x");
+        assert_eq!(report.lines().next(), Some("HISTORY Order '\u{fffd}' x"));
     }
 
     #[test]

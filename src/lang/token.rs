@@ -409,6 +409,8 @@ mod tests {
             ("2024-01-01T10:00", Date),
             ("2024-01-01T10:00:05.25+02:00", Date),
             ("2024-01-01T10:00Z", Date),
+            ("2024-01-01T10:00+02", Date),
+            ("2024-01-01T10:00-0230", Date),
             ("2024a", Mixed),
             ("550e", Mixed),
             ("1.5d", Mixed),
@@ -462,6 +464,7 @@ mod tests {
             (r"'a\n'", r"a\n"),
             ("`a``b`", "a`b"),
             (r#""json \n \u00e9 \ud83d\ude00 \/""#, "json \n é 😀 /"),
+            (r#""\b\f\r\t\\\"""#, "\u{8}\u{c}\r\t\\\""),
         ] {
             assert_eq!(unquote(token), Ok(said.to_owned()), "{token}");
         }

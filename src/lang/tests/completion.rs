@@ -15,6 +15,7 @@ fn a_place_knows_what_may_come() {
         ("|", "EMIT", ""),
         ("hi|", "HISTORY", "hi"),
         ("SHOW HEAD; hi|", "HISTORY", "hi"),
+        ("SHOW HEAD;|", "EMIT", ""),
         ("EVENTS wrong; hi|", "HISTORY", "hi"),
         ("ATOMIC (EMIT A.b 1; |", "EMIT", ""),
         ("HISTORY |", "a kind like Order", ""),
@@ -47,8 +48,12 @@ fn a_place_knows_what_may_come() {
         let found = completions(text);
         assert!(found.contains(&(what, typed.to_owned())), "{text}: {found:?}");
     }
-    for text in ["HISTORY Order 42 -- wh|", "/* hi|", "EVENTS x x |", "SHOW HEAD SHOW |"] {
+    for text in ["HISTORY Order 42 -- wh|", "/* hi|", "EVENTS x x |", "SHOW HEAD SHOW |", "~|"] {
         assert_eq!(completions(text), [], "{text}");
+    }
+    // Each once.
+    for (text, typed) in [("EMIT |", ""), ("EMIT Or|", "Or")] {
+        assert_eq!(completions(text), [("a type like Order.paid", typed.to_owned())], "{text}");
     }
 }
 
@@ -91,6 +96,8 @@ fn a_text_that_only_stops_too_early_is_incomplete() {
         "help",
         "EMIT paid",
         "SHOW; HISTORY",
+        "SHOW $",
+        "EVENTS SINCE #x",
     ] {
         assert!(!is_incomplete(text), "{text}");
     }

@@ -52,6 +52,8 @@ fn a_line_of_a_hundred_columns_is_shown_whole_and_a_longer_one_is_cut() {
     assert_eq!(line, text);
     let (line, _) = shown(101);
     assert!(line.starts_with('…') && line.ends_with("' WHRE x"), "{line}");
+    // Of what stands before the fault, sixty columns are left.
+    assert_eq!(line, format!("…{}' WHRE x", "n".repeat(58)));
 }
 
 #[test]

@@ -63,6 +63,7 @@ fn reads() {
         "HISTORY Order 42",
         "HISTORY Order 42 WHERE data.total > 1 SINCE -30d UNTIL NOW LIMIT 3",
         "HISTORY Order 42 LAST 3",
+        "HISTORY Order 'data.customer'",
         "HISTORY View 3",
         "EVENTS",
         "EVENTS 'Order.*' BY customer = 'c-7' WHERE data.total > 100 SINCE -30d",
@@ -207,6 +208,7 @@ fn expressions() {
         "(a + b) * -c",
         "a * b / c % d",
         "(a * b) * c",
+        "a * b + c",
         "- -a",
         "- - -a",
         "-(a + b)",
@@ -292,6 +294,27 @@ fn parameters_stay_parameters() {
     assert_eq!(script.params(), ["id", "data", "key", "x", "n"]);
     assert_eq!(script.statements[1].params, ["data", "x", "n"]);
     assert_eq!(parse("EMIT A.b '$id' -- $no").unwrap().params(), [""; 0]);
+}
+
+#[test]
+fn an_id_may_begin_with_a_keyword() {
+    one_statement_parses_to("EVENTS BY customer = Order ORDER-1", "EVENTS BY customer = Order 'ORDER-1'");
+}
+
+#[test]
+fn an_event_and_the_checks_of_its_data_know_where_they_stand() {
+    for (text, event) in [("TRACE #1207", "#1207"), ("TRACE 'an id'", "'an id'"), ("TRACE $id", "$id")] {
+        let Stmt::Read(ReadStmt::Trace { event: found, .. }) = parse_one(text).unwrap().statement else {
+            panic!("{text}")
+        };
+        assert_eq!(&text[found.span().range()], event);
+    }
+    let text = "DEFINE EVENT A.b {a: text CHECK a1, b: [{c: text CHECK c1}], d: {e: [text], f: text CHECK f1} CHECK d1}";
+    let Stmt::Define(DefinitionStmt::Event(event)) = parse_one(text).unwrap().statement else {
+        panic!("{text}")
+    };
+    let checks: Vec<_> = event.checks().iter().map(|check| check.to_string()).collect();
+    assert_eq!(checks, ["a1", "c1", "f1", "d1"]);
 }
 
 #[test]

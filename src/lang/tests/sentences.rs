@@ -244,7 +244,9 @@ fn nesting_has_a_limit() {
             let Err(Error::Syntax(fault)) = parse(&text) else { panic!("{open}") };
             assert_eq!(fault.message, format!("nested deeper than {MAX_DEPTH}"));
         }
-        let allowed = nested(open, MAX_DEPTH / if open == "(NOT - " { 3 } else { 1 }, inner, close);
+        let most = MAX_DEPTH / if open == "(NOT - " { 3 } else { 1 };
+        assert!(parse(&nested(open, most + 1, inner, close)).is_err(), "{open}");
+        let allowed = nested(open, most, inner, close);
         let parsed = parse_one(&allowed).unwrap_or_else(|e| panic!("{open}: {e}"));
         assert_eq!(parse_one(&parsed.statement.to_string()).unwrap().statement, parsed.statement);
     }
