@@ -450,3 +450,6 @@ impl Doubt {
         Doubt { until: Instant::now() + longest, pause: Duration::from_millis(1) }
     }
 }
+
+#[cfg(test)]
+mod tests;
