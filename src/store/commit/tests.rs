@@ -60,6 +60,10 @@ fn each_group_counts_as_what_became_of_it() {
     disk.faults().fail_after(1, Failure::of(Kind::Sync).named("-a"));
     assert_eq!(store.append(one(paid())).unwrap_err().kind(), "io");
     assert_eq!(counted(), [1, 1, 1, 1]);
+    // Of all these one frame was written, with one event.
+    let counts = &store.shared().counts.commits;
+    assert_eq!((counts.frames.get(), counts.events.get()), (1, 1));
+    assert!(counts.bytes.get() > 0);
 }
 
 #[test]
