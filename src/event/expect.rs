@@ -30,7 +30,8 @@ impl Expect {
     /// No event of a pattern of types, to be narrowed: `EXPECT NONE ('Coupon.redeemed' BY coupon = 'X1' SINCE #12)`.
     ///
     /// What was looked at before a decision is said once more as what must not have come since: then the decision still holds at the
-    /// moment of commit, whichever entities it was about.
+    /// moment of commit, whichever entities it was about. Where several things were looked for, each is said: all that is expected must hold,
+    /// so there must be no event that one of them finds.
     ///
     /// ```
     /// use bygone::{Db, Expect, NewEvent};

@@ -253,7 +253,7 @@ impl<'v> Doing<'_, 'v> {
             actor: Some(self.actor(deed)?),
             timestamp: self.occurred(deed),
             cause: self.cause.clone(),
-            expect: deed.expect.iter().cloned().collect(),
+            expect: deed.expect.clone(),
             rule: self.snapshot.added_verb(verb),
             ..PerformRequest::new(verb, dry_run::entity(self.scope, on)?)
         })

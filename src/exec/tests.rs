@@ -40,6 +40,7 @@ mod reactions;
 mod reads;
 mod rewriting;
 mod schemas;
+mod several;
 mod shaped;
 mod shaped_naively;
 mod upcasts;

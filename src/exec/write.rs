@@ -292,7 +292,7 @@ pub(super) fn asked(perform: &plan::PerformPlan, now: Timestamp, limits: &Limits
         actor: perform.actor.clone(),
         timestamp: occurred(perform.at, now),
         cause: perform.cause.clone(),
-        expect: perform.expect.iter().cloned().collect(),
+        expect: perform.expect.clone(),
         rule: perform.rule.clone(),
         ..PerformRequest::new(&perform.verb, perform.entity.clone())
     })

@@ -64,7 +64,7 @@ pub(crate) struct Deed {
     pub actor: Option<Owned>,
     /// None: when it is recorded.
     pub at: Option<OccurredAt>,
-    pub expect: Option<Expect>,
+    pub expect: Vec<Expect>,
     /// As it is written.
     pub text: String,
 }

@@ -93,7 +93,7 @@ pub(crate) struct Emission {
     pub metadata: Option<BoundExpr>,
     /// Names with values; without one it is the member of `data`.
     pub index: Vec<(String, Option<BoundExpr>)>,
-    pub expect: Option<Expect>,
+    pub expect: Vec<Expect>,
     /// As it is written.
     pub text: String,
 }

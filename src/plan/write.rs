@@ -51,9 +51,9 @@ pub(crate) struct Append {
     /// For all of it.
     pub key: Option<String>,
     /// How each entity that it is about is to be before it.
-    pub expect: Option<Expect>,
+    pub expect: Vec<Expect>,
     /// What must not be in the log before it.
-    pub none: Option<AbsenceCheck>,
+    pub none: Vec<AbsenceCheck>,
     /// What `NOW` is.
     pub now: Timestamp,
 }
@@ -80,9 +80,9 @@ pub(crate) struct PerformPlan {
     pub at: Option<OccurredAt>,
     pub cause: Option<Cause>,
     /// Of the entity, before it.
-    pub expect: Option<Expect>,
+    pub expect: Vec<Expect>,
     /// What must be neither in the log nor in its group before it.
-    pub none: Option<AbsenceCheck>,
+    pub none: Vec<AbsenceCheck>,
 }
 
 #[derive(Debug, Clone)]
@@ -96,9 +96,9 @@ pub(crate) struct EmitPlan {
     pub at: Option<OccurredAt>,
     pub key: Option<String>,
     pub cause: Option<Cause>,
-    pub expect: Option<Expect>,
+    pub expect: Vec<Expect>,
     /// What must be neither in the log nor in its group before it.
-    pub none: Option<AbsenceCheck>,
+    pub none: Vec<AbsenceCheck>,
     /// Names with values; without one it is the member of `data`.
     pub index: Vec<(String, Option<BoundExpr>)>,
 }

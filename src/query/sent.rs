@@ -75,7 +75,7 @@ impl Statement {
     /// Whether it appends without a look at anything: it takes as long as the disk does, and nobody could end it meanwhile.
     pub(crate) fn waits_for_disk_alone(&self) -> bool {
         match &self.tree.statement {
-            Stmt::Write(WriteStmt::Act(ActStmt::Emit(emit))) => emit.facts.expect.is_none(),
+            Stmt::Write(WriteStmt::Act(ActStmt::Emit(emit))) => emit.facts.expect.is_empty(),
             _ => false,
         }
     }

@@ -100,7 +100,7 @@ fn the_text_of_a_condition_is_the_language() {
                 panic!("{text}: {plan:?}")
             };
             let Some(crate::plan::AppendAction::Emit(emit)) = append.acts.pop() else { panic!("{text}") };
-            emit.none.unwrap()
+            emit.none.into_iter().next().unwrap()
         };
         let bound = absence(text);
         assert_eq!(bound.to_string(), text);

@@ -57,7 +57,7 @@ pub(crate) enum Body {
     With(Expr),
 }
 
-/// What is said of an event beside its data. Each at most once, in any order.
+/// What is said of an event beside its data, in any order. Each at most once, `EXPECT` any number of times.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct EventClauses {
     /// `BY`.
@@ -67,7 +67,8 @@ pub(crate) struct EventClauses {
     pub(crate) key: Option<TextExpr>,
     /// `CAUSED BY`.
     pub(crate) cause: Option<CauseClause>,
-    pub(crate) expect: Option<GuardClause>,
+    /// `EXPECT`: all of them must hold.
+    pub(crate) expect: Vec<GuardClause>,
     /// `INDEX BY`; empty when absent.
     pub(crate) index: Vec<IndexTag>,
 }
@@ -94,9 +95,9 @@ pub(crate) enum GuardKind {
     /// The state is not null.
     Exists,
     Version(CountLiteral),
-    /// No such event (since a point).
+    /// No event that one of these selects (since a point).
     None {
-        selector: Selector,
+        selectors: Vec<Selector>,
         since: Option<PointExpr>,
     },
 }

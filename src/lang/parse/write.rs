@@ -9,7 +9,7 @@ use super::name::{begins_id, count, entity, event, event_type, id, name, point, 
 use super::read::selector;
 use crate::lang::ast::{
     ActStmt, Body, CauseClause, EmitId, EmitStmt, EventClauses, GuardClause, GuardKind, IndexTag,
-    PerformStmt, WriteStmt,
+    PerformStmt, Selector, WriteStmt,
 };
 use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
@@ -137,7 +137,9 @@ pub(super) fn facts(mut c: TokenCursor<'_>) -> ParseResult<'_, EventClauses> {
         } else if c.sees(K::Caused) {
             once(&mut facts.cause, c, preceded(keyword(K::By), cause))?
         } else if c.sees(K::Expect) {
-            once(&mut facts.expect, c, guard)?
+            let (rest, guard) = guard(c.next())?;
+            facts.expect.push(guard);
+            rest
         } else if c.sees(K::Index) {
             once_list(&mut facts.index, c, preceded(keyword(K::By), list(index_tag)))?
         } else {
@@ -170,14 +172,26 @@ fn guard(c: TokenCursor<'_>) -> ParseResult<'_, GuardClause> {
     } else if c.sees(K::Version) {
         count.map(GuardKind::Version).parse(c.next())?
     } else if c.sees(K::None) {
-        let inner = (selector, optional(K::Since, point));
+        let inner = (selectors, optional(K::Since, point));
         delimited(symbol(Symbol::LeftParen), inner, symbol(Symbol::RightParen))
-            .map(|(selector, since)| GuardKind::None { selector, since })
+            .map(|(selectors, since)| GuardKind::None { selectors, since })
             .parse(c.next())?
     } else {
         return c.missing();
     };
     Ok((rest, GuardClause { kind, span: rest.span_from(c) }))
+}
+
+/// Selectors with `OR` between them.
+fn selectors(c: TokenCursor<'_>) -> ParseResult<'_, Vec<Selector>> {
+    let (mut c, first) = selector(c)?;
+    let mut selectors = vec![first];
+    while c.sees(K::Or) {
+        let (rest, next) = selector(c.next())?;
+        selectors.push(next);
+        c = rest;
+    }
+    Ok((c, selectors))
 }
 
 fn index_tag(c: TokenCursor<'_>) -> ParseResult<'_, IndexTag> {

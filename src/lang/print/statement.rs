@@ -110,7 +110,9 @@ impl Display for EventClauses {
         optional(f, "META", self.meta.as_ref())?;
         optional(f, "KEY", self.key.as_ref())?;
         optional(f, "CAUSED BY", self.cause.as_ref())?;
-        optional(f, "EXPECT", self.expect.as_ref())?;
+        for guard in &self.expect {
+            write!(f, " EXPECT {guard}")?;
+        }
         listed(f, "INDEX BY", &self.index)
     }
 }
@@ -130,9 +132,10 @@ impl Display for GuardClause {
             GuardKind::New => f.write_str("NEW"),
             GuardKind::Exists => f.write_str("EXISTS"),
             GuardKind::Version(count) => write!(f, "VERSION {count}"),
-            GuardKind::None { selector, since } => {
+            GuardKind::None { selectors, since } => {
+                let said: Vec<String> = selectors.iter().map(Selector::to_string).collect();
                 let since = since.as_ref().map(|since| format!(" SINCE {since}")).unwrap_or_default();
-                write!(f, "NONE ({})", format!("{selector}{since}").trim_start())
+                write!(f, "NONE ({})", format!("{}{since}", said.join(" OR")).trim_start())
             }
         }
     }

@@ -28,6 +28,8 @@ fn writes() {
         "EMIT Order.created $id WITH $data",
         "EMIT Coupon.redeemed X1 EXPECT NONE ('Coupon.redeemed' BY coupon = 'X1')",
         "EMIT Coupon.redeemed X1 EXPECT NONE (SINCE #7)",
+        "EMIT Coupon.redeemed X1 EXPECT EXISTS EXPECT VERSION 2 EXPECT NONE ('A.b') EXPECT NONE (SINCE #7)",
+        "EMIT Coupon.redeemed X1 EXPECT NONE ('A.b' BY a = 1, b = 2 OR BY c = 3 OR 'C.*' SINCE #7)",
         "EMIT Order.expired (target.id)",
         "EMIT Order.item.added 42",
         "EMIT Order.paid CAUSED BY Mail.received 'a@b'",

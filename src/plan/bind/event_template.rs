@@ -2,7 +2,7 @@
 
 use super::expr::NameScope;
 use super::{Binder, id_text};
-use crate::entity::{Entity, Position, Version};
+use crate::entity::{Entity, Position};
 use crate::error::Result;
 use crate::event::{Expect, is_built_in};
 use crate::lang::ast::{
@@ -153,16 +153,9 @@ impl Binder<'_> {
     }
 
     /// How the one whose history it joins is to be before it.
-    pub(super) fn made_expect(&self, facts: &EventClauses, absent: &str) -> Result<Option<Expect>> {
-        let Some(guard) = &facts.expect else { return Ok(None) };
-        Ok(Some(match &guard.kind {
-            GuardKind::New => Expect::New,
-            GuardKind::Exists => Expect::Exists,
-            GuardKind::Version(count) => Expect::Version(Version(self.count(count, "EXPECT VERSION")?)),
-            GuardKind::None { .. } => {
-                return Err(self.fault(guard.span, absent));
-            }
-        }))
+    pub(super) fn made_expect(&self, facts: &EventClauses, absent: &str) -> Result<Vec<Expect>> {
+        let each = facts.expect.iter();
+        each.map(|guard| self.of_target(guard)?.ok_or_else(|| self.fault(guard.span, absent))).collect()
     }
 
     /// Puts the values of parameters where they stand.
@@ -192,9 +185,8 @@ impl Binder<'_> {
         for value in facts.index.iter_mut().filter_map(|tag| tag.value.as_mut()) {
             self.put_values(value)?;
         }
-        if let Some(guard) = &mut facts.expect
-            && let GuardKind::Version(count) = &mut guard.kind
-        {
+        for guard in &mut facts.expect {
+            let GuardKind::Version(count) = &mut guard.kind else { continue };
             let number = self.count(count, "EXPECT VERSION")?;
             *count = CountLiteral::Number { number, span: super::model::span_of(count) };
         }

@@ -61,7 +61,8 @@ pub(crate) fn hints(statement: &Stmt, input: BindInput, names: Names) -> Result<
         }
         Stmt::Write(write) => {
             for guard in guards(write) {
-                if let GuardKind::None { selector, .. } = &guard.kind {
+                let GuardKind::None { selectors, .. } = &guard.kind else { continue };
+                for selector in selectors {
                     hints.extend(binder.unmatched(selector, Told::Yet, &binder.types()?)?);
                     hints.extend(binder.other_key(selector)?);
                     binder.never_by(selector, &mut hints);
@@ -410,7 +411,7 @@ fn guards(write: &WriteStmt) -> impl Iterator<Item = &GuardClause> {
         ActStmt::Emit(emit) => &emit.facts,
         ActStmt::Perform(perform) => &perform.facts,
     });
-    of_acts.chain(facts).filter_map(|facts| facts.expect.as_ref())
+    of_acts.chain(facts).flat_map(|facts| &facts.expect)
 }
 
 fn prefix(kind: &str) -> &str {

@@ -32,7 +32,7 @@ impl Binder<'_> {
                 };
                 let key = key.map(|key| self.text(key, "KEY")).transpose()?;
                 let acts = vec![self.act(act, &EventClauses::default(), &beside)?];
-                Ok(Append { acts, key, expect: None, none: None, now: self.now()? })
+                Ok(Append { acts, key, expect: Vec::new(), none: Vec::new(), now: self.now()? })
             }
             ast::WriteStmt::Atomic { acts, facts } => {
                 if let Some(index) = facts.index.first() {
@@ -252,8 +252,13 @@ impl Binder<'_> {
     }
 
     /// How the target is to be before it.
-    fn expect(&self, facts: &EventClauses) -> Result<Option<Expect>> {
-        let Some(guard) = &facts.expect else { return Ok(None) };
+    fn expect(&self, facts: &EventClauses) -> Result<Vec<Expect>> {
+        let each = facts.expect.iter().map(|guard| self.of_target(guard));
+        each.filter_map(Result::transpose).collect()
+    }
+
+    /// How a guard wants the target; none where it is about the log.
+    pub(super) fn of_target(&self, guard: &GuardClause) -> Result<Option<Expect>> {
         Ok(Some(match &guard.kind {
             GuardKind::New => Expect::New,
             GuardKind::Exists => Expect::Exists,
@@ -262,16 +267,32 @@ impl Binder<'_> {
         }))
     }
 
-    /// What must not be in the log. `SINCE VERSION n` counts the events of the entity that it is said of.
+    /// What must not be in the log. No event that one of several selects: none that the first does, and none that the second does.
+    /// `SINCE VERSION n` counts the events of the entity that it is said of.
     fn absence(
         &self,
         facts: &EventClauses,
         entity: Option<&Entity>,
         beside: &Beside,
-    ) -> Result<Option<AbsenceCheck>> {
-        let Some(GuardClause { kind: GuardKind::None { selector, since }, span }) = &facts.expect else {
-            return Ok(None);
-        };
+    ) -> Result<Vec<AbsenceCheck>> {
+        let mut checks = Vec::new();
+        for guard in &facts.expect {
+            let GuardKind::None { selectors, since } = &guard.kind else { continue };
+            let since = since.as_ref().map(|point| self.point(point, entity)).transpose()?;
+            for selector in selectors {
+                checks.push(self.absence_of(selector, since.as_ref(), guard.span, beside)?);
+            }
+        }
+        Ok(checks)
+    }
+
+    fn absence_of(
+        &self,
+        selector: &ast::Selector,
+        since: Option<&ResolvedPoint>,
+        span: ast::Span,
+        beside: &Beside,
+    ) -> Result<AbsenceCheck> {
         let by = self.tags_of_absent(selector)?;
         let pattern = self.pattern(selector)?;
         for (tag, by) in selector.tags.iter().zip(&by) {
@@ -289,12 +310,12 @@ impl Binder<'_> {
             }
         }
         let (mut after, mut from) = (Position::START, None);
-        match since.as_ref().map(|point| self.point(point, entity)).transpose()? {
-            Some(ResolvedPoint::Position(position)) => after = position,
-            Some(ResolvedPoint::Time(time)) => from = Some(time),
+        match since {
+            Some(ResolvedPoint::Position(position)) => after = *position,
+            Some(ResolvedPoint::Time(time)) => from = Some(*time),
             None => {}
         }
-        self.at(*span, AbsenceCheck::new(pattern, by, after, from)).map(Some)
+        self.at(span, AbsenceCheck::new(pattern, by, after, from))
     }
 }
 
