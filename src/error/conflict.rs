@@ -68,6 +68,19 @@ pub enum Conflict {
         ignored: bool,
     },
 
+    /// `EXPECT ABSENT`: the entity has a state.
+    #[non_exhaustive]
+    Absent {
+        /// Which one.
+        entity: String,
+        /// How many events it has.
+        found: u64,
+        /// The newest of them.
+        last: Option<Witness>,
+        /// What made its state, where that is another one.
+        made: Option<Witness>,
+    },
+
     /// `EXPECT NONE`: there is such an event.
     #[non_exhaustive]
     None {
@@ -191,7 +204,8 @@ impl Conflict {
         match self {
             Conflict::Version { entity, .. }
             | Conflict::New { entity, .. }
-            | Conflict::Exists { entity, .. } => entity.clone(),
+            | Conflict::Exists { entity, .. }
+            | Conflict::Absent { entity, .. } => entity.clone(),
             Conflict::None { .. } => "EXPECT NONE".to_owned(),
             Conflict::Key { key, .. } => format!("key '{}'", super::shorten(key)),
             Conflict::Id { id, .. } => format!("the id {}", super::shorten(id)),
@@ -207,6 +221,7 @@ impl Conflict {
             Conflict::Version { expected, .. } => format!("version {expected}"),
             Conflict::New { .. } => "no event yet".to_owned(),
             Conflict::Exists { .. } => "a state".to_owned(),
+            Conflict::Absent { .. } => "no state".to_owned(),
             Conflict::None { condition, .. } => format!("no {condition}"),
             Conflict::Key { first, position, .. } => {
                 format!("the content it was first used with, {first} at #{position}")
@@ -242,6 +257,12 @@ impl Conflict {
                 ),
                 None => history(*found, last),
             },
+            Conflict::Absent { found, last, made, .. } => match made {
+                Some(made) => {
+                    format!("{}, and a state by {} at #{}", history(*found, last), made.kind, made.position)
+                }
+                None => history(*found, last),
+            },
             Conflict::None { found, .. } => found.to_string(),
             Conflict::Content { now, differs, .. } if differs.is_empty() => format!("{now} again"),
             Conflict::Key { now, differs, .. } | Conflict::Content { now, differs, .. } => {
@@ -259,7 +280,8 @@ impl Conflict {
         match self {
             Conflict::Version { entity, .. }
             | Conflict::New { entity, .. }
-            | Conflict::Exists { entity, .. } => Some(entity),
+            | Conflict::Exists { entity, .. }
+            | Conflict::Absent { entity, .. } => Some(entity),
             Conflict::Within { conflict, .. } => conflict.entity(),
             _ => None,
         }
@@ -300,7 +322,8 @@ impl Conflict {
         match self {
             Conflict::Version { found, .. }
             | Conflict::New { found, .. }
-            | Conflict::Exists { found, .. } => Some(*found),
+            | Conflict::Exists { found, .. }
+            | Conflict::Absent { found, .. } => Some(*found),
             Conflict::Within { conflict, .. } => conflict.found_version(),
             _ => None,
         }
@@ -311,6 +334,7 @@ impl Conflict {
         match self {
             Conflict::Version { last, .. } | Conflict::New { last, .. } => last.as_ref(),
             Conflict::Exists { last, ended, .. } => ended.as_ref().or(last.as_ref()),
+            Conflict::Absent { last, made, .. } => made.as_ref().or(last.as_ref()),
             Conflict::None { found, .. } => Some(found),
             Conflict::Within { conflict, .. } => conflict.witness(),
             Conflict::Key { .. }

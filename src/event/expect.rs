@@ -20,6 +20,21 @@ pub enum Expect {
     New,
     /// It has a state: events, and the last of them is no deletion.
     Exists,
+    /// It has no state: it never was, or the last of its events is a deletion.
+    ///
+    /// ```
+    /// use bygone::{Db, Expect, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// let order = |kind: &str| NewEvent::new(kind).on(("Order", 42));
+    /// db.append(order("Order.created").expect(Expect::Absent))?;
+    /// assert!(db.append(order("Order.created").expect(Expect::Absent)).unwrap_err().is_conflict());
+    /// db.append(order("Order.deleted"))?;
+    /// // It is not new any more, and it may be created again.
+    /// assert!(db.append(order("Order.created").expect(Expect::New)).unwrap_err().is_conflict());
+    /// db.append(order("Order.created").expect(Expect::Absent))?;
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    Absent,
     /// It has exactly so many events.
     Version(Version),
     /// There are no such events in the log.

@@ -233,6 +233,7 @@ fn guard(expect: &Expect, holds: bool, count: u64, last: Option<&str>) -> Option
         Expect::New => "EXPECT NEW".to_owned(),
         Expect::Version(wanted) => format!("EXPECT VERSION {}", wanted.0),
         Expect::Exists => "EXPECT EXISTS".to_owned(),
+        Expect::Absent => "EXPECT ABSENT".to_owned(),
         Expect::None(_) => return None,
     };
     let found = match last {

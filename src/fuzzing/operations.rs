@@ -394,6 +394,7 @@ fn guard(choices: &mut Bytes<'_>, model: &Model, of: &Fact) -> Option<Expect> {
         4 if of.is_red() || !model.colored().is_empty() => {
             Some(Expect::none("Account.used").by("colour", "red").into())
         }
+        5 => Some(Expect::Absent),
         _ => None,
     }
 }

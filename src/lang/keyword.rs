@@ -27,6 +27,7 @@ macro_rules! keywords {
 }
 
 keywords! {
+    Absent "ABSENT"
     After "AFTER"
     Against "AGAINST"
     Analyze "ANALYZE"

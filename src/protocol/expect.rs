@@ -1,4 +1,4 @@
-//! What is expected of the log, as a request says it: `"new"`, `"exists"`, `{"version": 3}`, `{"none": {"pattern": …}}`.
+//! What is expected of the log, as a request says it: `"new"`, `"exists"`, `"absent"`, `{"version": 3}`, `{"none": {"pattern": …}}`.
 
 use crate::entity::{Position, Version};
 use crate::error::{Error, Result, shorten};
@@ -6,7 +6,7 @@ use crate::event::expect::ExpectKey;
 use crate::event::{Expect, ExpectNone, JsonMembers};
 use crate::value::{Object, Value};
 
-const FORMS: &str = "\"new\", \"exists\", {\"version\": n} or {\"none\": {…}}";
+const FORMS: &str = "\"new\", \"exists\", \"absent\", {\"version\": n} or {\"none\": {…}}";
 
 /// Reads one expectation, or an array of them.
 pub(crate) fn read_all(value: Value) -> Result<Vec<Expect>> {
@@ -21,6 +21,7 @@ fn read(value: Value) -> Result<Expect> {
     match value {
         Value::Text(text) if text == "new" => Ok(Expect::New),
         Value::Text(text) if text == "exists" => Ok(Expect::Exists),
+        Value::Text(text) if text == "absent" => Ok(Expect::Absent),
         Value::Object(members) if members.len() == 1 && members.contains_key("version") => {
             let mut form = JsonMembers::new("`expect`", members);
             match form.count("version")? {
@@ -71,6 +72,7 @@ pub(crate) fn write(expect: &Expect) -> Result<Value> {
     Ok(match expect {
         Expect::New => "new".into(),
         Expect::Exists => "exists".into(),
+        Expect::Absent => "absent".into(),
         Expect::Version(version) => Value::Object(member("version", version.0)),
         Expect::None(none) => Value::Object(member("none", written(none)?)),
     })
@@ -142,6 +144,7 @@ mod tests {
         for expect in [
             Expect::New,
             Expect::Exists,
+            Expect::Absent,
             Expect::Version(Version(0)),
             Expect::Version(Version(3)),
             Expect::none_at_all().into(),

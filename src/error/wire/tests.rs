@@ -68,6 +68,12 @@ fn conflict() -> impl Strategy<Value = Conflict> {
         (text(), count(), last(), last(), any::<bool>()).prop_map(|(entity, found, last, ended, ignored)| {
             Conflict::Exists { entity, found, last, ended, ignored }
         }),
+        (text(), count(), last(), last()).prop_map(|(entity, found, last, made)| Conflict::Absent {
+            entity,
+            found,
+            last,
+            made
+        }),
         (text(), witness())
             .prop_map(|(condition, found)| Conflict::None { condition, found: Box::new(found) }),
         (text(), count(), text(), text(), texts()).prop_map(|(key, position, first, now, differs)| {

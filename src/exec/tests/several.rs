@@ -98,6 +98,44 @@ fn of_many_writers_that_looked_at_the_same_one_wins() {
     }
 }
 
+#[test]
+fn what_is_absent_comes_to_be_once() {
+    let store = store(100);
+    let session = Session::new(&store);
+    for _ in 0..6 {
+        let won = std::thread::scope(|scope| {
+            let store = &store;
+            let create = move || Session::new(store).run("EMIT Order.created 1 EXPECT ABSENT");
+            let threads: Vec<_> = (0..6).map(|_| scope.spawn(create)).collect();
+            let answers = threads.into_iter().map(|thread| thread.join().unwrap());
+            answers
+                .filter(|answer| answer.as_ref().map_err(|error| assert!(error.is_conflict())).is_ok())
+                .count()
+        });
+        assert_eq!(won, 1);
+        session.rows("EMIT Order.deleted 1 EXPECT EXISTS");
+    }
+}
+
+#[test]
+fn a_state_that_an_included_event_made_is_told() {
+    let store = store(3);
+    let session = Session::new(&store);
+    session.rows("DEFINE ENTITY Trip INCLUDE 'Car.*' BY trip ON begun MERGE ON 'Car.built' MERGE ON 'Car.scrapped' DELETE ELSE IGNORE");
+    session.rows("EMIT Trip.seen 1 EXPECT ABSENT");
+    session.rows("EMIT Car.built 7 INDEX BY trip = 1");
+    let refused = conflict(session.run("EMIT Trip.begun 1 EXPECT ABSENT"));
+    assert_eq!(
+        refused.to_string(),
+        "Trip 1: expected no state, found version 1, last Trip.seen at #2, and a state by Car.built at #3"
+    );
+    assert_eq!((refused.position(), refused.found_version()), (Some(3), Some(1)));
+    session.rows("EMIT Car.scrapped 7 INDEX BY trip = 1");
+    let told = session.lines("EXPLAIN EMIT Trip.begun 1 EXPECT ABSENT").join("\n");
+    assert!(told.contains("EXPECT ABSENT holds: version 1, last Trip.seen"), "{told}");
+    session.rows("EMIT Trip.begun 1 EXPECT ABSENT");
+}
+
 const KINDS: [&str; 3] = ["A.a", "A.b", "B.a"];
 const PATTERNS: [&str; 4] = ["A.*", "B.a", "A.b", "*"];
 
@@ -106,6 +144,33 @@ type Queried = (usize, Option<u8>);
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// What is there exists, and what is not is absent: one of the two, as a fold of every event has it.
+    #[test]
+    fn absent_is_what_does_not_exist(
+        steps in prop::collection::vec((0usize..4, any::<bool>()), 1..20), defined in any::<bool>(),
+    ) {
+        let store = store(4);
+        let session = Session::new(&store);
+        if defined {
+            session.rows("DEFINE ENTITY Order ON created MERGE ON noted IGNORE ON deleted DELETE");
+        }
+        let mut exists = false;
+        for (kind, absent) in steps {
+            let name = ["created", "deleted", "noted", "noted"][kind];
+            let expected = if absent { "ABSENT" } else { "EXISTS" };
+            let text = format!("EMIT Order.{name} 1 EXPECT {expected}");
+            let answer = session.run(&text);
+            prop_assert!(answer.is_ok() == (exists != absent), "{text}: {answer:?}");
+            if answer.is_ok() {
+                exists = match name {
+                    "created" => true,
+                    "deleted" => false,
+                    _ => exists || !defined,
+                };
+            }
+        }
+    }
 
     /// A union finds what one of its queries finds, and several conditions refuse what one of them refuses.
     #[test]

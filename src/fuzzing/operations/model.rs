@@ -134,6 +134,7 @@ impl Model {
             Expect::New => events == 0,
             // With events that its definition ignores, all of them, it is nothing yet.
             Expect::Exists => fact.account().is_some_and(|account| self.state(account) != Value::Null),
+            Expect::Absent => fact.account().is_some_and(|account| self.state(account) == Value::Null),
             Expect::Version(version) => events == version.0,
             Expect::None(_) => self.colored().is_empty(),
         }

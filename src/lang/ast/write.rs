@@ -94,6 +94,8 @@ pub(crate) enum GuardKind {
     New,
     /// The state is not null.
     Exists,
+    /// The state is null.
+    Absent,
     Version(CountLiteral),
     /// No event that one of these selects (since a point).
     None {

@@ -169,6 +169,8 @@ fn guard(c: TokenCursor<'_>) -> ParseResult<'_, GuardClause> {
         (c.next(), GuardKind::New)
     } else if c.sees(K::Exists) {
         (c.next(), GuardKind::Exists)
+    } else if c.sees(K::Absent) {
+        (c.next(), GuardKind::Absent)
     } else if c.sees(K::Version) {
         count.map(GuardKind::Version).parse(c.next())?
     } else if c.sees(K::None) {

@@ -131,6 +131,7 @@ impl Display for GuardClause {
         match &self.kind {
             GuardKind::New => f.write_str("NEW"),
             GuardKind::Exists => f.write_str("EXISTS"),
+            GuardKind::Absent => f.write_str("ABSENT"),
             GuardKind::Version(count) => write!(f, "VERSION {count}"),
             GuardKind::None { selectors, since } => {
                 let said: Vec<String> = selectors.iter().map(Selector::to_string).collect();

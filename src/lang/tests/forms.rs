@@ -35,6 +35,7 @@ fn writes() {
         "EMIT Order.paid CAUSED BY Mail.received 'a@b'",
         "EMIT Order.paid EXPECT NEW",
         "EMIT Order.paid EXPECT EXISTS",
+        "EMIT Order.paid EXPECT ABSENT",
         "EMIT `order entry`.paid",
         "PERFORM Approve Document 42 {note: 'ok'} BY User 7",
         "PERFORM Approve Document 42 WITH data.args AT -1h",

@@ -262,6 +262,7 @@ impl Binder<'_> {
         Ok(Some(match &guard.kind {
             GuardKind::New => Expect::New,
             GuardKind::Exists => Expect::Exists,
+            GuardKind::Absent => Expect::Absent,
             GuardKind::Version(count) => Expect::Version(Version(self.count(count, "EXPECT VERSION")?)),
             GuardKind::None { .. } => return Ok(None),
         }))

@@ -1,4 +1,4 @@
-//! `EXPECT EXISTS`: whether an entity has a state, as of what is staged.
+//! `EXPECT EXISTS` and `EXPECT ABSENT`: whether an entity has a state, as of what is staged.
 
 use std::sync::Arc;
 

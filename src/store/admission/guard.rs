@@ -133,19 +133,18 @@ impl Admission<'_> {
         target: Option<&Entity>,
         ListEnd { count, last }: ListEnd,
     ) -> Result<()> {
-        let (mut ended, mut ignored) = (None, false);
+        // The event that made or ended its state.
+        let (mut deciding, mut ignored) = (None, false);
         let holds = match (expect, target) {
             (Expect::New, _) => count == 0,
             (Expect::Version(version), _) => count == version.0,
-            (Expect::Exists, None) => false,
-            (Expect::Exists, Some(target)) => {
-                let last = self.last_of_state(batch, target, last)?;
-                ended = last
-                    .as_ref()
-                    .filter(|last| last.position > Position::START && !last.makes)
-                    .map(|last| last.position);
-                ignored = count > 0 && last.is_none();
-                last.is_some_and(|last| last.makes)
+            (Expect::Exists | Expect::Absent, None) => false,
+            (Expect::Exists | Expect::Absent, Some(target)) => {
+                let found = self.last_of_state(batch, target, last)?;
+                deciding =
+                    found.as_ref().map(|found| found.position).filter(|found| *found > Position::START);
+                ignored = count > 0 && found.is_none();
+                found.is_some_and(|found| found.makes) == matches!(expect, Expect::Exists)
             }
             // That is a condition of its own.
             (Expect::None(_), _) => true,
@@ -160,12 +159,13 @@ impl Admission<'_> {
         }
         let witness = |position: Position| -> Result<Witness> { Ok(Witness::from(&event(position)?)) };
         let entity = target.map_or_else(String::new, ToString::to_string);
-        let ended = ended.filter(|ended| *ended != last).map(witness).transpose()?;
+        let deciding = deciding.filter(|deciding| *deciding != last).map(witness).transpose()?;
         let last = if count == 0 { None } else { Some(witness(last)?) };
         let found = count;
         Err(Error::from(match expect {
             Expect::Version(expected) => Conflict::Version { entity, expected: expected.0, found, last },
-            Expect::Exists => Conflict::Exists { entity, found, last, ended, ignored },
+            Expect::Exists => Conflict::Exists { entity, found, last, ended: deciding, ignored },
+            Expect::Absent => Conflict::Absent { entity, found, last, made: deciding },
             Expect::New | Expect::None(_) => Conflict::New { entity, found, last },
         }))
     }
