@@ -97,12 +97,10 @@ pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<L
             }
         }
         Stmt::Write(write) => Ok(LogicalPlan::Write(WritePlan::Append(binder.append(write)?))),
-        Stmt::Read(ast::ReadStmt::History { entity, of: Some(of), clauses }) => {
-            direct(binder.field_history(entity, of, clauses)?)
-        }
-        Stmt::Read(ast::ReadStmt::History { entity, of: None, clauses }) => {
-            read(LogicalRead::Events(binder.history(entity, clauses)?))
-        }
+        Stmt::Read(ast::ReadStmt::History { entity, of, clauses }) => match of {
+            Some(of) => direct(binder.field_history(entity, of, clauses)?),
+            None => read(LogicalRead::Events(binder.history(entity, clauses)?)),
+        },
         Stmt::Read(ast::ReadStmt::Query(Query::Events { selector, clauses })) => {
             read(LogicalRead::Events(binder.events(selector, clauses)?))
         }

@@ -17,7 +17,7 @@ const DIGITS: usize = 15;
 pub struct CsvEvents<R> {
     rows: Reader<R>,
     row: StringRecord,
-    columns: Columns,
+    columns: CsvColumns,
     /// How many lines were given.
     lines: u64,
     line: Vec<u8>,
@@ -25,7 +25,7 @@ pub struct CsvEvents<R> {
 }
 
 /// What stands in each column.
-struct Columns {
+struct CsvColumns {
     names: Vec<String>,
     /// What goes into the event itself; all others go into its data.
     uses: Vec<ColumnUse>,
@@ -54,8 +54,8 @@ fn entity_column(said: &str) -> (Option<&str>, &str) {
     }
 }
 
-impl Columns {
-    fn new(names: &StringRecord, arguments: &CsvArgs) -> Result<Columns, CommandFailure> {
+impl CsvColumns {
+    fn new(names: &StringRecord, arguments: &CsvArgs) -> Result<CsvColumns, CommandFailure> {
         let names: Vec<String> = names.iter().map(|name| name.trim().to_owned()).collect();
         let mut uses = vec![ColumnUse::Data; names.len()];
         let mut take = |option: &str, column: &str, taken: ColumnUse| {
@@ -98,7 +98,7 @@ impl Columns {
         if let Some(twice) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
             return Err(CommandFailure::Usage(format!("--csv: two columns are called '{}'", twice.1)));
         }
-        Ok(Columns { names, uses, kind: arguments.event_type.clone(), target, actor })
+        Ok(CsvColumns { names, uses, kind: arguments.event_type.clone(), target, actor })
     }
 
     /// The event of a row.
@@ -172,7 +172,7 @@ impl<R: Read> CsvEvents<R> {
         if names.is_empty() {
             return Err(CommandFailure::Usage(format!("{place} has no line with the names of its columns")));
         }
-        let columns = Columns::new(&names, arguments)?;
+        let columns = CsvColumns::new(&names, arguments)?;
         Ok(CsvEvents { rows, row: StringRecord::new(), columns, lines: 0, line: Vec::new(), read: 0 })
     }
 }

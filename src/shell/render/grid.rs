@@ -158,7 +158,8 @@ fn blame_record(leaf: &BlameEntry) -> GridRecord<'static> {
 
 /// What a field was and is, and what one wants to know of whoever changed it. The path is the same in all rows.
 fn field_change_record(change: &FieldChange) -> GridRecord<'static> {
-    let value = |value: &Option<Value>| value.as_ref().map_or(Cell::text(""), Cell::shown);
+    let nothing = Cell { kind: CellKind::Null, ..Cell::text("") };
+    let value = |value: &Option<Value>| value.as_ref().map_or_else(|| nothing.clone(), Cell::shown);
     let [what, when, actor, cause] = happening_cells(&change.event);
     let columns = [
         ("when", when),
