@@ -9,7 +9,6 @@ mod check;
 mod cli;
 mod commands;
 mod config;
-mod csv_events;
 mod escape;
 mod exit;
 mod failure;

@@ -64,6 +64,7 @@ fn every_statement_is_answered_as_in_the_process() {
         "REPLAY Order 1 STEPS",
         "DIFF Order 1 FROM START",
         "BLAME Order 1",
+        "HISTORY Order 1 OF state.total",
         "TRACE #1",
         "EVENTS WHERE data.total > $least",
         "EVENTS WHERE data.total >\n  $leest",

@@ -484,63 +484,6 @@ pub struct ImportArgs {
     /// The prefix of types of CloudEvents that have none: that of their subject, or CloudEvent, if not said
     #[arg(long, value_name = "NAME")]
     pub kind: Option<String>,
-
-    #[command(flatten)]
-    pub table: CsvArgs,
-}
-
-/// How the rows of a table become events.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Rows of a table")]
-pub struct CsvArgs {
-    /// The events are rows of CSV, and the first line has the names of the columns. A cell that is a number, true or false is that
-    /// in the data, and an empty one is left out
-    #[arg(long, conflicts_with_all = ["restore", "kind"])]
-    pub csv: bool,
-
-    /// The type of the events, like Order.placed
-    #[arg(long = "type", value_name = "TYPE", requires = "csv", value_parser = event_type)]
-    pub event_type: Option<String>,
-
-    /// The column that has the type
-    #[arg(long, value_name = "COLUMN", requires = "csv", conflicts_with = "event_type")]
-    pub type_column: Option<String>,
-
-    /// The column that has the id of what an event is about: of the kind that its type begins with, or of another, as in Customer=cust_no
-    #[arg(long, value_name = "[KIND=]COLUMN", requires = "csv")]
-    pub target: Option<String>,
-
-    /// The kind of those who did it, and the column that has their ids, as in User=clerk
-    #[arg(long, value_name = "KIND=COLUMN", requires = "csv")]
-    pub actor: Option<String>,
-
-    /// The column that has the time when it happened
-    #[arg(long, value_name = "COLUMN", requires = "csv")]
-    pub time: Option<String>,
-
-    /// The column that has the id of the event
-    #[arg(long, value_name = "COLUMN", requires = "csv")]
-    pub id: Option<String>,
-
-    /// Columns whose cells are texts whatever they look like, divided by commas
-    #[arg(long, value_name = "COLUMNS", requires = "csv", value_delimiter = ',')]
-    pub text: Vec<String>,
-
-    /// What stands between the cells: a character, or tab
-    #[arg(long, value_name = "CHARACTER", requires = "csv", default_value = ",", value_parser = delimiter)]
-    pub delimiter: u8,
-}
-
-fn event_type(text: &str) -> Result<String, String> {
-    EventType::new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
-}
-
-fn delimiter(text: &str) -> Result<u8, String> {
-    match text.as_bytes() {
-        b"tab" | b"\\t" => Ok(b'\t'),
-        [one] if !b"\"\r\n".contains(one) => Ok(*one),
-        _ => Err("expected one character, or tab".to_owned()),
-    }
 }
 
 /// What becomes of a conflict.

@@ -11,10 +11,8 @@ use std::time::{Duration, Instant};
 use bygone::maintain::{ExportOptions, ImportOptions, ImportReport};
 use bygone::share::SharedDb;
 use bygone::{Pattern, Position};
-use flate2::bufread::MultiGzDecoder;
 
 use super::cli::{ConflictPolicy, ExportArgs, ImportArgs, OpenArgs};
-use super::csv_events::CsvEvents;
 use super::escape::EscapingWriter;
 use super::failure::{CommandFailure, Reporter};
 use super::open::{self, IfMissing};
@@ -24,9 +22,6 @@ use super::watch::hint;
 
 /// So many events that were passed over are told of one by one.
 const MOST_CONFLICTS: u64 = 20;
-
-/// What a file begins with that gzip made.
-const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// How much is read or written at a time.
 const CHUNK: usize = 256 << 10;
@@ -38,7 +33,7 @@ pub fn import_file(
     speech: Reporter,
     signals: &Signals,
 ) -> Result<(), CommandFailure> {
-    let source = open_events(arguments, signals)?;
+    let source = open_events(&arguments.events, signals)?;
     let free = matches!(arguments.file.try_exists(), Ok(false));
     let missing = if arguments.create { IfMissing::Create } else { IfMissing::CreateNamed };
     let db = open::open(&arguments.file, opening, missing, speech)?;
@@ -83,40 +78,13 @@ pub fn export_file(
     output.end().map_err(CommandFailure::output)
 }
 
-/// Opens a file that is to be read; `-` is standard input. What was made smaller by gzip is read as it was before.
-pub fn open_input(path: &Path, signals: &Signals) -> Result<Box<dyn BufRead>, CommandFailure> {
-    let bytes: Box<dyn Read> = match path == Path::new("-") {
-        true => Box::new(Waiting::new(io::stdin(), signals.clone())),
-        false => Box::new(File::open(path).map_err(|e| CommandFailure::reading(&place(path), e))?),
-    };
-    let mut input = BufReader::with_capacity(CHUNK, bytes);
-    match input.fill_buf() {
-        Ok(begin) if begin.starts_with(&GZIP) => {
-            Ok(Box::new(BufReader::with_capacity(CHUNK, MultiGzDecoder::new(input))))
-        }
-        Ok(_) => Ok(Box::new(input)),
-        Err(_) if signals.interrupted() => Err(CommandFailure::Interrupted),
-        Err(error) => Err(CommandFailure::reading(&place(path), error)),
+/// Opens a file of events; `-` is standard input.
+pub fn open_events(path: &Path, signals: &Signals) -> Result<Box<dyn BufRead>, CommandFailure> {
+    if path == Path::new("-") {
+        return Ok(Box::new(BufReader::with_capacity(CHUNK, Waiting::new(io::stdin(), signals.clone()))));
     }
-}
-
-fn place(path: &Path) -> String {
-    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
-}
-
-/// Opens a file of events, or of rows that become events.
-pub fn open_events(arguments: &ImportArgs, signals: &Signals) -> Result<Box<dyn BufRead>, CommandFailure> {
-    let table = &arguments.table;
-    if !table.csv {
-        return open_input(&arguments.events, signals);
-    }
-    if table.event_type.is_none() && table.type_column.is_none() {
-        let message =
-            "--csv: say which type the events have, by --type Order.placed, or by --type-column COLUMN";
-        return Err(CommandFailure::Usage(message.to_owned()));
-    }
-    let input = open_input(&arguments.events, signals)?;
-    Ok(Box::new(CsvEvents::new(input, table, &place(&arguments.events))?))
+    let file = File::open(path).map_err(|e| CommandFailure::reading(&path.display().to_string(), e))?;
+    Ok(Box::new(BufReader::with_capacity(CHUNK, file)))
 }
 
 /// Imports events, and says how many.

@@ -52,7 +52,7 @@ impl AesGcm {
 }
 
 impl Drop for AesGcm {
-    /// Nothing of the key stays in memory that is given back.
+    /// The key does not stay in memory that is given back, as far as this has it: it was moved here.
     fn drop(&mut self) {
         self.key = ready(&[0; KEY]);
         black_box(&self.key);

@@ -44,6 +44,51 @@ impl Aggregate for Names {
 }
 
 #[test]
+fn a_group_has_the_keys_that_its_subjects_have_by_then() {
+    let disk = SimulatedDisk::new();
+    let db = on(&disk).create(PATH).unwrap();
+    run(&db, CONTACT);
+    run(&db, "DEFINE VERB Greet ON User EMIT greeted {was: 'hello'}");
+    let group = |users: &[u64]| {
+        let emits = users.iter().map(|user| format!("EMIT User.named {user} {{name: '{}'}}", secret(*user)));
+        run(
+            &db,
+            &format!(
+                "ATOMIC ({}; PERFORM Greet User 9; EMIT User.named 9)",
+                emits.collect::<Vec<_>>().join("; ")
+            ),
+        );
+    };
+    let named = |user: u64| {
+        let events = db.history(("User", user)).unwrap().map(|event| event.unwrap().data.to_string());
+        events.filter(|data| data.contains(&secret(user))).count()
+    };
+    // Some keys are new, some at hand, some of one subject twice.
+    for _ in 0..3 {
+        group(&[1, 2, 1, 3]);
+        group(&[3, 4, 3]);
+    }
+    assert_eq!((1..5).map(named).collect::<Vec<_>>(), [6, 3, 9, 3]);
+    // A group that is refused leaves none of its keys.
+    let refused = format!(
+        "ATOMIC (EMIT User.named 5 {{name: '{0}'}}; EMIT User.named 5 {{name: '{0}'}}; EMIT User.named 1 EXPECT NEW)",
+        secret(5)
+    );
+    assert!(db.query(&refused).is_err());
+    run(&db, "FORGET User 1");
+    run(&db, "FORGET User 3");
+    assert_eq!((1..5).map(named).collect::<Vec<_>>(), [0, 3, 0, 3]);
+    group(&[1, 2, 1, 3, 5]);
+    group(&[5, 1]);
+    assert_eq!((1..6).map(named).collect::<Vec<_>>(), [3, 4, 1, 3, 2]);
+    assert!(db.verify().unwrap().faults.is_empty());
+    drop(db);
+    let db = on(&disk).open(PATH).unwrap();
+    let kept = db.history(("User", 1)).unwrap().map(|event| event.unwrap().data.to_string());
+    assert_eq!(kept.filter(|data| data.contains(&secret(1))).count(), 3);
+}
+
+#[test]
 fn what_programs_and_verbs_keep_in_memory_is_forgotten_too() {
     let disk = SimulatedDisk::new();
     let db = on(&disk).create(PATH).unwrap();

@@ -17,8 +17,8 @@ use crate::store::memtable::StoredForm;
 use crate::store::private_values::{PreparedGroup, PreparedPrivate};
 use crate::store::tables::keys::KeyState;
 
-/// How many keys it takes for looking for all of them at once to pay.
-const FEW: usize = 8;
+/// How many keys it takes for looking for all of them at once to pay; in tests two, so that they come by it.
+const FEW: usize = if cfg!(test) { 2 } else { 8 };
 
 /// The stored form of an event, where that is encrypted, and which keys it gives.
 type Encrypted = (Option<StoredForm>, Vec<GivenKey>);
@@ -33,17 +33,21 @@ pub(super) struct GroupKeys {
 impl GroupKeys {
     /// Looks for those of a group, unless they are these already. Where it has few parts, each is looked for when it is needed.
     fn look_up(&mut self, group: &Arc<PreparedGroup>, keyring: &Keyring) {
-        if self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, group)) {
-            return;
-        }
         let subjects = group.subjects();
-        self.keys = if subjects.len() < FEW { Vec::new() } else { keyring.ready_each(subjects) };
-        self.of = Some(group.clone());
+        // What verbs make between the events of a large group does not displace its keys.
+        if subjects.len() >= FEW && !self.is_of(group) {
+            self.keys = keyring.ready_each(subjects);
+            self.of = Some(group.clone());
+        }
     }
 
-    /// The key of a part, once.
-    fn take(&mut self, part: usize) -> Option<ReadyKey> {
-        self.keys.get_mut(part)?.take()
+    fn is_of(&self, group: &Arc<PreparedGroup>) -> bool {
+        self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, group))
+    }
+
+    /// The key of a part of a group, once.
+    fn take(&mut self, group: &Arc<PreparedGroup>, part: usize) -> Option<ReadyKey> {
+        if self.is_of(group) { self.keys.get_mut(part)?.take() } else { None }
     }
 }
 
@@ -75,7 +79,7 @@ impl Admission<'_> {
         let (mut given, mut parts) = (Vec::new(), std::mem::take(&mut batch.parts));
         let payload = committer.frame.payload_mut();
         private.encrypt(batch.next, event.fields(), (payload, start), &mut parts, |part, subject| {
-            self.key_of(batch, (part, subject), &mut given, staging)
+            self.key_of(batch, (private.group(), part, subject), &mut given, staging)
         })?;
         batch.parts = parts;
         let length = payload.len() - start;
@@ -102,14 +106,14 @@ impl Admission<'_> {
     fn key_of(
         self,
         batch: &mut AdmissionBatch,
-        (part, subject): (usize, &Entity),
+        (group, part, subject): (&Arc<PreparedGroup>, usize, &Entity),
         given: &mut Vec<GivenKey>,
         staging: &mut Staging,
     ) -> Result<ReadyKey> {
         let (keyring, tables) = (&self.kernel.keyring, &self.kernel.tables);
         let in_batch = if batch.subjects.is_empty() { None } else { batch.subjects.get(subject).copied() };
         if in_batch.is_none()
-            && let Some(ready) = batch.group_keys.take(part).or_else(|| keyring.ready(subject))
+            && let Some(ready) = batch.group_keys.take(group, part).or_else(|| keyring.ready(subject))
         {
             return Ok(ready);
         }
