@@ -48,6 +48,14 @@ mod verbs;
 mod views;
 mod wire;
 
+/// What stood against a write.
+fn conflict<T: std::fmt::Debug>(result: Result<T>) -> crate::error::Conflict {
+    match result {
+        Err(Error::Conflict(conflict)) => *conflict,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }

@@ -9,13 +9,6 @@ use crate::event::{Expect, NewEvent};
 use crate::pattern::Pattern;
 use crate::store::append_request::{AppendOutcome, AppendRequest, Prepared};
 
-fn conflict<T: std::fmt::Debug>(result: Result<T>) -> Conflict {
-    match result {
-        Err(Error::Conflict(conflict)) => *conflict,
-        other => panic!("{other:?}"),
-    }
-}
-
 #[test]
 fn a_coupon_is_redeemed_once() {
     for memtable in [2, 100] {

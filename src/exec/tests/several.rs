@@ -4,14 +4,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::entity::Position;
-use crate::error::Conflict;
-
-fn conflict<T: std::fmt::Debug>(result: Result<T>) -> Conflict {
-    match result {
-        Err(Error::Conflict(conflict)) => *conflict,
-        other => panic!("{other:?}"),
-    }
-}
 
 #[test]
 fn all_that_is_expected_must_hold_and_what_does_not_is_told() {
