@@ -402,7 +402,7 @@ impl Admission<'_> {
         if !perform.expect.is_empty() {
             let end = self.count(batch, &Term::entity(&perform.entity)?, None)?;
             for expect in &perform.expect {
-                self.check(batch, expect, Some(&perform.entity), end)?;
+                self.check(batch, expect, Some(&perform.entity), end, batch.next)?;
             }
         }
         for checked in conditions {

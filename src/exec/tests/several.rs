@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::entity::Position;
+use crate::error::Conflict;
 
 #[test]
 fn all_that_is_expected_must_hold_and_what_does_not_is_told() {
@@ -126,6 +127,34 @@ fn a_state_that_an_included_event_made_is_told() {
     let told = session.lines("EXPLAIN EMIT Trip.begun 1 EXPECT ABSENT").join("\n");
     assert!(told.contains("EXPECT ABSENT holds: version 1, last Trip.seen"), "{told}");
     session.rows("EMIT Trip.begun 1 EXPECT ABSENT");
+}
+
+#[test]
+fn what_a_group_makes_or_ends_by_inclusion_is_not_before_it() {
+    let store = store(3);
+    let session = Session::new(&store);
+    session.rows("DEFINE ENTITY Trip INCLUDE 'Car.*' BY trip ON begun MERGE ON 'Car.built' MERGE ON 'Car.scrapped' DELETE ELSE IGNORE");
+    session.rows("DEFINE VERB Start ON Car EMIT Trip.begun ON Trip (data.trip)");
+    let group = |car: &str, number: u8| {
+        format!(
+            "ATOMIC (EMIT Car.{car} {number} INDEX BY trip = {number}; PERFORM Start Car {number} {{trip: {number}}})"
+        )
+    };
+    // Trip 7 is joined by what the verb makes, behind the car that gives it a state, or takes it.
+    session.rows(&format!("{} EXPECT ABSENT", group("built", 7)));
+    session.rows(&format!("{} EXPECT EXISTS", group("scrapped", 7)));
+    // The trip was begun behind that, and has a state.
+    session.rows("EMIT Trip.seen 7 EXPECT EXISTS");
+    session.rows("EMIT Car.built 8 INDEX BY trip = 9");
+    session.rows("EMIT Car.scrapped 8 INDEX BY trip = 9");
+    let refused = conflict(
+        session
+            .run("ATOMIC (EMIT Car.built 9 INDEX BY trip = 9; PERFORM Start Car 9 {trip: 9}) EXPECT EXISTS"),
+    );
+    assert!(matches!(&refused, Conflict::Exists { entity, .. } if entity == "Car 9"), "{refused}");
+    let own = "ATOMIC (EMIT Car.built 8 INDEX BY trip = 9; PERFORM Start Car 8 {trip: 9}) EXPECT EXISTS";
+    let refused = conflict(session.run(own));
+    assert!(matches!(&refused, Conflict::Exists { entity, .. } if entity == "Trip 9"), "{refused}");
 }
 
 const KINDS: [&str; 3] = ["A.a", "A.b", "B.a"];

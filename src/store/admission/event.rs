@@ -121,7 +121,7 @@ impl Admission<'_> {
         let before = batch.entities.get(term).copied();
         let end = self.count(batch, term, event.tables)?;
         for expect in &event.new.expect {
-            self.check(batch, expect, event.target.as_ref(), end)?;
+            self.check(batch, expect, event.target.as_ref(), end, batch.next)?;
         }
         let version = end.count + 1;
         if let Some(expected) = event.new.versioned.filter(|expected| *expected != version) {

@@ -20,12 +20,14 @@ pub(super) struct Existence {
 
 impl Admission<'_> {
     /// The newest of an entity's events, its own and those that are included, that makes a state or ends it: those that do neither are
-    /// passed over. None if there is no such event. `last` is the newest of its own, staged or not; 0 if there is none.
+    /// passed over. None if there is no such event. Those from `before` on do not count. `last` is the newest of its own that does, staged
+    /// or not; 0 if there is none.
     pub(super) fn last_of_state(
         self,
         batch: &AdmissionBatch,
         target: &Entity,
         last: Position,
+        before: Position,
     ) -> Result<Option<Existence>> {
         let fold: Arc<dyn Fold> = match batch.catalog.model(target.kind()) {
             Some(model) => model.fold()?.clone(),
@@ -63,15 +65,16 @@ impl Admission<'_> {
         let first = batch.first_staged();
         let staged = PositionRange::new(first, batch.next.previous());
         for (staged, position) in batch.staged.iter().rev().zip(staged.iter().rev()) {
-            if staged.terms.iter().any(is_of)
+            if position < before
+                && staged.terms.iter().any(is_of)
                 && let Some(deciding) = decides(position, &includes)?
             {
                 return Ok(Some(deciding));
             }
         }
         let committed = self.kernel.snapshot();
-        let before = PositionRange::through(first.previous());
-        let list = |term: &Term| committed.list(term.clone(), before, ScanDirection::Descending).peekable();
+        let logged = PositionRange::through(first.previous());
+        let list = |term: &Term| committed.list(term.clone(), logged, ScanDirection::Descending).peekable();
         let mut lists: Vec<std::iter::Peekable<PostingList>> =
             std::iter::once(&own).chain(includes.iter().map(|(term, _)| term)).map(list).collect();
         loop {

@@ -36,7 +36,7 @@ impl Admission<'_> {
         for (_, entity, tables) in acts.into_iter().filter(|(_, entity, _)| seen.insert(*entity)) {
             let end = self.count(batch, &Term::entity(entity)?, tables)?;
             for expect in &request.expect {
-                self.check(batch, expect, Some(entity), end)?;
+                self.check(batch, expect, Some(entity), end, batch.next)?;
             }
         }
         Ok(())
@@ -57,7 +57,7 @@ impl Admission<'_> {
             // One that the group has joined before was checked then.
             if end.last < first {
                 for expect in expect {
-                    self.check(batch, expect, event.target.as_ref(), end)?;
+                    self.check(batch, expect, event.target.as_ref(), end, first)?;
                 }
             }
         }
@@ -126,12 +126,14 @@ impl Admission<'_> {
         Ok(None)
     }
 
+    /// Refuses what does not hold of an entity, or of no target, as it was before a position; `end` is that of its list then.
     pub(super) fn check(
         self,
         batch: &AdmissionBatch,
         expect: &Expect,
         target: Option<&Entity>,
         ListEnd { count, last }: ListEnd,
+        before: Position,
     ) -> Result<()> {
         // The event that made or ended its state.
         let (mut deciding, mut ignored) = (None, false);
@@ -140,7 +142,7 @@ impl Admission<'_> {
             (Expect::Version(version), _) => count == version.0,
             (Expect::Exists | Expect::Absent, None) => false,
             (Expect::Exists | Expect::Absent, Some(target)) => {
-                let found = self.last_of_state(batch, target, last)?;
+                let found = self.last_of_state(batch, target, last, before)?;
                 deciding =
                     found.as_ref().map(|found| found.position).filter(|found| *found > Position::START);
                 ignored = count > 0 && found.is_none();
