@@ -8,8 +8,10 @@ mod bits;
 pub(super) mod block;
 mod filter;
 mod group_codes;
+mod row_groups;
 mod scan;
 mod show;
+pub(super) mod states;
 
 use std::any::Any;
 use std::collections::BTreeMap;

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::budget::Budget;
+use super::column::states::StateColumnScan;
 use super::eval::{CandidateEntity, Scope};
 use super::group::{GroupTable, Grouping};
 use super::parallel_scan::ParallelScan;
@@ -56,6 +57,11 @@ pub(super) fn answer(snapshot: &Snapshot, find: &Arc<FindPlan>) -> Result<QueryR
             })
         }
         Some(Shape::Group(group)) => {
+            let grouping = Grouping::new(snapshot, group);
+            if let Some(groups) = groups_of_columns(snapshot, find, &grouping)? {
+                return Ok(QueryResult::rows(grouping.rows(groups)?));
+            }
+            // What columns had begun is let go of.
             let grouping = Grouping::new(snapshot, group);
             QueryResult::rows(grouping.rows(groups(snapshot, find, &grouping)?)?)
         }
@@ -135,6 +141,35 @@ pub(super) fn groups(snapshot: &Snapshot, find: &FindPlan, grouping: &Grouping) 
     gather(snapshot, find, None, Gathering { begin: || grouping.start(), take, join })
 }
 
+/// The same by columns of the states, where they do; an error if one has no state.
+fn groups_of_columns(
+    snapshot: &Snapshot,
+    find: &FindPlan,
+    grouping: &Grouping,
+) -> Result<Option<GroupTable>> {
+    if !matches!(find.source, Candidates::All) {
+        return Ok(None);
+    }
+    let Some(scan) = StateColumnScan::open(snapshot, find)? else { return Ok(None) };
+    let (limits, of_states, kind) = (snapshot.query_limits(), snapshot.limits(), &find.query.kind);
+    let mut faults = StateErrors::default();
+    let groups = scan.groups(grouping, |groups, ids| {
+        let mut states = snapshot.states_by(&find.way, kind, Some(ids))?;
+        states.lend(|id, kept| {
+            if !faults.has(kind, id, kept, &of_states) {
+                let found = CandidateEntity { target: EntityStr { kind, id }, kept };
+                if find.query.wants(&found, &limits)? {
+                    grouping.add(groups, &Scope::found(&found, &limits))?;
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(())
+    })?;
+    faults.tell()?;
+    Ok(groups)
+}
+
 /// Hands over a row of each entity that is wanted, its id, and what it is known by: in the row, too.
 pub(super) fn each_row(
     snapshot: &Snapshot,
@@ -164,7 +199,12 @@ pub(super) fn each_row(
 fn open(snapshot: &Snapshot, find: &FindPlan, ids: Option<VecDeque<String>>) -> Result<States> {
     let ids = match (ids, &find.source) {
         (Some(ids), _) => Some(ids),
-        (None, Candidates::All) => None,
+        (None, Candidates::All) => match &find.columns {
+            Some(columns) if !columns.conditions.is_empty() => {
+                StateColumnScan::open(snapshot, find)?.map_or(Ok(None), |scan| scan.ids())?
+            }
+            _ => None,
+        },
         (None, Candidates::Ids(ids)) => Some(ids.iter().cloned().collect()),
         (None, Candidates::Index { finder, ranges, found, .. }) => {
             let budget = Budget::new(snapshot, "what an index leads to");

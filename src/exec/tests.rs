@@ -43,6 +43,7 @@ mod schemas;
 mod several;
 mod shaped;
 mod shaped_naively;
+mod state_columns;
 mod upcasts;
 mod verbs;
 mod views;

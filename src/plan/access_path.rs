@@ -11,6 +11,7 @@ mod conditions;
 pub(crate) mod find;
 mod physical;
 mod source;
+pub(crate) mod state_column;
 mod times;
 pub(crate) mod view;
 

@@ -14,7 +14,7 @@ mod range_scan;
 mod read_stats;
 mod scan;
 mod state_batch;
-
+mod state_columns;
 mod states;
 mod stream;
 mod zone_map;
@@ -48,6 +48,7 @@ pub(crate) use overlay_cache::OverlayCache;
 pub(crate) use read_stats::ReadStats;
 pub(crate) use scan::LogScan;
 pub(crate) use state_batch::StateBatch;
+pub(crate) use state_columns::{FreshColumns, StateColumnCache, StateIds, ZONE, ZoneWriter};
 pub(crate) use states::{StateAccess, StateLender, States};
 pub(crate) use stream::{Folding, Stream};
 pub(crate) use zone_map::ZoneRange;

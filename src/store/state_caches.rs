@@ -1,13 +1,13 @@
 //! What is remembered of states. It spares work, and is never needed.
 //!
-//! Three locks, each held for a moment and none within another, but for that of the overlays: it is held while one of them is grown, and a read
+//! Four locks, each held for a moment and none within another, but for that of the overlays: it is held while one of them is grown, and a read
 //! of the tables is open then.
 
 use std::sync::Mutex;
 
 use super::index::term::Term;
 use super::mutex::locked;
-use super::snapshot::OverlayCache;
+use super::snapshot::{OverlayCache, StateColumnCache};
 use super::state::state_cache::StateCache;
 use crate::entity::{Entity, Position};
 
@@ -22,6 +22,8 @@ pub(crate) struct StateCaches {
     pub recent: Mutex<StateCache>,
     /// Of models what the memtables make of their states.
     pub overlays: OverlayCache,
+    /// Of models what fields of the states have that are kept.
+    pub columns: StateColumnCache,
     due: Mutex<DueSnapshots>,
 }
 
@@ -53,6 +55,7 @@ impl StateCaches {
     pub fn clear(&self) {
         *locked(&self.recent) = StateCache::default();
         self.overlays.clear();
+        self.columns.clear();
         drop(self.take_due());
     }
 

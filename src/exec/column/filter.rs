@@ -158,6 +158,27 @@ pub(super) fn narrow(
     Ok(())
 }
 
+/// The rows, counted from the first within, of which only the event says what is asked.
+pub(super) fn others(
+    conditions: &[ColumnCondition],
+    columns: &[BlockCodes],
+    rows: Range<usize>,
+    passing: &[bool],
+) -> Vec<usize> {
+    if columns.iter().all(|column| column.other.is_none()) {
+        return Vec::new();
+    }
+    let is_other = |column: &BlockCodes, row: usize| column.other == Some(column.code(row));
+    let is_asked = |slot: usize| conditions.iter().any(|condition| condition.slots.contains(&slot));
+    let all = 0..rows.len();
+    all.filter(|at| {
+        columns.iter().enumerate().any(|(slot, column)| {
+            is_other(column, rows.start + at) && (is_asked(slot) || passing.get(*at) == Some(&true))
+        })
+    })
+    .collect()
+}
+
 /// Whether no row of the blocks passes all conditions, as far as that is known without looking at rows.
 pub(super) fn passes_none(conditions: &[ColumnCondition], blocks: &[ColumnBlock], limits: &Limits) -> bool {
     for condition in conditions {

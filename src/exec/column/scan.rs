@@ -10,15 +10,13 @@ use std::ops::Range;
 use super::block::{self, ColumnBlock};
 use super::filter::{self, BlockCodes};
 use super::group_codes::GroupCodes;
+use super::row_groups::{RowBatch, RowGroups};
 use crate::entity::Position;
 use crate::error::Result;
 use crate::exec::EventScan;
-use crate::exec::eval::Scope;
-use crate::exec::group::{AggregateGroup, GroupTable, Grouping};
+use crate::exec::group::{GroupTable, Grouping};
 use crate::exec::parallel_scan::{ParallelScan, gather_all};
 use crate::plan::access_path::column::ColumnScanPlan;
-use crate::plan::datum::Datum;
-use crate::plan::function::AggregateKind;
 use crate::plan::{EventsPlan, LogWindow};
 use crate::store::snapshot::Snapshot;
 
@@ -36,16 +34,15 @@ pub(in crate::exec) fn gather(
     plan: &ColumnScanPlan,
     grouping: &Grouping,
 ) -> Result<GroupTable> {
-    let of_slots = Grouping::with(&plan.group, grouping.budget().clone(), grouping.limits());
-    let whole = grouping.start();
-    let mut scan = ColumnScan { snapshot, events, plan, grouping, of_slots, whole, unread: None };
+    let groups = RowGroups::new(grouping, &plan.group);
+    let mut scan = ColumnScan { snapshot, events, plan, grouping, groups, unread: None };
     let reached = scan.blocks()?;
     let window = LogWindow { after: reached, ..events.window };
     if reached < window.through.min(snapshot.head()) {
         scan.leave_to_log(window)?;
     }
     scan.read_log()?;
-    Ok(scan.whole)
+    Ok(scan.groups.whole)
 }
 
 struct ColumnScan<'s> {
@@ -54,9 +51,7 @@ struct ColumnScan<'s> {
     plan: &'s ColumnScanPlan,
     /// By what events have.
     grouping: &'s Grouping<'s>,
-    /// By what columns have of them.
-    of_slots: Grouping<'s>,
-    whole: GroupTable,
+    groups: RowGroups<'s>,
     /// What is to be read of the log before anything else: stretches are read together, by several threads where they are long.
     unread: Option<LogWindow>,
 }
@@ -145,7 +140,7 @@ impl ColumnScan<'_> {
                 return self.leave_to_log(part);
             }
         }
-        let others = self.others(columns, &rows, &passing);
+        let others = filter::others(&self.plan.conditions, columns, rows.clone(), &passing);
         if others.len() > rows.len() / MANY {
             return self.leave_to_log(part);
         }
@@ -160,31 +155,20 @@ impl ColumnScan<'_> {
         let mut begun = 0;
         for other in others {
             // Each in its place, so that the first of a group is the first.
-            self.batch(&batch, begun..other)?;
+            self.add(&batch, begun..other)?;
             let Some(offset) = offsets.get(rows.start + other) else { return Ok(()) };
             let position = block::position_of(number, *offset);
             self.read(LogWindow { after: position.previous(), through: position, ..part })?;
             begun = other + 1;
         }
-        self.batch(&batch, begun..rows.len())
+        self.add(&batch, begun..rows.len())
     }
 
-    /// The rows, counted from the first within, of which only the event says what is asked.
-    fn others(&self, columns: &[BlockCodes], rows: &Range<usize>, passing: &[bool]) -> Vec<usize> {
-        if columns.iter().all(|column| column.other.is_none()) {
-            return Vec::new();
-        }
-        let is_other = |column: &BlockCodes, row: usize| column.other == Some(column.code(row));
-        let is_asked =
-            |slot: usize| self.plan.conditions.iter().any(|condition| condition.slots.contains(&slot));
-        let row = |at: usize| rows.start + at;
-        let all = 0..rows.len();
-        all.filter(|at| {
-            columns.iter().enumerate().any(|(slot, column)| {
-                is_other(column, row(*at)) && (is_asked(slot) || passing.get(*at) == Some(&true))
-            })
-        })
-        .collect()
+    /// Adds rows of which columns say all, those that pass.
+    fn add(&mut self, batch: &RowBatch, rows: Range<usize>) -> Result<()> {
+        let count = self.groups.add(batch, rows)?;
+        self.snapshot.tally().add_admitted(count);
+        Ok(())
     }
 
     /// Notes a part of the log that is to be read, behind all that was taken so far.
@@ -203,60 +187,17 @@ impl ColumnScan<'_> {
         let Some(window) = self.unread.take() else { return Ok(()) };
         let events = EventsPlan { window, ..self.events.clone() };
         let part = gather_all(self.snapshot, &events, self.grouping)?;
-        self.grouping.join(&mut self.whole, part)
+        self.grouping.join(&mut self.groups.whole, part)
     }
 
     /// Reads a few events.
     fn read(&mut self, part: LogWindow) -> Result<()> {
-        let ColumnScan { snapshot, events, grouping, whole, .. } = self;
+        let ColumnScan { snapshot, events, grouping, groups: RowGroups { whole, .. }, .. } = self;
         EventScan::within(snapshot, events, part).each(|event| {
             grouping.take(whole, event)?;
             Ok(true)
         })
     }
-
-    /// Adds rows of which columns say all, those that pass.
-    fn batch(&mut self, batch: &RowBatch, rows: Range<usize>) -> Result<()> {
-        let passing = batch.passing.get(rows.clone()).unwrap_or_default();
-        let count = passing.iter().filter(|passes| **passes).count() as u64;
-        if count == 0 {
-            return Ok(());
-        }
-        self.snapshot.tally().add_admitted(count);
-        let plan = &self.plan.group;
-        let is_counted =
-            plan.aggregates.iter().all(|call| call.kind == AggregateKind::Count && call.argument.is_none());
-        if plan.keys.is_empty() && is_counted {
-            let mut accumulators = self.of_slots.accumulators();
-            accumulators.iter_mut().for_each(|accumulator| accumulator.count_more(count));
-            return self
-                .grouping
-                .add_group(&mut self.whole, AggregateGroup { keys: Vec::new(), accumulators });
-        }
-        let rows = batch.first + rows.start..batch.first + rows.end;
-        if let Some(codes) = batch.codes.filter(|codes| codes.are_few(rows.len())) {
-            let groups = codes.groups(&self.of_slots, rows, passing)?;
-            return groups.into_iter().try_for_each(|group| self.grouping.add_group(&mut self.whole, group));
-        }
-        let mut slots = vec![Datum::Null; batch.columns.len()];
-        for (row, _) in rows.zip(passing).filter(|(_, passes)| **passes) {
-            for (slot, column) in slots.iter_mut().zip(batch.columns) {
-                *slot = column.datum(row);
-            }
-            self.of_slots.add(&mut self.whole, &Scope::group(&slots, self.grouping.limits()))?;
-        }
-        Ok(())
-    }
-}
-
-/// The rows of a part of a block.
-struct RowBatch<'b> {
-    columns: &'b [BlockCodes<'b>],
-    /// None where they are not grouped by their codes.
-    codes: Option<&'b GroupCodes<'b>>,
-    passing: &'b [bool],
-    /// Which row of the block is the first of them.
-    first: usize,
 }
 
 /// Which rows of a block are in a part of the log; none where the blocks do not have the same events there.

@@ -83,7 +83,7 @@ pub(super) fn plan(snapshot: &Snapshot, query: &AccessQuery, group: &GroupPlan) 
 }
 
 /// A condition as two, where it says two: both are true where it is.
-fn bounds(node: BoundExpr) -> Vec<BoundExpr> {
+pub(super) fn bounds(node: BoundExpr) -> Vec<BoundExpr> {
     let compare = |left: &BoundExpr, comparison, right: Box<BoundExpr>| BoundExpr::Compare {
         left: Box::new(left.clone()),
         comparison,
@@ -99,7 +99,7 @@ fn bounds(node: BoundExpr) -> Vec<BoundExpr> {
 }
 
 impl ColumnCondition {
-    fn of(node: BoundExpr) -> ColumnCondition {
+    pub(super) fn of(node: BoundExpr) -> ColumnCondition {
         let mut slots = Vec::new();
         node.any(&mut |part| {
             if let BoundExpr::Slot { index, .. } = part

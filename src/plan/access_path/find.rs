@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
 use super::conditions::{comparison, conjuncts};
+use super::state_column::{self, StateColumnPlan};
 use crate::entity::{Entity, NameText};
 use crate::error::Result;
 use crate::plan::by::Test;
@@ -25,6 +26,8 @@ pub(crate) struct FindPlan {
     pub way: StateAccess,
     /// The first of them in their order stand in an index.
     pub first: Option<FirstByIndex>,
+    /// Where all are looked at that are kept, columns of them may do.
+    pub columns: Option<StateColumnPlan>,
 }
 
 /// An index whose order is the one that is asked for, of which the first are wanted.
@@ -303,7 +306,8 @@ pub(super) fn plan(snapshot: &Snapshot, query: FindQuery) -> Result<FindPlan> {
     let source = candidates(snapshot, kind, predicate, tests, most)?;
     // What leads to more is kept for where the order does not tell.
     let first = first.filter(|first| source.gain_from(first));
-    Ok(FindPlan { query, source, way, first })
+    let columns = (way == StateAccess::Kept).then(|| state_column::plan(&query)).flatten();
+    Ok(FindPlan { query, source, way, first, columns })
 }
 
 impl Display for FindPlan {
@@ -340,7 +344,12 @@ impl Display for FindPlan {
             }
         }
         match self.way {
-            StateAccess::Kept => f.write_str("\n  their states are kept"),
+            StateAccess::Kept => {
+                match self.columns.as_ref().filter(|_| matches!(self.source, Candidates::All)) {
+                    Some(columns) => write!(f, "\n  their states are kept; {columns}"),
+                    None => f.write_str("\n  their states are kept"),
+                }
+            }
             StateAccess::Plain => write!(
                 f,
                 "\n  each is folded: nobody defined {kind} (DEFINE ENTITY {kind} keeps their states)"
