@@ -3,9 +3,10 @@
 //! A [`Value`] is in memory; a `Document` is an object as it is stored. Objects keep the
 //! order they were written in and are equal in any order. A key that appears twice is refused, not dropped.
 
+mod object;
+
 use std::fmt;
 
-use indexmap::IndexMap;
 use serde::de::{DeserializeOwned, DeserializeSeed as _, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -46,13 +47,12 @@ pub enum Value {
     Object(Object),
 }
 
-/// What an item of an array takes beside what it holds; and a member of an object, which has a name and a place in a table of hashes,
-/// too.
-pub(crate) const ITEM: usize = size_of::<Value>();
-pub(crate) const MEMBER: usize = 2 * size_of::<Value>();
+/// What an item of an array takes beside what it holds, at most; and a member of an object, which has a name and may have a place in a table of
+/// hashes, too. What is limited by them is limited as ever, however values are laid out.
+pub(crate) const ITEM: usize = 72;
+pub(crate) const MEMBER: usize = 2 * ITEM;
 
-/// The members of an object, in the order they were written.
-pub type Object = IndexMap<String, Value>;
+pub use object::Object;
 
 impl Value {
     /// Any serde type as a value, by the rules of JSON: what has no JSON form (a NaN, a map with compound keys) is
@@ -177,7 +177,7 @@ impl Value {
             Value::Object(members) => {
                 let mut members: Object =
                     members.into_iter().map(|(name, value)| (name, value.canonical())).collect();
-                members.sort_unstable_keys();
+                members.sort_keys();
                 Value::Object(members)
             }
             Value::Array(items) => Value::Array(items.into_iter().map(Value::canonical).collect()),
@@ -205,7 +205,7 @@ impl Value {
                 Value::Null => {
                     members.shift_remove(&name);
                 }
-                change => members.entry(name).or_default().merge(change),
+                change => members.member_or(name, Value::default).merge(change),
             }
         }
     }
@@ -422,11 +422,10 @@ impl<'de> Visitor<'de> for ValueBuilder {
         let mut members = Object::new();
         while let Some(name) = map.next_key::<String>()? {
             let value = map.next_value_seed(ValueBuilder { left })?;
-            let (at, replaced) = members.insert_full(name, value);
-            if replaced.is_some() {
-                let name = members.get_index(at).map_or("", |(name, _)| name);
+            if members.contains_key(&name) {
                 return Err(A::Error::custom(format!("the key {name:?} twice")));
             }
+            members.insert(name, value);
         }
         Ok(Value::Object(members))
     }

@@ -166,7 +166,9 @@ impl ComposedPatch {
             match change {
                 MemberChange::Remove => drop(members.shift_remove(name.as_str())),
                 MemberChange::Put(bytes) => drop(members.insert(name.into(), Raw(&bytes).to_value()?)),
-                MemberChange::Merge(patch) => patch.apply_to(members.entry(name.into()).or_default())?,
+                MemberChange::Merge(patch) => {
+                    patch.apply_to(members.member_or(name.into(), Value::default))?
+                }
                 MemberChange::Replace(patch) => {
                     let mut object = Value::Null;
                     patch.apply_to(&mut object)?;

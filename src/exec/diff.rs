@@ -120,7 +120,7 @@ pub(super) fn diff(before: &Value, after: &Value) -> Vec<StateChange> {
 fn compare(before: &Value, after: &Value, path: &mut StatePath, changes: &mut Vec<StateChange>) {
     match (before, after) {
         (Value::Object(old), Value::Object(new)) => {
-            for (name, value) in old.iter().filter(|(name, _)| !new.contains_key(*name)) {
+            for (name, value) in old.iter().filter(|(name, _)| !new.contains_key(name)) {
                 path.in_member(name, |path| changes.push(StateChange::new(path, Some(value), None)));
             }
             for (name, value) in new {

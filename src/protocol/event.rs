@@ -14,7 +14,7 @@ pub(crate) fn read(value: Value) -> Result<NewEvent> {
     let Value::Object(mut members) = value else {
         return Err(Error::invalid("an event", "an object", value.kind()));
     };
-    if let Some(name) = GIVEN.into_iter().find(|name| members.contains_key(*name)) {
+    if let Some(name) = GIVEN.into_iter().find(|name| members.contains_key(name)) {
         let expected = "an event without its place in the log (`import` takes back what was exported)";
         return Err(Error::invalid("an event", expected, format!("`{name}`")));
     }

@@ -124,13 +124,14 @@ impl<'a> FailureLine<'a> {
 
     /// The same as the error says, and the statement behind what is wrong; none where the error tells that itself.
     fn in_statement(error: &Error, statement: usize) -> Option<FailureLine<'a>> {
-        let Ok(Value::Object(mut members)) = Value::of(error) else { return None };
+        let Ok(Value::Object(members)) = Value::of(error) else { return None };
         if members.contains_key("statement") {
             return None;
         }
+        let mut members: Vec<_> = members.into_iter().collect();
         let behind_message = members.len().min(2);
-        members.shift_insert(behind_message, "statement".to_owned(), (statement as u64).into());
-        Some(FailureLine::InStatement(members))
+        members.insert(behind_message, ("statement".to_owned(), (statement as u64).into()));
+        Some(FailureLine::InStatement(members.into_iter().collect()))
     }
 }
 

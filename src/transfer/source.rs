@@ -44,7 +44,7 @@ fn qualify(event: &mut NewEvent, source: &str, id: &str) -> Result<()> {
         Value::Object(metadata) => metadata,
         _ => Object::new(),
     };
-    metadata.entry("id".to_owned()).or_insert_with(|| id.into());
+    metadata.member_or("id".to_owned(), || id.into());
     event.metadata = crate::document::Document::of(&Value::Object(metadata))?;
     event.id = Some(EventId::new(&qualified(source, id))?);
     Ok(())

@@ -218,10 +218,10 @@ prop_assert!(shown.parse::<Value>().unwrap().get("detail").is_none());
         instead in prop::option::of(any_value()),
     ) {
         let Value::Object(mut members) = written(&error).parse().unwrap() else { panic!() };
-        let at = lost.index(members.len());
+        let name = members.get_index(lost.index(members.len())).unwrap().0.clone();
         match instead {
-            Some(value) => members[at] = value,
-            None => drop(members.shift_remove_index(at)),
+            Some(value) => drop(members.insert(name, value)),
+            None => drop(members.shift_remove(&name)),
         }
         let read = Error::from_wire(&serde_json::to_string(&members).unwrap());
         let _ = (read.to_string(), read.kind(), read.class(), written(&read));

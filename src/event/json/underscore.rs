@@ -88,7 +88,7 @@ fn producer(
         && creator != actor
     {
         // Three were there: the owner, who made it, and one more that an event has no place for.
-        let metadata = event.entry("metadata".to_owned()).or_insert_with(|| Object::new().into());
+        let metadata = event.member_or("metadata".to_owned(), || Object::new().into());
         if let Value::Object(metadata) = metadata {
             metadata.insert("_actorType".to_owned(), actor["type"].clone());
             metadata.insert("_actorId".to_owned(), actor["id"].clone());
@@ -176,7 +176,7 @@ fn index(tags: Object, data: &Object) -> Value {
         data.get(name).is_some_and(|value| value == tag && value.to_string() == tag.to_string())
     };
     if tags.iter().all(|(name, tag)| is_there(name, tag)) {
-        Value::Array(tags.into_keys().map(Value::Text).collect())
+        Value::Array(tags.into_iter().map(|(name, _)| Value::Text(name)).collect())
     } else {
         Value::Object(tags)
     }

@@ -52,7 +52,7 @@ fn compare(a: &Value, b: &Value) -> Ordering {
         (Value::Text(a), Value::Text(b)) => a.cmp(b),
         (Value::Object(a), Value::Object(b)) => {
             // These have one member each.
-            let ((x, a), (y, b)) = (a.first().unwrap(), b.first().unwrap());
+            let ((x, a), (y, b)) = (a.get_index(0).unwrap(), b.get_index(0).unwrap());
             x.cmp(y).then_with(|| compare(a, b))
         }
         _ => match (a.as_f64(), b.as_f64()) {

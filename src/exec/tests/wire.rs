@@ -183,10 +183,10 @@ proptest! {
         let _ = append(&store, event);
         for row in Session::new(&store).rows("EVENTS") {
             let Value::Object(mut members) = Value::of(&row).unwrap() else { panic!() };
-            let at = at.index(members.len());
+            let name = members.get_index(at.index(members.len())).unwrap().0.clone();
             match &instead {
-                Some(value) => members[at] = value.clone(),
-                None => drop(members.shift_remove_index(at)),
+                Some(value) => drop(members.insert(name, value.clone())),
+                None => drop(members.shift_remove(&name)),
             }
             let json = Value::Object(members).to_string();
             for kind in ["event", "traced", "state", "blame"] {

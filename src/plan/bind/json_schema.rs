@@ -275,7 +275,7 @@ impl<'a> Reader<'a> {
 /// The one schema that is left of several, and whether null is another.
 fn alternative<'a>(members: &'a Object, way: &[FieldStep]) -> Result<Option<(&'a Value, bool)>> {
     let Some((name, several)) =
-        ["anyOf", "oneOf", "allOf"].iter().find_map(|name| Some((*name, members.get(*name)?)))
+        ["anyOf", "oneOf", "allOf"].iter().find_map(|name| Some((*name, members.get(name)?)))
     else {
         return Ok(None);
     };

@@ -34,7 +34,7 @@ pub(super) fn without<'a>(given: &[Datum<'a>], allowance: &Allowance) -> Option<
             if !allowance.step(members.len()) {
                 return None;
             }
-            members.shift_remove(&*name_of(name)?);
+            members.shift_remove(&name_of(name)?);
         }
         return Some(Datum::of(Value::Object(members)));
     }
@@ -127,7 +127,7 @@ pub(super) fn get<'a>(given: &[Datum<'a>], allowance: &Allowance) -> Option<Datu
 fn inside<'v>(value: &'v Value, key: &Datum) -> Option<Option<&'v Value>> {
     match value {
         Value::Array(items) => Some(at(key, items.len())?.and_then(|at| items.get(at))),
-        Value::Object(members) => Some(members.get(&*name_of(key)?)),
+        Value::Object(members) => Some(members.get(&name_of(key)?)),
         _ => None,
     }
 }

@@ -14,7 +14,7 @@ const PARTS_OF_VERB: [&str; 4] = [" REQUIRE ", " WHEN ", " EMIT ", " FORGET "];
 pub(super) fn told(row: &Row) -> Option<(Vec<String>, String)> {
     let Row::Fields(fields) = row else { return None };
     let text = fields.get("definition")?.as_text()?;
-    let kind = ["entity", "verb"].into_iter().find(|kind| fields.contains_key(*kind));
+    let kind = ["entity", "verb"].into_iter().find(|kind| fields.contains_key(kind));
     let mut lines = laid_out(kind.unwrap_or_default(), text);
     if let Some(emits) = fields.get("emits").and_then(Value::as_array) {
         let emits: Vec<&str> = emits.iter().filter_map(Value::as_text).collect();

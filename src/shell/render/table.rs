@@ -163,7 +163,7 @@ impl Table {
 /// A row that is one text of several lines, as a plan is: its lines are its layout.
 pub(super) fn drawn(row: &Row) -> Option<&str> {
     let Row::Fields(fields) = row else { return None };
-    let text = fields.first()?.1.as_text()?;
+    let text = fields.get_index(0)?.1.as_text()?;
     (fields.len() == 1 && text.contains('\n')).then_some(text)
 }
 

@@ -35,7 +35,7 @@ use state::DiskState;
 
 pub use crash::{Crashes, Fate};
 pub use fault::{Dropped, Failure, Faults, Kind};
-pub use trace::{Counts, FileId, NameChange, Operation, Trace};
+pub use trace::{DiskCounts, FileId, NameChange, Operation, Trace};
 
 /// A disk that can crash and fail.
 #[derive(Clone)]
@@ -84,7 +84,7 @@ impl SimulatedDisk {
     }
 
     /// How much was done so far. What failed is not counted; a sync that was ignored is.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> DiskCounts {
         self.shared.state().counts()
     }
 

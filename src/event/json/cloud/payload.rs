@@ -67,7 +67,7 @@ pub fn write(payload: Option<Payload>, form: &mut Object) {
 
 /// Whether an object stands for what it has within.
 fn is_wrapper(members: &Object) -> bool {
-    match members.first().filter(|_| members.len() == 1) {
+    match members.get_index(0).filter(|_| members.len() == 1) {
         Some((name, Value::Text(text))) if name == BASE64 => is_base64(text),
         Some((name, Value::Object(inner))) if name == VALUE => is_wrapper(inner),
         Some((name, _)) => name == VALUE,

@@ -12,7 +12,7 @@ use super::super::memory::{already_exists, not_found};
 use super::super::pages::{Pages, end_of};
 use super::fault::{Dropped, Faults, Kind, OperationNames};
 use super::platter::Platter;
-use super::trace::{Counts, FileId, NameChange, NameTable, Operation, Trace, folder_of};
+use super::trace::{DiskCounts, FileId, NameChange, NameTable, Operation, Trace, folder_of};
 
 /// A disk as its user sees it, and its record.
 pub(super) struct DiskState {
@@ -22,7 +22,7 @@ pub(super) struct DiskState {
     /// The platter before the first operation.
     start: Arc<Platter>,
     operations: Vec<Operation>,
-    counts: Counts,
+    counts: DiskCounts,
     faults: Faults,
 }
 
@@ -42,7 +42,7 @@ impl DiskState {
             start: Arc::new(platter.clone()),
             platter,
             operations: Vec::new(),
-            counts: Counts::default(),
+            counts: DiskCounts::default(),
             faults,
         }
     }
@@ -55,7 +55,7 @@ impl DiskState {
         &self.platter
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(super) fn counts(&self) -> DiskCounts {
         self.counts
     }
 

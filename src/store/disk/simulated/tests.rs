@@ -397,7 +397,7 @@ fn names_stay_in_their_folder() {
 #[test]
 fn operations_are_counted() {
     let (disk, file) = holding(b"12345");
-    assert_eq!(disk.counts(), Counts { writes: 1, syncs: 1, folder_syncs: 1, bytes: 5 });
+    assert_eq!(disk.counts(), DiskCounts { writes: 1, syncs: 1, folder_syncs: 1, bytes: 5 });
     file.set_len(100).unwrap();
     disk.faults().fail_after(1, Failure::of(Kind::Write));
     file.write_at(0, b"x").unwrap_err();

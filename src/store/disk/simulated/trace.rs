@@ -134,7 +134,7 @@ pub(super) fn folder_of(path: &Path) -> &Path {
 
 /// How much was done to a disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct DiskCounts {
     /// Writes of bytes; a change of length is not one.
     pub writes: u64,
     /// Syncs of files.
@@ -145,10 +145,10 @@ pub struct Counts {
     pub bytes: u64,
 }
 
-impl Counts {
+impl DiskCounts {
     /// What was done since these `earlier` counts of the same disk.
-    pub fn since(self, earlier: Counts) -> Counts {
-        Counts {
+    pub fn since(self, earlier: DiskCounts) -> DiskCounts {
+        DiskCounts {
             writes: self.writes.saturating_sub(earlier.writes),
             syncs: self.syncs.saturating_sub(earlier.syncs),
             folder_syncs: self.folder_syncs.saturating_sub(earlier.folder_syncs),
@@ -229,8 +229,8 @@ mod tests {
 
     #[test]
     fn counts_are_compared() {
-        let before = Counts { writes: 1, syncs: 2, folder_syncs: 3, bytes: 4 };
-        let after = Counts { writes: 11, syncs: 12, folder_syncs: 3, bytes: 104 };
-        assert_eq!(after.since(before), Counts { writes: 10, syncs: 10, folder_syncs: 0, bytes: 100 });
+        let before = DiskCounts { writes: 1, syncs: 2, folder_syncs: 3, bytes: 4 };
+        let after = DiskCounts { writes: 11, syncs: 12, folder_syncs: 3, bytes: 104 };
+        assert_eq!(after.since(before), DiskCounts { writes: 10, syncs: 10, folder_syncs: 0, bytes: 100 });
     }
 }
