@@ -90,6 +90,11 @@ impl Timestamp {
         EPOCH.saturating_add(self.0)
     }
 
+    /// The instant of a date and a time of day in UTC; none where no instant is so early or so late.
+    pub(crate) fn of_civil(civil: DateTime) -> Option<Timestamp> {
+        Timestamp::said(civil.duration_since(EPOCH))
+    }
+
     /// This instant moved by nanoseconds; none where no instant is so early or so late.
     pub(crate) fn moved(self, nanos: i128) -> Option<Timestamp> {
         let seconds = i64::try_from(nanos / 1_000_000_000).ok()?;

@@ -14,6 +14,7 @@ use super::expr::{BoundExpr, Constant};
 use super::field::Sort;
 use super::order::total;
 use crate::allowance::Allowance;
+use crate::value::Value;
 
 /// A function, as it is called.
 #[derive(Debug)]
@@ -142,6 +143,11 @@ const fn aggregate(
     FunctionDef { name, arguments, least, most: 1, doc, work: FunctionBody::Aggregate(kind), gives }
 }
 
+/// Whether a text says a tile of time by the calendar.
+pub(crate) fn is_calendar_unit(unit: &str) -> bool {
+    time::CALENDAR_UNITS.iter().any(|(known, _)| *known == unit)
+}
+
 use Gives::{Bucket, Date, Like, Other, Time};
 
 /// All functions there are: aggregates, then the others by what they work on.
@@ -224,7 +230,7 @@ pub(crate) const FUNCTIONS: &[FunctionDef] = &[
         (2, 2),
         Bucket,
         time::bucket,
-        "where the tile that x lies in begins: of times (bucket(timestamp, 1h)), counted from a Monday, 1970-01-05, midnight UTC, or of numbers (bucket(data.total, 100)), counted from 0 and exact for decimals",
+        "where the tile that x lies in begins: of times (bucket(timestamp, 1h)), counted from a Monday, 1970-01-05, midnight UTC, or by the calendar ('month', 'quarter', 'year'), or of numbers (bucket(data.total, 100)), counted from 0 and exact for decimals",
     ),
     plain(
         "typeof",
@@ -391,7 +397,7 @@ impl FunctionDef {
                 }
             }
             Gives::Bucket => match arguments {
-                [_, BoundExpr::Constant(Constant::Span(_))] => Sort::Time,
+                [_, BoundExpr::Constant(Constant::Span(_) | Constant::Value(Value::Text(_)))] => Sort::Time,
                 _ => Sort::Other,
             },
         }

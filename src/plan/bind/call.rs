@@ -91,7 +91,7 @@ impl Binder<'_> {
             && let Some(BoundExpr::Constant(width)) = nodes.get(1)
             && !is_width(width)
         {
-            let message = "bucket: expected a width over 0: a length of time like 1h, or a number";
+            let message = "bucket: expected a width over 0: a length of time like 1h, 'month', 'quarter', 'year', or a number";
             return Err(self.fault(span, message));
         }
         let work = match function.work {
@@ -277,6 +277,7 @@ fn is_width(constant: &Constant) -> bool {
         Constant::Value(value @ (Value::Int(_) | Value::UInt(_) | Value::Float(_))) => {
             value.as_f64().is_some_and(|width| width > 0.0)
         }
+        Constant::Value(Value::Text(unit)) => function::is_calendar_unit(unit),
         _ => false,
     }
 }

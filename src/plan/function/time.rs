@@ -59,10 +59,25 @@ pub(super) fn time<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
 /// 1970-01-05T00:00:00Z, in nanoseconds since 1970.
 const MONDAY: i128 = 4 * 86_400_000_000_000;
 
-/// Tiles of time are counted from a Monday, midnight of UTC, as the periods of schedules are; those of numbers from 0.
+/// What a tile of time may be, where that is no length: how many months each has.
+pub(super) const CALENDAR_UNITS: [(&str, i8); 3] = [("month", 1), ("quarter", 3), ("year", 12)];
+
+/// The beginning of the months that a time lies in, so many together, counted from January, midnight of UTC.
+fn months_of(time: Timestamp, months: i8) -> Option<Timestamp> {
+    let date = time.civil().date();
+    let month = (date.month() - 1).div_euclid(months) * months + 1;
+    let first = jiff::civil::Date::new(date.year(), month, 1).ok()?;
+    Timestamp::of_civil(first.to_datetime(jiff::civil::Time::midnight()))
+}
+
+/// Tiles of time are counted from a Monday, midnight of UTC, as the periods of schedules are, or by the calendar; those of numbers from 0.
 pub(super) fn bucket<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
     match given {
         [Datum::Number(x), Datum::Number(width)] => number::bucket(*x, *width),
+        [time, Datum::Text(unit)] => {
+            let (_, months) = CALENDAR_UNITS.into_iter().find(|(known, _)| known == unit)?;
+            months_of(time_of(time)?, months).map(Datum::Time)
+        }
         [time, Datum::Span(width)] if *width > 0 => {
             let nanos = nanos(time_of(time)?);
             let begins = (nanos - MONDAY).div_euclid(*width).checked_mul(*width)?.checked_add(MONDAY)?;
@@ -122,6 +137,18 @@ mod tests {
             prop_assert_eq!(begins(time, nanos, 7 * DAY), there(monday));
             prop_assert_eq!(begins(time, nanos, DAY), there(midnight));
             prop_assert_eq!(begins(time, nanos, part), there(midnight + second / part * part));
+            let of_calendar = |unit: &'static str| {
+                let time = Timestamp::from_parts(time, 0).unwrap();
+                let begins = bucket(&[Datum::Time(time), Datum::text(unit)]);
+                begins.map(|begins| match begins {
+                    Datum::Time(begins) => begins.parts(),
+                    other => panic!("{other:?}"),
+                })
+            };
+            for (unit, months) in CALENDAR_UNITS {
+                let first = (month - 1) / i64::from(months) * i64::from(months) + 1;
+                prop_assert_eq!(of_calendar(unit), there(days(year, first, 1) * DAY), "{}", unit);
+            }
             // Several weeks begin on a Monday, too, and lie one behind the other.
             if let Some((first, 0)) = begins(time, nanos, weeks * 7 * DAY) {
                 prop_assert_eq!((monday - first).rem_euclid(7 * DAY), 0);
