@@ -2,6 +2,7 @@
 
 mod edit;
 mod foreign;
+mod forms;
 mod schema;
 mod settings;
 
@@ -54,7 +55,11 @@ const fn command(name: &'static str, arguments: &'static str, about: &'static st
 
 /// All of them, in the order of `.help`.
 pub const COMMANDS: &[ShellCommand] = &[
-    command("help", "[COMMAND]", "this list, and statements to begin with"),
+    command(
+        "help",
+        "[COMMAND|STATEMENT]",
+        "this list, or what a command is for, or how a statement is written",
+    ),
     command("quit", "", "leave; so do .exit and Ctrl-D"),
     command("exit", "", "leave"),
     command("types", "", "the types of events, and how many of each"),
@@ -99,9 +104,17 @@ pub fn of(entry: &str) -> Option<&str> {
             Some(".quit")
         }
         word if word.eq_ignore_ascii_case("help") || word == "?" || word == "\\?" => Some(".help"),
+        asked if is_help_of(asked) => Some(asked),
         // psql's begin with a backslash, which begins no statement.
         _ => entry.starts_with(['.', '\\']).then_some(entry),
     }
+}
+
+/// Whether somebody asks how a statement is written, without the dot.
+fn is_help_of(entry: &str) -> bool {
+    let mut words = entry.split_whitespace();
+    words.next().is_some_and(|word| word.eq_ignore_ascii_case("help"))
+        && forms::form_of(&words.collect::<Vec<_>>()).is_some()
 }
 
 /// What may come after a name.
@@ -130,7 +143,8 @@ pub fn run(
     session.flush()?;
     let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
     let sign = if name.starts_with('\\') { '\\' } else { '.' };
-    let name = name.strip_prefix(sign).unwrap_or(name);
+    let name =
+        if name.eq_ignore_ascii_case("help") { "help" } else { name.strip_prefix(sign).unwrap_or(name) };
     let rest = rest.trim();
     if !COMMANDS.iter().any(|command| command.name == name) && name != "kinds" {
         return Err(CommandFailure::Usage(foreign::misuse(name, sign)));
@@ -150,7 +164,19 @@ pub fn run(
     match (name, arguments.as_slice()) {
         ("quit" | "exit", []) => return Ok(CommandFlow::End),
         ("help", []) => help(session)?,
-        ("help", [name]) => help_of(name, session)?,
+        ("help", [name]) if COMMANDS.iter().any(|command| is_named(command, name)) => help_of(name, session)?,
+        ("help", words) => match forms::form_of(words) {
+            Some(form) => say(form.trim_end()),
+            None => match words {
+                [name] => help_of(name, session)?,
+                _ => {
+                    return Err(CommandFailure::Usage(format!(
+                        "no statement begins with {}",
+                        words.join(" ")
+                    )));
+                }
+            },
+        },
         ("types" | "kinds" | "stats", []) => session.run_entry(&format!("SHOW {name}"))?,
         ("watch" | "unwatch", [] | [_]) => {
             let Some((watches, editor)) = prompt else {
@@ -222,14 +248,19 @@ fn help(session: &mut Session) -> Result<(), CommandFailure> {
     Ok(())
 }
 
+fn is_named(command: &ShellCommand, name: &str) -> bool {
+    command.name == name.trim_start_matches(['.', '\\'])
+}
+
 /// What one command is for.
 fn help_of(name: &str, session: &mut Session) -> Result<(), CommandFailure> {
-    let name = name.trim_start_matches(['.', '\\']);
-    match COMMANDS.iter().find(|command| command.name == name) {
+    match COMMANDS.iter().find(|command| is_named(command, name)) {
         Some(command) => say(&format!("{}  {}", usage(command), command.about)),
         // Somebody asks for a statement, perhaps.
         None if name.chars().all(char::is_alphabetic) && name == name.to_uppercase() => help(session)?,
-        None => return Err(CommandFailure::Usage(foreign::misuse(name, '.'))),
+        None => {
+            return Err(CommandFailure::Usage(foreign::misuse(name.trim_start_matches(['.', '\\']), '.')));
+        }
     }
     Ok(())
 }
