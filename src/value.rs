@@ -47,7 +47,7 @@ pub enum Value {
     Object(Object),
 }
 
-/// What an item of an array takes beside what it holds, at most; and a member of an object, which has a name and may have a place in a table of
+/// About what an item of an array takes beside what it holds; and a member of an object, which has a name and may have a place in a table of
 /// hashes, too. What is limited by them is limited as ever, however values are laid out.
 pub(crate) const ITEM: usize = 72;
 pub(crate) const MEMBER: usize = 2 * ITEM;

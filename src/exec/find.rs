@@ -58,11 +58,15 @@ pub(super) fn answer(snapshot: &Snapshot, find: &Arc<FindPlan>) -> Result<QueryR
         }
         Some(Shape::Group(group)) => {
             let grouping = Grouping::new(snapshot, group);
-            if let Some(groups) = groups_of_columns(snapshot, find, &grouping)? {
-                return Ok(QueryResult::rows(grouping.rows(groups)?));
+            if find.columns.is_some() {
+                if let Some(groups) = groups_of_columns(snapshot, find, &grouping)? {
+                    return Ok(QueryResult::rows(grouping.rows(groups)?));
+                }
+                // What columns had begun is let go of, and they are asked for once.
+                let grouping = Grouping::new(snapshot, group);
+                let plain = FindPlan { columns: None, ..(**find).clone() };
+                return Ok(QueryResult::rows(grouping.rows(groups(snapshot, &plain, &grouping)?)?));
             }
-            // What columns had begun is let go of.
-            let grouping = Grouping::new(snapshot, group);
             QueryResult::rows(grouping.rows(groups(snapshot, find, &grouping)?)?)
         }
     })
@@ -147,9 +151,6 @@ fn groups_of_columns(
     find: &FindPlan,
     grouping: &Grouping,
 ) -> Result<Option<GroupTable>> {
-    if !matches!(find.source, Candidates::All) {
-        return Ok(None);
-    }
     let Some(scan) = StateColumnScan::open(snapshot, find)? else { return Ok(None) };
     let (limits, of_states, kind) = (snapshot.query_limits(), snapshot.limits(), &find.query.kind);
     let mut faults = StateErrors::default();
@@ -166,7 +167,9 @@ fn groups_of_columns(
         })?;
         Ok(())
     })?;
-    faults.tell()?;
+    if groups.is_some() {
+        faults.tell()?;
+    }
     Ok(groups)
 }
 

@@ -48,7 +48,11 @@ pub(crate) use overlay_cache::OverlayCache;
 pub(crate) use read_stats::ReadStats;
 pub(crate) use scan::LogScan;
 pub(crate) use state_batch::StateBatch;
-pub(crate) use state_columns::{FreshColumns, StateColumnCache, StateIds, ZONE, ZoneWriter};
+#[cfg(test)]
+pub(crate) use state_columns::MADE_AT;
+pub(crate) use state_columns::{
+    ColumnWriter, FreshColumns, STATE_BLOCK, STATE_FIELDS, StateColumnCache, StateIds,
+};
 pub(crate) use states::{StateAccess, StateLender, States};
 pub(crate) use stream::{Folding, Stream};
 pub(crate) use zone_map::ZoneRange;

@@ -219,9 +219,11 @@ impl fmt::Debug for Object {
 
 impl PartialEq for Object {
     fn eq(&self, other: &Object) -> bool {
-        // Nearly always they are in one order.
-        self.len() == other.len()
-            && (self.iter().eq(other) || self.iter().all(|(name, value)| other.get(name) == Some(value)))
+        // Nearly always they are in one order. No value is compared twice: what nests would be at each level.
+        if self.keys().eq(other.keys()) {
+            return self.values().eq(other.values());
+        }
+        self.len() == other.len() && self.iter().all(|(name, value)| other.get(name) == Some(value))
     }
 }
 
@@ -411,6 +413,21 @@ mod tests {
                 prop_assert_ne!(&less, &other);
             }
         }
+    }
+
+    #[test]
+    fn however_deep_they_nest_each_value_is_compared_once() {
+        let nested = |last: i64, turned: bool| {
+            let mut value = Value::from(last);
+            for _ in 0..100 {
+                let (a, b) = (("a".to_owned(), value), ("b".to_owned(), Value::from(1)));
+                value = Value::Object(if turned { [b, a] } else { [a, b] }.into());
+            }
+            value
+        };
+        assert_ne!(nested(0, false), nested(1, false));
+        assert_ne!(nested(0, false), nested(1, true));
+        assert_eq!(nested(0, false), nested(0, true));
     }
 
     #[test]

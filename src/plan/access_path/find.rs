@@ -306,7 +306,10 @@ pub(super) fn plan(snapshot: &Snapshot, query: FindQuery) -> Result<FindPlan> {
     let source = candidates(snapshot, kind, predicate, tests, most)?;
     // What leads to more is kept for where the order does not tell.
     let first = first.filter(|first| source.gain_from(first));
-    let columns = (way == StateAccess::Kept).then(|| state_column::plan(&query)).flatten();
+    let columns = match (&way, &source, &first) {
+        (StateAccess::Kept, Candidates::All, None) => state_column::plan(&query),
+        _ => None,
+    };
     Ok(FindPlan { query, source, way, first, columns })
 }
 
@@ -344,12 +347,10 @@ impl Display for FindPlan {
             }
         }
         match self.way {
-            StateAccess::Kept => {
-                match self.columns.as_ref().filter(|_| matches!(self.source, Candidates::All)) {
-                    Some(columns) => write!(f, "\n  their states are kept; {columns}"),
-                    None => f.write_str("\n  their states are kept"),
-                }
-            }
+            StateAccess::Kept => match &self.columns {
+                Some(columns) => write!(f, "\n  their states are kept; {columns}"),
+                None => f.write_str("\n  their states are kept"),
+            },
             StateAccess::Plain => write!(
                 f,
                 "\n  each is folded: nobody defined {kind} (DEFINE ENTITY {kind} keeps their states)"

@@ -8,9 +8,7 @@ use crate::plan::expr::BoundExpr;
 use crate::plan::field::Field;
 use crate::plan::find::FindQuery;
 use crate::plan::shape::{AggregateCall, GroupPlan, OutputColumn, Shape};
-
-/// More fields than these are read of the states themselves.
-const FIELDS: usize = 8;
+use crate::store::snapshot::STATE_FIELDS;
 
 /// What is asked of fields of states, where it is asked of nothing else.
 #[derive(Debug, Clone)]
@@ -42,9 +40,15 @@ pub(super) fn plan(query: &FindQuery) -> Option<StateColumnPlan> {
         _ => None,
     };
     let conditions: Vec<_> = conditions.into_iter().map(ColumnCondition::of).collect();
-    let is_asked = group.is_some() || !conditions.is_empty();
-    let fields = fields.0;
-    (is_asked && !fields.is_empty()).then_some(StateColumnPlan { fields, conditions, group })
+    // Of rows of which some are wanted, a page of states may have enough.
+    if group.is_none() && (conditions.is_empty() || query.limit.is_some()) {
+        return None;
+    }
+    if fields.0.is_empty() {
+        // To count them any field will do, and all have this one.
+        fields.0.push(Field::Events);
+    }
+    Some(StateColumnPlan { fields: fields.0, conditions, group })
 }
 
 /// The fields that are asked for.
@@ -75,7 +79,7 @@ impl StateFields {
         let known = self.0.iter().position(|known| known == field);
         let index = match known {
             Some(index) => index,
-            None if is_field && self.0.len() < FIELDS => {
+            None if is_field && self.0.len() < STATE_FIELDS => {
                 self.0.push(field.clone());
                 self.0.len() - 1
             }

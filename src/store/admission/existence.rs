@@ -64,9 +64,9 @@ impl Admission<'_> {
         let is_of = |term: &Term| *term == own || includes.iter().any(|(tag, _)| tag == term);
         let first = batch.first_staged();
         let staged = PositionRange::new(first, batch.next.previous());
-        for (staged, position) in batch.staged.iter().rev().zip(staged.iter().rev()) {
-            if position < before
-                && staged.terms.iter().any(is_of)
+        let newest_first = batch.staged.iter().rev().zip(staged.iter().rev());
+        for (staged, position) in newest_first.skip(batch.next.since(before) as usize) {
+            if staged.terms.iter().any(is_of)
                 && let Some(deciding) = decides(position, &includes)?
             {
                 return Ok(Some(deciding));
