@@ -21,7 +21,7 @@ use self::snapshots::{AggregateSnapshot, SnapshotCache};
 use crate::db::Db;
 use crate::entity::{Entity, Position, PositionRange, Version};
 use crate::error::{Error, Result};
-use crate::event::Event;
+use crate::event::{Event, is_of_standing};
 use crate::plan::PointInTime;
 use crate::store::snapshot::{FoldBound, Snapshot};
 use crate::store::state::fold::Plain;
@@ -114,7 +114,8 @@ pub trait Aggregate: Default {
     /// The kind of the entities that it is the state of.
     const KIND: &'static str;
 
-    /// Applies the next event of the entity, of whatever type it is.
+    /// Applies the next event of the entity, of whatever type of the program's it is. That the entity is closed or reopened counts as a version,
+    /// and is not applied.
     ///
     /// # Errors
     /// Why there is no state after it. All that was applied so far is then let go.
@@ -294,7 +295,9 @@ impl<'db, A: Aggregate> Replayer<'db, A> {
 
     /// Applies the next event.
     fn add(&mut self, snapshot: &Snapshot, event: &Event) -> Result<()> {
-        self.state.apply(event).map_err(|why| unfoldable(&self.entity, event, &why))?;
+        if !is_of_standing(event.kind.as_str()) {
+            self.state.apply(event).map_err(|why| unfoldable(&self.entity, event, &why))?;
+        }
         self.version = event.version.unwrap_or(self.version);
         self.position = event.position;
         self.late += u64::from(self.latest.is_some_and(|latest| event.timestamp < latest));

@@ -4,6 +4,7 @@
 //! which it is stored, [`json`] the form in which it is shown and taken back.
 
 pub(crate) mod codec;
+mod content;
 pub(crate) mod expect;
 pub(crate) mod id;
 mod json;
@@ -15,6 +16,7 @@ mod vector;
 
 use serde::de::DeserializeOwned;
 
+pub(crate) use content::EventContent;
 pub(crate) use expect::{BUILT_IN, is_built_in};
 pub use expect::{Expect, ExpectNone};
 pub use id::EventId;
@@ -43,6 +45,15 @@ pub(crate) const LOST: &str = "$event.lost";
 /// The type of what says that a subject is forgotten, and the kind of what it is about.
 pub(crate) const FORGOTTEN: &str = "$subject.forgotten";
 pub(crate) const SUBJECT: &str = "$subject";
+
+/// The types of what closes an entity, so that nothing more joins its history, and of what reopens it. They are on the entity itself.
+pub(crate) const CLOSED: &str = "$history.closed";
+pub(crate) const REOPENED: &str = "$history.reopened";
+
+/// Whether an event only says whether more may come of its entity: it changes no state.
+pub(crate) fn is_of_standing(kind: &str) -> bool {
+    kind == CLOSED || kind == REOPENED
+}
 
 /// An event in the log.
 ///
@@ -74,7 +85,7 @@ pub struct Event {
     pub correlation: Option<String>,
     /// The namespace of the model.
     pub namespace: Option<String>,
-    /// Values it can be found by, beside those of the catalog's indexes.
+    /// Values it can be found by, beside those of the catalog's indexes. Several of one name stand one after the other.
     pub tags: Vec<Tag>,
     /// The idempotency key.
     pub key: Option<String>,
@@ -105,6 +116,19 @@ pub struct Tag {
     pub name: String,
     /// The value it is found by.
     pub value: Value,
+}
+
+/// Index values by their names, as JSON has them: an array where a name has several.
+pub(crate) fn tag_members(tags: &[Tag]) -> Object {
+    let mut members = Object::new();
+    for Tag { name, value } in tags {
+        match members.get_mut(name) {
+            None => drop(members.insert(name.clone(), value.clone())),
+            Some(Value::Array(values)) => values.push(value.clone()),
+            Some(first) => *first = Value::Array(vec![std::mem::take(first), value.clone()]),
+        }
+    }
+    members
 }
 
 /// The model that made an event.
@@ -170,6 +194,19 @@ pub(crate) struct KeyDigest {
 }
 
 impl Event {
+    /// Its [`tags`](Event::tags) by their names, as JSON has them: an array where a name has several values.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent};
+    /// let exam = NewEvent::new("Exam.held").index("course", ["maths", "physics"]).index("room", 7);
+    /// let event = Db::in_memory()?.append(exam)?;
+    /// assert_eq!(bygone::Value::from(event.tag_members()).to_string(), r#"{"course":["maths","physics"],"room":7}"#);
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn tag_members(&self) -> Object {
+        tag_members(&self.tags)
+    }
+
     /// `data` as a typed event: a serde enum with `tag = "type", content = "data"`, its variants named as the events of the
     /// kind are (`paid` for `Order.paid`), or by the whole type.
     ///

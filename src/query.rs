@@ -195,6 +195,13 @@ fn kind_of(statement: &lang::ast::Stmt) -> StatementKind {
         Stmt::Explain { .. } => Kind::Explain,
         Stmt::Write(WriteStmt::Act(ActStmt::Emit(_))) => Kind::Emit,
         Stmt::Write(WriteStmt::Act(ActStmt::Perform(_))) => Kind::Perform,
+        Stmt::Write(WriteStmt::Act(ActStmt::Close(close))) => {
+            if close.reopens {
+                Kind::Reopen
+            } else {
+                Kind::Close
+            }
+        }
         Stmt::Write(WriteStmt::Atomic { .. }) => Kind::Atomic,
         Stmt::Read(ReadStmt::History { .. }) => Kind::History,
         Stmt::Read(ReadStmt::Query(Query::Events { .. })) => Kind::Events,

@@ -81,6 +81,19 @@ pub enum Conflict {
         made: Option<Witness>,
     },
 
+    /// The entity is closed: nothing more joins its history.
+    #[non_exhaustive]
+    Closed {
+        /// Which one.
+        entity: String,
+        /// How many events it has.
+        found: u64,
+        /// The event that closed it.
+        closed: Box<Witness>,
+        /// Why, as that event has it.
+        because: Option<String>,
+    },
+
     /// `EXPECT NONE`: there is such an event.
     #[non_exhaustive]
     None {
@@ -105,13 +118,22 @@ pub enum Conflict {
         differs: Vec<String>,
     },
 
-    /// An id is in the log already.
+    /// An id is in the log already, on an event with other content.
     #[non_exhaustive]
     Id {
         /// The id.
         id: String,
         /// Where it is.
         position: u64,
+        /// What is there, shortened: `Order.paid on Order 42 {"amount":5}`.
+        #[serde(default)]
+        first: String,
+        /// And what was to be appended.
+        #[serde(default)]
+        now: String,
+        /// In what these differ: `data`, `actor` … None, where an event stands twice in what is restored.
+        #[serde(default)]
+        differs: Vec<String>,
     },
 
     /// A line of what is imported has the id or the key of another event.
@@ -205,7 +227,8 @@ impl Conflict {
             Conflict::Version { entity, .. }
             | Conflict::New { entity, .. }
             | Conflict::Exists { entity, .. }
-            | Conflict::Absent { entity, .. } => entity.clone(),
+            | Conflict::Absent { entity, .. }
+            | Conflict::Closed { entity, .. } => entity.clone(),
             Conflict::None { .. } => "EXPECT NONE".to_owned(),
             Conflict::Key { key, .. } => format!("key '{}'", super::shorten(key)),
             Conflict::Id { id, .. } => format!("the id {}", super::shorten(id)),
@@ -222,11 +245,14 @@ impl Conflict {
             Conflict::New { .. } => "no event yet".to_owned(),
             Conflict::Exists { .. } => "a state".to_owned(),
             Conflict::Absent { .. } => "no state".to_owned(),
+            Conflict::Closed { .. } => "an entity that is not closed".to_owned(),
             Conflict::None { condition, .. } => format!("no {condition}"),
             Conflict::Key { first, position, .. } => {
                 format!("the content it was first used with, {first} at #{position}")
             }
-            Conflict::Id { .. } => "an id that is not in the log".to_owned(),
+            Conflict::Id { position, first, .. } => {
+                format!("the event that has this id already, {first} at #{position}")
+            }
             Conflict::Content { of, place, first, .. } => {
                 let of = of.split(' ').next().unwrap_or_default();
                 format!("the event that has this {of} already, {first} ({place})")
@@ -263,13 +289,23 @@ impl Conflict {
                 }
                 None => history(*found, last),
             },
+            Conflict::Closed { closed, because, .. } => {
+                let because =
+                    because.as_ref().map(|because| format!(", because '{}'", super::shorten(because)));
+                format!("{closed}{}", because.unwrap_or_default())
+            }
             Conflict::None { found, .. } => found.to_string(),
-            Conflict::Content { now, differs, .. } if differs.is_empty() => format!("{now} again"),
-            Conflict::Key { now, differs, .. } | Conflict::Content { now, differs, .. } => {
+            Conflict::Content { now, differs, .. } | Conflict::Id { now, differs, .. }
+                if differs.is_empty() =>
+            {
+                format!("{now} again")
+            }
+            Conflict::Key { now, differs, .. }
+            | Conflict::Id { now, differs, .. }
+            | Conflict::Content { now, differs, .. } => {
                 let other = if differs.is_empty() { "content".to_owned() } else { differs.join(", ") };
                 format!("{now} (with other {other})")
             }
-            Conflict::Id { position, .. } => format!("it is #{position}"),
             Conflict::Other { found, .. } => found.clone(),
             Conflict::Within { conflict, .. } => conflict.found(),
         }
@@ -281,7 +317,8 @@ impl Conflict {
             Conflict::Version { entity, .. }
             | Conflict::New { entity, .. }
             | Conflict::Exists { entity, .. }
-            | Conflict::Absent { entity, .. } => Some(entity),
+            | Conflict::Absent { entity, .. }
+            | Conflict::Closed { entity, .. } => Some(entity),
             Conflict::Within { conflict, .. } => conflict.entity(),
             _ => None,
         }
@@ -323,7 +360,8 @@ impl Conflict {
             Conflict::Version { found, .. }
             | Conflict::New { found, .. }
             | Conflict::Exists { found, .. }
-            | Conflict::Absent { found, .. } => Some(*found),
+            | Conflict::Absent { found, .. }
+            | Conflict::Closed { found, .. } => Some(*found),
             Conflict::Within { conflict, .. } => conflict.found_version(),
             _ => None,
         }
@@ -335,7 +373,7 @@ impl Conflict {
             Conflict::Version { last, .. } | Conflict::New { last, .. } => last.as_ref(),
             Conflict::Exists { last, ended, .. } => ended.as_ref().or(last.as_ref()),
             Conflict::Absent { last, made, .. } => made.as_ref().or(last.as_ref()),
-            Conflict::None { found, .. } => Some(found),
+            Conflict::Closed { closed: found, .. } | Conflict::None { found, .. } => Some(found),
             Conflict::Within { conflict, .. } => conflict.witness(),
             Conflict::Key { .. }
             | Conflict::Id { .. }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use super::{Cause, EventId, Expect, Producer, Tag, typed_parts};
+use super::{CLOSED, Cause, EventId, Expect, Producer, REOPENED, Tag, typed_parts};
 use crate::document::Document;
 use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result, shorten};
@@ -97,6 +97,30 @@ impl NewEvent {
         }
     }
 
+    /// An event that closes an entity: nothing more joins its history until it is [reopened](NewEvent::reopen). Appending anything else to it
+    /// is a [`Conflict::Closed`](crate::error::Conflict::Closed), which names this event; so is closing it again. A member `because` is told there.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Order.created").on(("Order", 42)))?;
+    /// db.append(NewEvent::close(("Order", 42)).member("because", "shipped"))?;
+    /// let paid = || NewEvent::new("Order.paid").on(("Order", 42));
+    /// let refused = db.append(paid()).unwrap_err().to_string();
+    /// assert!(refused.contains("Order 42: expected an entity that is not closed"), "{refused}");
+    /// db.append(NewEvent::reopen(("Order", 42)))?;
+    /// db.append(paid())?;
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn close(target: impl Into<Entity>) -> NewEvent {
+        NewEvent::new(CLOSED).on(target)
+    }
+
+    /// An event that lets more join the history of an entity that is [closed](NewEvent::close); of one that is not, it is refused.
+    pub fn reopen(target: impl Into<Entity>) -> NewEvent {
+        NewEvent::new(REOPENED).on(target)
+    }
+
     /// An event of a serde enum with `tag = "type", content = "data"`: the variant `paid` on an `Order` is `Order.paid`.
     pub fn typed<T: Serialize + ?Sized>(target: impl Into<Entity>, event: &T) -> NewEvent {
         let target = target.into();
@@ -133,7 +157,21 @@ impl NewEvent {
         self
     }
 
-    /// An id of the caller's. An id is in the log once.
+    /// An id of the caller's: any text of up to 256 bytes, kept verbatim. An id is in the log once: appended again with the same content, the
+    /// event that is there is given back and nothing is written; with other content that is a conflict, which names both.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// let paid = |amount: u32| NewEvent::new("Order.paid").on(("Order", 42)).id("pay-7f3").member("amount", amount);
+    /// let first = db.append(paid(10))?;
+    /// assert_eq!(db.append(paid(10))?, first);
+    /// let other = db.append(paid(11)).unwrap_err();
+    /// assert!(other.is_conflict() && other.to_string().contains("(with other data)"), "{other}");
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    ///
+    /// Events of a group are given back where each of them has an id, and all of them are there.
     pub fn id(mut self, id: &str) -> NewEvent {
         match EventId::new(id) {
             Ok(id) => self.id = Some(id),
@@ -208,28 +246,45 @@ impl NewEvent {
         self
     }
 
-    /// A value it can be found by: text, a number or a boolean.
+    /// A value it can be found by: text, a number or a boolean; or several of them in an array, by each of which it is found.
+    ///
+    /// ```
+    /// use bygone::{Db, NewEvent};
+    /// let db = Db::in_memory()?;
+    /// db.append(NewEvent::new("Exam.held").index("course", ["maths", "physics"]))?;
+    /// let found = |course: &str| db.query(&format!("EVENTS BY course = '{course}'")).map(|answer| answer.rows.count());
+    /// assert_eq!((found("maths")?, found("physics")?, found("art")?), (1, 1, 0));
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
     pub fn index<T: Serialize>(mut self, name: &str, value: T) -> NewEvent {
-        let value = match Value::of(&value) {
-            Ok(value) => value,
+        let values = match Value::of(&value) {
+            Ok(Value::Array(values)) => values,
+            Ok(value) => vec![value],
             Err(fault) => {
                 self.fail(fault);
                 return self;
             }
         };
-        if matches!(value, Value::Null | Value::Array(_) | Value::Object(_)) {
-            let found = format!("{} ({})", value.kind(), shorten(&value.to_string()));
-            self.fail(Error::invalid(
-                format!("the index value {name}"),
-                "text, a number or a boolean",
-                found,
-            ));
-        } else if name.is_empty() || !self.is_new_tag(name) {
+        if name.is_empty() || !self.is_new_tag(name) {
             self.fail(Error::invalid("index values", "each name once, not empty", format!("'{name}' again")));
-        } else if self.tags.len() >= MAX_TAGS {
-            self.fail(Error::invalid("index values", format!("at most {MAX_TAGS} of an event"), "more"));
-        } else {
-            self.tags.push(Tag { name: name.to_owned(), value });
+            return self;
+        }
+        let several = values.len() > 1;
+        let mut seen = HashSet::new();
+        for value in values {
+            if matches!(value, Value::Null | Value::Array(_) | Value::Object(_)) {
+                let found = format!("{} ({})", value.kind(), shorten(&value.to_string()));
+                let expected = "text, a number or a boolean";
+                self.fail(Error::invalid(format!("the index value {name}"), expected, found));
+            } else if self.tags.len() >= MAX_TAGS {
+                self.fail(Error::invalid("index values", format!("at most {MAX_TAGS} of an event"), "more"));
+            } else if !several || seen.insert(value.to_string()) {
+                self.tags.push(Tag { name: name.to_owned(), value });
+                continue;
+            }
+            if self.fault.is_some() {
+                break;
+            }
         }
         self
     }
@@ -240,7 +295,7 @@ impl NewEvent {
         if self.tags.len() < FEW {
             return self.tags.iter().all(|tag| tag.name != name);
         }
-        if self.tag_names.len() < self.tags.len() {
+        if self.tag_names.is_empty() {
             self.tag_names = self.tags.iter().map(|tag| tag.name.clone()).collect();
         }
         self.tag_names.insert(name.to_owned())

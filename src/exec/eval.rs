@@ -16,6 +16,7 @@ use crate::document::{Raw, RawKind};
 use crate::entity::EntityStr;
 use crate::error::Result;
 use crate::event::record::{CauseStr, Record};
+use crate::event::{Tag, tag_members};
 use crate::lang::ast::Comparison;
 use crate::plan::Predicate;
 use crate::plan::datum::{Datum, calculate, equal, negated, order};
@@ -512,18 +513,30 @@ fn field_of<'a>(event: &Record<'a>, field: &Field, allowance: &Allowance) -> Dat
                     let fits = allowance.take(MEMBER + name.len() + value.weight());
                     Some((name.to_owned(), value.to_value().ok().filter(|_| fits)?))
                 });
-                let tags: Object = tags.map_while(|tag| tag).collect();
+                let tags: Vec<Tag> =
+                    tags.map_while(|tag| tag).map(|(name, value)| Tag { name, value }).collect();
                 if tags.is_empty() || allowance.over().is_some() {
                     Datum::Null
                 } else {
-                    Datum::of(Value::Object(tags))
+                    Datum::of(Value::Object(tag_members(&tags)))
                 }
             }
             Some((FieldStep::Member(wanted), [])) => {
-                let tag = event.tags().find(|(name, _)| name == wanted);
-                tag.map_or(Datum::Null, |(_, value)| Datum::stored(value))
+                let mut tags = event.tags().filter(|(name, _)| name == wanted).map(|(_, value)| value);
+                match (tags.next(), tags.next()) {
+                    (None, _) => Datum::Null,
+                    (Some(one), None) => Datum::stored(one),
+                    (Some(first), Some(second)) => {
+                        let values = [first, second].into_iter().chain(tags).map(|value| {
+                            let fits = allowance.take(MEMBER + value.weight());
+                            value.to_value().ok().filter(|_| fits)
+                        });
+                        let values: Vec<Value> = values.map_while(|value| value).collect();
+                        if allowance.over().is_some() { Datum::Null } else { Datum::of(Value::Array(values)) }
+                    }
+                }
             }
-            // Tags hold scalars: there is no way on.
+            // Index values are scalars: there is no way on.
             Some(_) => Datum::Null,
         },
         Field::Data(steps) => within(event.data(), steps, allowance),

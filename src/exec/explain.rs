@@ -12,8 +12,8 @@ use crate::event::Expect;
 use crate::event::id::IdSource;
 use crate::plan::access_path::view::RowSelection;
 use crate::plan::{
-    AccessPath, Append, AppendAction, Define, Defined, Explain, Forget, LogWindow, Plan, ReadKind, ReadPlan,
-    WritePlan,
+    AccessPath, Append, AppendAction, Define, Defined, EmitPlan, Explain, Forget, LogWindow, Plan, ReadKind,
+    ReadPlan, WritePlan,
 };
 use crate::store::Store;
 use crate::store::admission::AdmissionStep;
@@ -243,7 +243,7 @@ fn guard(expect: &Expect, holds: bool, count: u64, last: Option<&str>) -> Option
     Some(format!("{said} {}: {found}", if holds { "holds" } else { "does not hold" }))
 }
 
-/// Tells which keys are known.
+/// Tells which keys and ids are known.
 fn keys(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
     let of_act = |act: &AppendAction| match act {
         AppendAction::Emit(emit) => emit.key.clone(),
@@ -254,18 +254,22 @@ fn keys(snapshot: &Snapshot, append: &Append) -> Result<Vec<String>> {
         None => append.acts.iter().map(of_act).collect(),
     };
     let mut lines = Vec::new();
-    for key in each.into_iter().flatten() {
-        let met = snapshot
-            .list(Term::key(&key)?, PositionRange::ALL, ScanDirection::Ascending)
-            .next()
-            .transpose()?;
+    let mut tell = |what: String, first: &str, met: Option<Position>| {
         lines.push(match met {
             Some(position) => format!(
-                "the key '{key}' was met at {}: its first outcome is given back, if this says the same as then; else it is a conflict",
-                position
+                "the {what} was met at {position}: {first} is given back, if this says the same as then; else it is a conflict"
             ),
-            None => format!("the key '{key}' is new"),
+            None => format!("the {what} is new"),
         });
+    };
+    for key in each.into_iter().flatten() {
+        let met = snapshot.list(Term::key(&key)?, PositionRange::ALL, ScanDirection::Ascending).next();
+        tell(format!("key '{key}'"), "its first outcome", met.transpose()?);
+    }
+    for act in &append.acts {
+        let AppendAction::Emit(EmitPlan { id: Some(id), .. }) = act else { continue };
+        let met = snapshot.read(|view| view.position_of(id))?;
+        tell(format!("id '{id}'"), "that event", met);
     }
     Ok(lines)
 }

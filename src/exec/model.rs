@@ -9,6 +9,7 @@ use path::{Before, extend, put, take_back};
 use super::eval::{self, EvalFailure, Scope, written};
 use crate::allowance::{Limits, Over, Unmade};
 use crate::error::Result;
+use crate::event::is_of_standing;
 use crate::event::private::ForgottenFields;
 use crate::event::record::Record;
 use crate::plan;
@@ -46,8 +47,11 @@ struct ModelFold {
 }
 
 impl ModelFold {
-    /// What the rules make of an event of a type; none where they say nothing.
+    /// What the rules make of an event of a type; none where they say nothing. That an entity is closed changes nothing of it.
     fn change(&self, kind: &[u8]) -> Option<&FoldChange> {
+        if kind.first() == Some(&b'$') && str::from_utf8(kind).is_ok_and(is_of_standing) {
+            return Some(&FoldChange::Ignore);
+        }
         let happening = kind.strip_prefix(self.prefix.as_slice());
         let is_on = |on: &crate::pattern::Pattern| {
             happening.is_some_and(|happening| on.matches_bytes(happening)) || on.matches_bytes(kind)

@@ -12,7 +12,7 @@ use crate::document::Document;
 use crate::entity::{Entity, EventType, IdText, NameText};
 use crate::error::{Error, Result};
 use crate::event::id::IdSource;
-use crate::event::{EventId, NewEvent, codec};
+use crate::event::{EventId, NewEvent, codec, tag_members};
 use crate::plan::expr::BoundExpr;
 use crate::plan::webhook::Secret;
 use crate::plan::write::BackupPlan;
@@ -226,6 +226,12 @@ fn keyed(append: &Append, mut events: Vec<NewEvent>, limits: &Limits) -> Result<
             }
         }
     }
+    if !steady && key.is_none() && events.iter().any(|event| event.id.is_some()) {
+        // It would be another event each time, and so no repetition.
+        let found = "NEW, NOW or a time counted back from now";
+        let expected = "the same content each time it is said, or a KEY beside it";
+        return Err(Error::invalid("an event with an ID", expected, found));
+    }
     let content = if key.is_some() && !steady { Some(content(append, limits)?) } else { None };
     let mut group = AppendRequest { events, key, content, ..AppendRequest::default() };
     group.expect.extend(append.expect.clone());
@@ -269,6 +275,7 @@ pub(super) fn event(
     if let Some(key) = &emit.key {
         event = event.key(key);
     }
+    event.id = emit.id.clone();
     event.cause = emit.cause.clone();
     event.expect.extend(emit.expect.clone());
     for (name, value) in &emit.index {
@@ -332,8 +339,9 @@ fn said_of_emit(emit: &EmitPlan, limits: &Limits) -> Result<Vec<(&'static str, V
         EventOwner::New => true.into(),
         EventOwner::Entity(entity) => entity.to_string().into(),
     };
-    let tags = event.tags.drain(..).map(|tag| (tag.name, tag.value)).collect();
-    Ok(vec![
+    let tags = tag_members(&event.tags);
+    let id = event.id.take().map(|id| ("id", id.to_string().into()));
+    let said = vec![
         ("type", emit.kind.as_str().into()),
         ("target", target),
         ("data", event.data.to_value()?),
@@ -342,7 +350,9 @@ fn said_of_emit(emit: &EmitPlan, limits: &Limits) -> Result<Vec<(&'static str, V
         ("at", said_of_time(emit.at)),
         ("cause", event.cause.take().map_or(Ok(Value::Null), |cause| Value::of(&cause))?),
         ("tags", Value::Object(tags)),
-    ])
+    ];
+    // What says none has the hash that it had before there was one to say.
+    Ok(said.into_iter().chain(id).collect())
 }
 
 fn said_of_perform(perform: &plan::PerformPlan, limits: &Limits) -> Result<Vec<(&'static str, Value)>> {

@@ -74,6 +74,12 @@ impl Display for Define {
         let (name, text) = (NameText(&self.name), &self.text);
         match &self.what {
             Defined::Index(on) => {
+                if text == "NULL" {
+                    return write!(
+                        f,
+                        "append that {name} is a name of index values, which events have by INDEX BY"
+                    );
+                }
                 write!(f, "append the definition of the index {name} on '{on}' as {text}")?;
                 f.write_str("\n  and build it from the whole log in the background")
             }

@@ -10,7 +10,7 @@ use super::expr::BoundExpr;
 use super::webhook::Secret;
 use crate::definition::{DefinitionKind, ProgramKind};
 use crate::entity::{Entity, EventType, Position};
-use crate::event::{Cause, Expect};
+use crate::event::{Cause, EventId, Expect};
 pub(crate) use crate::lang::ast::DropTarget;
 use crate::pattern::Pattern;
 use crate::store::BackupMode;
@@ -95,6 +95,8 @@ pub(crate) struct EmitPlan {
     /// None: when it is recorded.
     pub at: Option<OccurredAt>,
     pub key: Option<String>,
+    /// None: the database makes one.
+    pub id: Option<EventId>,
     pub cause: Option<Cause>,
     pub expect: Vec<Expect>,
     /// What must be neither in the log nor in its group before it.

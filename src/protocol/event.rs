@@ -2,7 +2,7 @@
 
 use super::expect;
 use crate::error::{Error, Result};
-use crate::event::{NewEvent, Target, read_members};
+use crate::event::{NewEvent, Target, read_members, tag_members};
 use crate::value::{Object, Value};
 
 /// What the log gives an event, and nobody says.
@@ -60,8 +60,7 @@ pub(crate) fn write(event: &NewEvent) -> Result<Value> {
         }
     }
     if !event.tags.is_empty() {
-        let tags: Object = event.tags.iter().map(|tag| (tag.name.clone(), tag.value.clone())).collect();
-        put("tags", Value::Object(tags));
+        put("tags", Value::Object(tag_members(&event.tags)));
     }
     put("data", event.data.to_value()?);
     if !event.metadata.is_empty() {
@@ -100,6 +99,7 @@ mod tests {
                 .member("note", "é\u{0}\n")
                 .index("customer", "c-7")
                 .index("large", i64::MIN)
+                .index("several", vec![Value::from("a"), 1.into(), true.into()])
                 .metadata(&Object::from_iter([("ip".to_owned(), Value::Null)]))
                 .expect(Expect::New)
                 .expect(Expect::none("A.b").by("customer", "c-8")),

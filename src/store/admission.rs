@@ -10,8 +10,10 @@ mod dry_run;
 mod event;
 mod existence;
 mod guard;
+mod identity;
 mod private;
 mod schema;
+mod standing;
 mod vector;
 
 use private::GroupKeys;
@@ -57,6 +59,8 @@ pub(super) struct AdmissionBatch {
     keys: HashMap<Term, (Position, KeyDigest)>,
     /// Which keys subjects get, and who is forgotten: as far as this batch says so.
     subjects: HashMap<Entity, Option<KeyNumber>>,
+    /// Where the newest event is that closes an entity, once that was asked.
+    newest_closing: Option<Position>,
     parts: PartWriter,
     /// The keys of the group that is staged, as they were before this batch.
     group_keys: GroupKeys,
@@ -81,6 +85,7 @@ impl AdmissionBatch {
             ids: HashMap::new(),
             keys: HashMap::new(),
             subjects: HashMap::new(),
+            newest_closing: None,
             parts: PartWriter::default(),
             group_keys: GroupKeys::default(),
             known: HashMap::new(),
@@ -93,6 +98,13 @@ impl AdmissionBatch {
     /// The position of the first that is staged; the next one, where none is.
     pub fn first_staged(&self) -> Position {
         self.next.minus(self.staged.len() as u64)
+    }
+
+    /// The bytes of an event that is staged; none of one that is committed.
+    fn staged_at(&self, position: Position) -> Result<Option<Arc<[u8]>>> {
+        let Some(at) = position.index_from(self.first_staged()) else { return Ok(None) };
+        let staged = self.staged.get(at).map(|staged| staged.bytes.clone());
+        staged.map(Some).ok_or_else(|| Error::corrupt("the batch", "a position beyond it"))
     }
 
     /// When the next event is recorded: now, or, restored, when it was before.
@@ -187,6 +199,9 @@ impl Admission<'_> {
         if let Some(outcome) = self.repeated(batch, &request)? {
             return Ok(outcome);
         }
+        if let Some(outcome) = self.repeated_ids(batch, &request)? {
+            return Ok(outcome);
+        }
         self.check_group(batch, &request)?;
         batch.teller.tell(|| Ok(AdmissionStep::Group))?;
         let mut staging = Staging::begin(committer, batch);
@@ -276,13 +291,8 @@ impl Admission<'_> {
 
     /// The bytes of an event that is staged or committed.
     fn stored(self, batch: &AdmissionBatch, position: Position) -> Result<Arc<[u8]>> {
-        let first = batch.first_staged();
-        if let Some(at) = position.index_from(first) {
-            return batch
-                .staged
-                .get(at)
-                .map(|staged| staged.bytes.clone())
-                .ok_or_else(|| Error::corrupt("the batch", "a position beyond it"));
+        if let Some(staged) = batch.staged_at(position)? {
+            return Ok(staged);
         }
         let bytes = match batch.memtables.event(position, self.kernel.keys())? {
             Some(bytes) => Some(bytes),

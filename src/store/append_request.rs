@@ -24,7 +24,7 @@ use crate::cancel::Cancel;
 use crate::entity::{Entity, EventType, Position};
 use crate::error::{Error, Result, shorten};
 use crate::event::record::{NameCache, Record};
-use crate::event::{Cause, Event, Expect, NewEvent, is_built_in};
+use crate::event::{Cause, Event, Expect, NewEvent, is_built_in, is_of_standing};
 
 pub(crate) use key_claim::{ANY_CONTENT, KeyClaim, content_of};
 
@@ -138,7 +138,8 @@ impl PreparedEvent {
     /// Checks everything that can be checked before the commit. The tables are not looked at.
     pub fn new(options: &Options, new: NewEvent, internal: bool) -> Result<PreparedEvent> {
         let kind = new.checked()?.clone();
-        if kind.is_internal() && !internal {
+        let of_standing = is_of_standing(kind.as_str());
+        if kind.is_internal() && !internal && !of_standing {
             let found = format!("'{kind}'");
             return Err(Error::invalid(
                 "the type of an event",
@@ -156,6 +157,9 @@ impl PreparedEvent {
         if let Some(target) = target.as_ref().filter(|target| !internal && target.kind().starts_with('$')) {
             let expected = "an entity of your own: '$' begins the database's kinds";
             return Err(Error::invalid("the target of an event", expected, target.to_string()));
+        }
+        if target.is_none() && of_standing {
+            return Err(Error::invalid(kind.as_str(), "an entity as its target", "none"));
         }
         if target.is_none() && new.expect.iter().any(Expect::is_of_target) {
             return Err(Error::invalid("EXPECT", "an event with a target", format!("'{kind}' without one")));
@@ -280,6 +284,9 @@ impl Prepared {
             bytes += perform.data.as_bytes().len() + perform.metadata.as_bytes().len() + 512;
         }
         check_size(options, bytes, events.len())?;
+        if !group.import {
+            key_claim::check_ids(&events)?;
+        }
         let keys = key_claim::keys(&mut events, &performs, &group.key, group.content, group.import)?;
         let is_of_target = |event: &PreparedEvent| event.target.is_some();
         if group.expect.iter().any(Expect::is_of_target)

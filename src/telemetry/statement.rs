@@ -15,6 +15,7 @@ pub(crate) enum StatementKind {
     Backup,
     Blame,
     Checkpoint,
+    Close,
     Compact,
     Define,
     Describe,
@@ -30,6 +31,7 @@ pub(crate) enum StatementKind {
     Prove,
     Read,
     Rekey,
+    Reopen,
     Replay,
     Retry,
     Show,
@@ -42,12 +44,13 @@ pub(crate) enum StatementKind {
 
 impl StatementKind {
     /// All of them, with their words, in order.
-    pub const ALL: [(StatementKind, &'static str); 28] = [
+    pub const ALL: [(StatementKind, &'static str); 30] = [
         (StatementKind::At, "at"),
         (StatementKind::Atomic, "atomic"),
         (StatementKind::Backup, "backup"),
         (StatementKind::Blame, "blame"),
         (StatementKind::Checkpoint, "checkpoint"),
+        (StatementKind::Close, "close"),
         (StatementKind::Compact, "compact"),
         (StatementKind::Define, "define"),
         (StatementKind::Describe, "describe"),
@@ -63,6 +66,7 @@ impl StatementKind {
         (StatementKind::Prove, "prove"),
         (StatementKind::Read, "read"),
         (StatementKind::Rekey, "rekey"),
+        (StatementKind::Reopen, "reopen"),
         (StatementKind::Replay, "replay"),
         (StatementKind::Retry, "retry"),
         (StatementKind::Show, "show"),

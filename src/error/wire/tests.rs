@@ -74,12 +74,19 @@ fn conflict() -> impl Strategy<Value = Conflict> {
             last,
             made
         }),
+        (text(), count(), witness(), prop::option::of(text())).prop_map(
+            |(entity, found, closed, because)| {
+                Conflict::Closed { entity, found, closed: Box::new(closed), because }
+            }
+        ),
         (text(), witness())
             .prop_map(|(condition, found)| Conflict::None { condition, found: Box::new(found) }),
         (text(), count(), text(), text(), texts()).prop_map(|(key, position, first, now, differs)| {
             Conflict::Key { key, position, first, now, differs }
         }),
-        (text(), count()).prop_map(|(id, position)| Conflict::Id { id, position }),
+        (text(), count(), text(), text(), texts()).prop_map(|(id, position, first, now, differs)| {
+            Conflict::Id { id, position, first, now, differs }
+        }),
         ((text(), text()), prop::option::of(count()), text(), text(), texts()).prop_map(
             |((of, place), position, first, now, differs)| {
                 Conflict::Content { of, place, position, first, now, differs }

@@ -9,7 +9,7 @@ use crate::entity::{Entity, EventType, Position, Version};
 use crate::error::Result;
 use crate::event::{Cause, Event, EventId, ForgottenFields, Producer, Tag};
 use crate::time::Timestamp;
-use crate::value::Object;
+use crate::value::{Object, Value};
 
 /// An event as it is written, and what may be written beside it. What a newer program adds is passed over.
 #[derive(Deserialize)]
@@ -86,6 +86,20 @@ enum CauseForm<'a> {
     },
 }
 
+/// What [`tag_members`](crate::event::tag_members) made of them.
+fn tags_of(members: Object) -> Vec<Tag> {
+    let mut tags = Vec::with_capacity(members.len());
+    for (name, value) in members {
+        match value {
+            Value::Array(values) => {
+                tags.extend(values.into_iter().map(|value| Tag { name: name.clone(), value }));
+            }
+            value => tags.push(Tag { name, value }),
+        }
+    }
+    tags
+}
+
 impl CommittedForm<'_> {
     /// The event. It is taken as it is: what may be appended was seen to when it was.
     pub fn into_event(self) -> Result<Event> {
@@ -117,7 +131,7 @@ impl CommittedForm<'_> {
             }),
             correlation: self.correlation,
             namespace: self.namespace,
-            tags: self.tags.into_iter().map(|(name, value)| Tag { name, value }).collect(),
+            tags: tags_of(self.tags),
             key: self.key,
             // The log knows; here it is known only as far as the id tells.
             own_id: id.tells_its_place(recorded),

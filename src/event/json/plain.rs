@@ -34,8 +34,7 @@ impl Event {
         entry(map, "correlation", &self.correlation)?;
         entry(map, "namespace", &self.namespace)?;
         if !self.tags.is_empty() {
-            let tags: Object = self.tags.iter().map(|tag| (tag.name.clone(), tag.value.clone())).collect();
-            map.serialize_entry("tags", &tags)?;
+            map.serialize_entry("tags", &self.tag_members())?;
         }
         entry(map, "key", &self.key)?;
         map.serialize_entry("data", &self.data)?;

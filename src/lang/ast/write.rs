@@ -19,6 +19,7 @@ pub(crate) enum WriteStmt {
 pub(crate) enum ActStmt {
     Emit(EmitStmt),
     Perform(PerformStmt),
+    Close(CloseStmt),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +50,16 @@ pub(crate) struct PerformStmt {
     pub(crate) span: Span,
 }
 
+/// `CLOSE entity BECAUSE text facts`, and `REOPEN`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CloseStmt {
+    pub(crate) reopens: bool,
+    pub(crate) entity: EntityRef,
+    pub(crate) because: Option<TextExpr>,
+    pub(crate) facts: EventClauses,
+    pub(crate) span: Span,
+}
+
 /// The data of an event.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Body {
@@ -65,6 +76,8 @@ pub(crate) struct EventClauses {
     pub(crate) at: Option<PointExpr>,
     pub(crate) meta: Option<ObjectExpr>,
     pub(crate) key: Option<TextExpr>,
+    /// `ID`: that of the event, where the database is not to make one.
+    pub(crate) id: Option<TextExpr>,
     /// `CAUSED BY`.
     pub(crate) cause: Option<CauseClause>,
     /// `EXPECT`: all of them must hold.

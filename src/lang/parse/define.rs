@@ -11,13 +11,14 @@ use super::name::{count, entity, happening, name, period, start, text};
 use super::read::query;
 use super::write::{acts, body, braced, facts};
 use crate::lang::ast::{
-    After, AssignClause, CaseClause, ChangeClause, DefinitionStmt, EntityDefinitionStmt, ForgetClause,
-    IncludeClause, Name, PrivateDefinitionStmt, ReactionDefinitionStmt, RequireClause, RuleClause, TextExpr,
-    VerbDefinitionStmt, VerbEmit, WebhookDefinitionStmt,
+    After, AssignClause, CaseClause, ChangeClause, DefinitionStmt, EntityDefinitionStmt, Expr, ExprKind,
+    ForgetClause, IncludeClause, Literal, Name, PrivateDefinitionStmt, ReactionDefinitionStmt, RequireClause,
+    RuleClause, TextExpr, VerbDefinitionStmt, VerbEmit, WebhookDefinitionStmt,
 };
 use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
 use crate::lang::token::Symbol;
+use crate::value::Value;
 
 /// What follows DEFINE.
 pub(super) fn definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> {
@@ -30,7 +31,10 @@ pub(super) fn definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> 
         verb(next)
     } else if c.sees(K::Index) {
         let (rest, (name, pattern)) = (name(TokenClass::NewName), on_pattern).parse(next)?;
-        let (rest, expr) = preceded(keyword(K::As), expr).parse(rest)?;
+        // Without an expression it declares the name, and holds nothing by itself: so does one of NULL.
+        let null = Expr { kind: ExprKind::Literal(Literal::Value(Value::Null)), span: pattern.span() };
+        let (rest, expr) =
+            optional(K::As, expr).map(|expr| expr.unwrap_or_else(|| null.clone())).parse(rest)?;
         Ok((rest, DefinitionStmt::Index { name, pattern, expr }))
     } else if c.sees(K::Column) {
         let (rest, (name, pattern)) = (name(TokenClass::NewName), on_pattern).parse(next)?;

@@ -71,7 +71,8 @@ pub(super) fn habit(
         TokenKind::Keyword(_)
             if expects(TokenClass::EntityId) && before.is_some_and(|b| is_kind(source(b))) =>
         {
-            Some(keyword_as_id(here, source(here)))
+            // A column of a query within is called `id` more often than not, which is a keyword.
+            c.back(1).and_then(signs::nested_query).or_else(|| Some(keyword_as_id(here, source(here))))
         }
         TokenKind::Int if before.is_some_and(|b| b.kind == TokenKind::Date) => {
             wrong(here, "a time stands with its date, like 2024-01-01T10:00, or both are quoted", None)

@@ -6,10 +6,12 @@ use super::cursor::{ParseResult, TokenCursor, flag, keyword, optional};
 use super::define::definition;
 use super::name::{entity, event_type, name, position, text};
 use super::read::read;
-use super::write::write;
+use super::write::{some_close, write};
 use crate::definition::DefinitionKind;
 use crate::entity::Position;
-use crate::lang::ast::{Admin, BackupClause, DropTarget, ForgetStmt, Name, ShowTarget, Stmt, TypeRef};
+use crate::lang::ast::{
+    Admin, BackupClause, DropTarget, ForgetStmt, Name, ShowTarget, Stmt, TypeRef, WriteStmt,
+};
 use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
 use crate::lang::token::{Symbol, TokenKind};
@@ -54,7 +56,8 @@ fn explainable(c: TokenCursor<'_>) -> ParseResult<'_, Option<Stmt>> {
             (entity, optional(K::Because, text(TokenClass::Text))).parse(c.next())?;
         return Ok((rest, Some(Stmt::Forget(ForgetStmt { subject, because }))));
     }
-    Ok((c, None))
+    let (rest, close) = some_close(c)?;
+    Ok((rest, close.map(|close| Stmt::Write(WriteStmt::Act(close)))))
 }
 
 fn admin(c: TokenCursor<'_>) -> ParseResult<'_, Admin> {

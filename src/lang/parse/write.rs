@@ -8,7 +8,7 @@ use super::expr::{expr, object};
 use super::name::{begins_id, count, entity, event, event_type, id, name, point, text};
 use super::read::selector;
 use crate::lang::ast::{
-    ActStmt, Body, CauseClause, EmitId, EmitStmt, EventClauses, GuardClause, GuardKind, IndexTag,
+    ActStmt, Body, CauseClause, CloseStmt, EmitId, EmitStmt, EventClauses, GuardClause, GuardKind, IndexTag,
     PerformStmt, Selector, WriteStmt,
 };
 use crate::lang::expectations::TokenClass;
@@ -36,8 +36,27 @@ fn some_act(c: TokenCursor<'_>) -> ParseResult<'_, Option<ActStmt>> {
     Ok((c, None))
 }
 
-pub(super) fn act(c: TokenCursor<'_>) -> ParseResult<'_, ActStmt> {
+/// `CLOSE` or `REOPEN`, if one begins here.
+pub(super) fn some_close(c: TokenCursor<'_>) -> ParseResult<'_, Option<ActStmt>> {
+    if c.sees(K::Close) {
+        return close(c, false);
+    }
+    if c.sees(K::Reopen) {
+        return close(c, true);
+    }
+    Ok((c, None))
+}
+
+/// What may stand in brackets, if it begins here.
+fn some_act_of_block(c: TokenCursor<'_>) -> ParseResult<'_, Option<ActStmt>> {
     match some_act(c)? {
+        (rest, Some(act)) => Ok((rest, Some(act))),
+        (rest, None) => some_close(rest),
+    }
+}
+
+pub(super) fn act(c: TokenCursor<'_>) -> ParseResult<'_, ActStmt> {
+    match some_act_of_block(c)? {
         (rest, Some(act)) => Ok((rest, act)),
         (rest, None) => rest.missing(),
     }
@@ -49,7 +68,7 @@ pub(super) fn block(c: TokenCursor<'_>) -> ParseResult<'_, Vec<ActStmt>> {
     let (mut c, mut acts) = (rest, vec![first]);
     while c.sees_symbol(Symbol::Semicolon) {
         c = c.next();
-        if let (rest, Some(act)) = some_act(c)? {
+        if let (rest, Some(act)) = some_act_of_block(c)? {
             acts.push(act);
             c = rest;
         }
@@ -62,7 +81,7 @@ pub(super) fn acts(c: TokenCursor<'_>) -> ParseResult<'_, Vec<ActStmt>> {
     if c.kind() == TokenKind::Symbol(Symbol::LeftParen) {
         return block(c);
     }
-    match some_act(c)? {
+    match some_act_of_block(c)? {
         (rest, Some(act)) => Ok((rest, vec![act])),
         (rest, None) => {
             rest.sees_symbol(Symbol::LeftParen);
@@ -85,7 +104,7 @@ fn emit_id(c: TokenCursor<'_>) -> ParseResult<'_, Option<EmitId>> {
     let fact = matches!(
         c.kind(),
         TokenKind::Keyword(
-            K::On | K::With | K::By | K::At | K::Meta | K::Key | K::Caused | K::Expect | K::Index
+            K::On | K::With | K::By | K::At | K::Meta | K::Key | K::Id | K::Caused | K::Expect | K::Index
         )
     );
     if !fact && begins_id(c) {
@@ -99,6 +118,13 @@ fn perform(c: TokenCursor<'_>) -> ParseResult<'_, PerformStmt> {
     let (rest, (verb, entity, body, facts)) =
         (name(TokenClass::Verb), entity, body, facts).parse(c.next())?;
     Ok((rest, PerformStmt { verb, entity, body, facts, span: rest.span_from(c) }))
+}
+
+fn close(c: TokenCursor<'_>, reopens: bool) -> ParseResult<'_, Option<ActStmt>> {
+    let (rest, (entity, because, facts)) =
+        (entity, optional(K::Because, text(TokenClass::Text)), facts).parse(c.next())?;
+    let span = rest.span_from(c);
+    Ok((rest, Some(ActStmt::Close(CloseStmt { reopens, entity, because, facts, span }))))
 }
 
 /// The data, if any.
@@ -134,6 +160,8 @@ pub(super) fn facts(mut c: TokenCursor<'_>) -> ParseResult<'_, EventClauses> {
             once(&mut facts.meta, c, braced)?
         } else if c.sees(K::Key) {
             once(&mut facts.key, c, text(TokenClass::Text))?
+        } else if c.sees(K::Id) {
+            once(&mut facts.id, c, text(TokenClass::Text))?
         } else if c.sees(K::Caused) {
             once(&mut facts.cause, c, preceded(keyword(K::By), cause))?
         } else if c.sees(K::Expect) {

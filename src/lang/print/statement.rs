@@ -3,6 +3,7 @@
 use super::{CommaList, Display, DottedName, Formatter, fmt, listed, optional};
 use crate::definition::DefinitionKind;
 use crate::lang::ast::*;
+use crate::value::Value;
 
 impl Display for ScriptTree {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -91,6 +92,11 @@ impl Display for ActStmt {
                 body(f, perform.body.as_ref())?;
                 write!(f, "{}", perform.facts)
             }
+            ActStmt::Close(close) => {
+                write!(f, "{} {}", if close.reopens { "REOPEN" } else { "CLOSE" }, close.entity)?;
+                optional(f, "BECAUSE", close.because.as_ref())?;
+                write!(f, "{}", close.facts)
+            }
         }
     }
 }
@@ -109,6 +115,7 @@ impl Display for EventClauses {
         optional(f, "AT", self.at.as_ref())?;
         optional(f, "META", self.meta.as_ref())?;
         optional(f, "KEY", self.key.as_ref())?;
+        optional(f, "ID", self.id.as_ref())?;
         optional(f, "CAUSED BY", self.cause.as_ref())?;
         for guard in &self.expect {
             write!(f, " EXPECT {guard}")?;
@@ -277,7 +284,11 @@ impl Display for DefinitionStmt {
             DefinitionStmt::Entity(entity) => write!(f, "{entity}"),
             DefinitionStmt::Event(event) => write!(f, "{event}"),
             DefinitionStmt::Verb(verb) => write!(f, "{verb}"),
-            DefinitionStmt::Index { name, pattern, expr } => write!(f, "INDEX {name} ON {pattern} AS {expr}"),
+            DefinitionStmt::Index { name, pattern, expr } => {
+                write!(f, "INDEX {name} ON {pattern}")?;
+                let declares = matches!(expr.kind, ExprKind::Literal(Literal::Value(Value::Null)));
+                if declares { Ok(()) } else { write!(f, " AS {expr}") }
+            }
             DefinitionStmt::Column { name, pattern, expr } => {
                 write!(f, "COLUMN {name} ON {pattern} AS {expr}")
             }

@@ -34,6 +34,13 @@ fn writes() {
         "EMIT Order.item.added 42",
         "EMIT Order.paid CAUSED BY Mail.received 'a@b'",
         "EMIT Order.paid EXPECT NEW",
+        "CLOSE Order 42",
+        "CLOSE Order 42 BECAUSE $why BY User 7 KEY 'k' EXPECT VERSION 3",
+        "REOPEN Order 42 BECAUSE 'it came back'",
+        "ATOMIC (EMIT Order.paid 42; CLOSE Order 42)",
+        "EMIT Order.paid ID 'pay-7'",
+        "EMIT Order.paid $id ID $id",
+        "EMIT Order.paid 'id' {id: id} ID 'id'",
         "EMIT Order.paid EXPECT EXISTS",
         "EMIT Order.paid EXPECT ABSENT",
         "EMIT `order entry`.paid",
@@ -44,10 +51,10 @@ fn writes() {
     }
     one_statement_parses_to(
         "EMIT Order.paid ON Invoice 'INV-9' {amount: 5} \
-         AT '2024-01-01' META {ip: '::1'} KEY 'req-7f3' CAUSED BY #1207 EXPECT VERSION 3 \
+         AT '2024-01-01' META {ip: '::1'} KEY 'req-7f3' ID 'pay-7' CAUSED BY #1207 EXPECT VERSION 3 \
          INDEX BY customer = 'c-7', amount",
         "EMIT Order.paid ON Invoice 'INV-9' {amount: 5} \
-         AT '2024-01-01' META {ip: '::1'} KEY 'req-7f3' CAUSED BY #1207 EXPECT VERSION 3 \
+         AT '2024-01-01' META {ip: '::1'} KEY 'req-7f3' ID 'pay-7' CAUSED BY #1207 EXPECT VERSION 3 \
          INDEX BY customer = 'c-7', amount",
     );
     one_statement_parses_to(
@@ -136,6 +143,7 @@ fn definitions() {
          WHEN TRUE EMIT when.refused",
         "DEFINE VERB Toggle ON Switch WHEN state.when = 1 WHEN TRUE",
         "DEFINE INDEX customer ON 'Order.*' AS data.customer",
+        "DEFINE INDEX course ON '*'",
         "DEFINE VIEW revenue AS EVENTS 'Order.paid' \
          GROUP BY data.customer AS customer SELECT sum(data.total) AS total",
         "DEFINE VIEW rich AS FIND Account WHERE state.balance > 100",

@@ -303,7 +303,8 @@ impl Binder<'_> {
     /// An expression whose values an index holds.
     fn index(&self, expr: &Expr, names: NameScope) -> Result<BoundExpr> {
         let node = self.expr(expr, names)?;
-        if matches!(node, BoundExpr::Constant(_)) {
+        // That of NULL only declares the name: whoever asks by it, or guards, need not wait for the first event that has it.
+        if matches!(node, BoundExpr::Constant(_)) && !node.is_null() {
             let said = crate::error::shorten(&expr.to_string());
             return Err(self.fault(
                 expr.span,

@@ -410,6 +410,7 @@ fn guards(write: &WriteStmt) -> impl Iterator<Item = &GuardClause> {
     let of_acts = acts.iter().map(|act| match act {
         ActStmt::Emit(emit) => &emit.facts,
         ActStmt::Perform(perform) => &perform.facts,
+        ActStmt::Close(close) => &close.facts,
     });
     of_acts.chain(facts).flat_map(|facts| &facts.expect)
 }

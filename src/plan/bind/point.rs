@@ -88,7 +88,7 @@ impl Binder<'_> {
         Ok(ResolvedPoint::Position(position))
     }
 
-    fn position_of(&self, id: &str, span: Span) -> Result<Option<Position>> {
+    pub(super) fn position_of(&self, id: &str, span: Span) -> Result<Option<Position>> {
         let id = self.at(span, EventId::new(id))?;
         self.names()?.position_of(&id)
     }

@@ -238,6 +238,13 @@ impl Binder<'_> {
                 let on = self.owned(&perform.entity, names, "ON")?;
                 (&perform.body, &perform.facts, What::Perform { verb: perform.verb.text.clone(), on })
             }
+            ast::ActStmt::Close(close) => {
+                let word = if close.reopens { "REOPEN" } else { "CLOSE" };
+                let message = format!(
+                    "{word} is said by people and programs: what runs by itself does EMIT or PERFORM"
+                );
+                return Err(self.fault(close.span, message));
+            }
         };
         self.refuse_own(act, facts)?;
         Ok(Deed {
@@ -258,10 +265,12 @@ impl Binder<'_> {
                 "KEY: what runs by itself has a key of its own, by which each run takes effect once";
             return Err(self.fault(key.span(), message));
         }
+        self.refuse_id(facts)?;
         if facts.cause.is_some() {
             let span = match act {
                 ast::ActStmt::Emit(emit) => emit.span,
                 ast::ActStmt::Perform(perform) => perform.span,
+                ast::ActStmt::Close(close) => close.span,
             };
             let message = "CAUSED BY: what triggers it is the cause of what it does";
             return Err(self.fault(span, message));
@@ -371,6 +380,8 @@ impl Binder<'_> {
                     self.put_id_values(&mut perform.entity.id)?;
                     (&mut perform.body, &mut perform.facts)
                 }
+                // It is refused.
+                ast::ActStmt::Close(_) => continue,
             };
             self.put_body_values(body.as_mut())?;
             self.put_fact_values(facts)?;

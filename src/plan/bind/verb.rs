@@ -268,6 +268,7 @@ impl Binder<'_> {
             return Err(self.fault(happening.span, "a type that begins with $ is the database's own"));
         }
         self.refuse_facts(emit)?;
+        self.refuse_id(&emit.facts)?;
         let facts = &emit.facts;
         let mut said = [emit.clone()];
         self.put_part_values(&mut [], &mut said)?;

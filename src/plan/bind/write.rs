@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::absence::{is_known, unknown};
 use super::{Binder, expr::NameScope};
-use crate::entity::{Entity, NameText, Position, Version};
+use crate::entity::{Entity, EventType, NameText, Position, Version};
 use crate::error::{MissingItem, Result};
-use crate::event::{self, Expect};
+use crate::event::{self, EventId, Expect};
 use crate::lang::ast::{
     self, Body, CauseClause, EmitId, EventClauses, GuardClause, GuardKind, PointKind, TextExpr,
 };
@@ -18,7 +18,7 @@ use crate::plan::moment::ResolvedPoint;
 use crate::plan::write::{Append, AppendAction, EmitPlan, EventOwner, OccurredAt, PerformPlan};
 use crate::store::index::term::Term;
 use crate::store::verb::VerbHandler;
-use crate::value::Value;
+use crate::value::{Object, Value};
 
 impl Binder<'_> {
     pub(super) fn append(&self, write: &ast::WriteStmt) -> Result<Append> {
@@ -28,7 +28,7 @@ impl Binder<'_> {
                 let key = match act {
                     // It is one key for all that it makes.
                     ast::ActStmt::Perform(perform) => perform.facts.key.as_ref(),
-                    ast::ActStmt::Emit(_) => None,
+                    ast::ActStmt::Emit(_) | ast::ActStmt::Close(_) => None,
                 };
                 let key = key.map(|key| self.text(key, "KEY")).transpose()?;
                 let acts = vec![self.act(act, &EventClauses::default(), &beside)?];
@@ -38,6 +38,9 @@ impl Binder<'_> {
                 if let Some(index) = facts.index.first() {
                     let message = "INDEX BY is of one event: say it inside the brackets";
                     return Err(self.fault(index.name.span, message));
+                }
+                if let Some(id) = &facts.id {
+                    return Err(self.fault(id.span(), "ID is of one event: say it inside the brackets"));
                 }
                 for act in acts {
                     if let ast::ActStmt::Perform(perform) = act
@@ -57,25 +60,32 @@ impl Binder<'_> {
         }
     }
 
-    /// Whether all that it makes was made before, by its keys. It is then given back whatever verbs and names there are by now: those that
+    /// Whether all that it makes was made before, by its keys or ids. It is then given back whatever verbs and names there are by now: those that
     /// ended did so behind it, and this snapshot shows both.
     fn is_retry(&self, write: &ast::WriteStmt) -> Result<bool> {
         let (acts, shared) = match write {
             ast::WriteStmt::Act(act) => (std::slice::from_ref(act), None),
             ast::WriteStmt::Atomic { acts, facts } => (acts.as_slice(), facts.key.as_ref()),
         };
-        let keys: Vec<Option<&TextExpr>> = match shared {
-            Some(key) => vec![Some(key)],
-            None => acts.iter().map(|act| facts_of(act).key.as_ref()).collect(),
-        };
-        for key in keys {
-            let Some(key) = key else { return Ok(false) };
-            let term = self.at(key.span(), Term::key(&self.text(key, "KEY")?))?;
-            if !self.names()?.has_term(term)? {
+        if let Some(key) = shared {
+            return self.is_known_key(key);
+        }
+        for facts in acts.iter().map(facts_of) {
+            let is_known = match (&facts.key, &facts.id) {
+                (Some(key), _) => self.is_known_key(key)?,
+                (None, Some(id)) => self.position_of(&self.text(id, "ID")?, id.span())?.is_some(),
+                (None, None) => false,
+            };
+            if !is_known {
                 return Ok(false);
             }
         }
         Ok(!acts.is_empty())
+    }
+
+    fn is_known_key(&self, key: &TextExpr) -> Result<bool> {
+        let term = self.at(key.span(), Term::key(&self.text(key, "KEY")?))?;
+        self.names()?.has_term(term)
     }
 
     /// `BY`, `AT`, `META` and `CAUSED BY` of an `ATOMIC` hold for those of its acts that do not say their own.
@@ -85,30 +95,61 @@ impl Binder<'_> {
             ast::ActStmt::Perform(perform) => {
                 self.perform(perform, shared, beside).map(AppendAction::Perform)
             }
+            ast::ActStmt::Close(close) => self.close(close, shared, beside).map(AppendAction::Emit),
         }
     }
 
     fn emit(&self, emit: &ast::EmitStmt, shared: &EventClauses, beside: &Beside) -> Result<EmitPlan> {
-        let facts = &emit.facts;
+        let data = emit.body.as_ref().map(|body| self.body(body)).transpose()?;
+        self.event_to_be(
+            emit.event_type.event_type.clone(),
+            self.owner(emit)?,
+            data,
+            &emit.facts,
+            shared,
+            beside,
+        )
+    }
+
+    /// `CLOSE` and `REOPEN`: an event of the database's own, on the entity.
+    fn close(&self, close: &ast::CloseStmt, shared: &EventClauses, beside: &Beside) -> Result<EmitPlan> {
+        let kind = EventType::new(if close.reopens { event::REOPENED } else { event::CLOSED })?;
+        let because = close.because.as_ref().map(|because| self.text(because, "BECAUSE")).transpose()?;
+        let data = because.map(|because| {
+            BoundExpr::value(Value::Object(Object::from_iter([("because".to_owned(), because.into())])))
+        });
+        let owner = EventOwner::Entity(self.entity(&close.entity)?);
+        self.event_to_be(kind, owner, data, &close.facts, shared, beside)
+    }
+
+    fn event_to_be(
+        &self,
+        kind: EventType,
+        owner: EventOwner,
+        data: Option<BoundExpr>,
+        facts: &EventClauses,
+        shared: &EventClauses,
+        beside: &Beside,
+    ) -> Result<EmitPlan> {
         let index = facts.index.iter().map(|tag| {
             self.check_index_name(&tag.name)?;
             let value = tag.value.as_ref().map(|value| self.expr(value, NameScope::None)).transpose()?;
             Ok((tag.name.text.clone(), value))
         });
-        let owner = self.owner(emit)?;
         let target = match &owner {
             EventOwner::Entity(target) => Some(target),
             _ => None,
         };
         Ok(EmitPlan {
-            kind: emit.event_type.event_type.clone(),
+            kind,
             none: self.absence(facts, target, beside)?,
             owner,
-            data: emit.body.as_ref().map(|body| self.body(body)).transpose()?,
+            data,
             metadata: self.meta(facts, shared)?,
             actor: self.actor(facts, shared)?,
             at: self.when(facts.at.as_ref().or(shared.at.as_ref()))?,
             key: facts.key.as_ref().map(|key| self.text(key, "KEY")).transpose()?,
+            id: facts.id.as_ref().map(|id| self.event_id(id)).transpose()?,
             cause: self.cause(facts.cause.as_ref().or(shared.cause.as_ref()))?,
             expect: self.expect(facts)?,
             index: index.collect::<Result<_>>()?,
@@ -130,6 +171,7 @@ impl Binder<'_> {
             let message = "INDEX BY is of one event: the EMIT of the verb says it";
             return Err(self.fault(index.name.span, message));
         }
+        self.refuse_id(facts)?;
         let entity = self.entity(&perform.entity)?;
         Ok(PerformPlan {
             verb: perform.verb.text.clone(),
@@ -170,6 +212,22 @@ impl Binder<'_> {
             return Err(self.fault_meaning(kind.span, message, Some(NameText(of).to_string())));
         }
         Ok(added)
+    }
+
+    /// The id that a caller gives an event.
+    fn event_id(&self, id: &TextExpr) -> Result<EventId> {
+        self.at(id.span(), EventId::new(&self.text(id, "ID")?))
+    }
+
+    /// What makes events says no id: they are several, or others each time.
+    pub(super) fn refuse_id(&self, facts: &EventClauses) -> Result<()> {
+        match &facts.id {
+            Some(id) => {
+                let message = "ID is of one event, which EMIT appends: what a verb, a reaction or a schedule makes takes effect once by its key";
+                Err(self.fault(id.span(), message))
+            }
+            None => Ok(()),
+        }
     }
 
     fn actor(&self, facts: &EventClauses, shared: &EventClauses) -> Result<Option<Entity>> {
@@ -331,6 +389,7 @@ fn facts_of(act: &ast::ActStmt) -> &EventClauses {
     match act {
         ast::ActStmt::Emit(emit) => &emit.facts,
         ast::ActStmt::Perform(perform) => &perform.facts,
+        ast::ActStmt::Close(close) => &close.facts,
     }
 }
 
@@ -342,6 +401,7 @@ fn own_names(write: &ast::WriteStmt) -> Vec<&str> {
     };
     let names = acts.iter().flat_map(|act| match act {
         ast::ActStmt::Emit(emit) => emit.facts.index.as_slice(),
+        ast::ActStmt::Close(close) => close.facts.index.as_slice(),
         ast::ActStmt::Perform(_) => &[],
     });
     names.map(|tag| tag.name.text.as_str()).collect()

@@ -181,7 +181,7 @@ fn event_cells(event: &Event) -> Vec<Option<Cell>> {
     };
     let (target_type, target_id) = entity(&event.target);
     let (actor_type, actor_id) = entity(&event.actor);
-    let tags: Object = event.tags.iter().map(|tag| (tag.name.clone(), tag.value.clone())).collect();
+    let tags = event.tag_members();
     vec![
         Some(Cell::number(event.position.0)),
         event.version.map(|version| Cell::number(version.0)),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::schema::check_versions;
 use super::{Admission, AdmissionBatch, How, Staging, Undo};
-use crate::entity::{NameText, Position, PositionRange, Version};
-use crate::error::{Conflict, Error, Result, shorten};
+use crate::entity::{NameText, Position, Version};
+use crate::error::{Error, Result};
 use crate::event::codec::{self, Assigned};
 use crate::event::record::Record;
-use crate::event::{EventId, NewEvent};
+use crate::event::{CLOSED, EventId, NewEvent};
 use crate::store::append_request::{KeyClaim, PreparedEvent, join_chain};
 use crate::store::catalog::definition::Definition;
 use crate::store::catalog::{CatalogChange, Index};
@@ -41,7 +41,7 @@ impl Admission<'_> {
             join_chain(&Record::open(cause, &self.stored(batch, cause)?)?, &mut event.new.correlation)?;
         }
         self.check_vector(batch, event)?;
-        let version = self.next_version(batch, event, staging)?;
+        let version = self.next_version(committer, batch, event, staging)?;
         adopt_namespace(batch, event, how)?;
         let recorded = batch.instant(event.new.recorded.filter(|_| how.restore))?;
         let (id, own_id) = self.next_id(committer, batch, event, recorded, how)?;
@@ -71,6 +71,9 @@ impl Admission<'_> {
         if let Some(change) = event.change.take() {
             self.stage_change(batch, event, change)?;
         }
+        if event.kind.as_str() == CLOSED {
+            batch.newest_closing = Some(position);
+        }
         staging.events.push((position, bytes.clone()));
         let terms = std::mem::take(&mut event.terms);
         batch.staged.push(Staged { bytes, encrypted, keys, terms, version: version.0 });
@@ -79,40 +82,10 @@ impl Admission<'_> {
         self.tell_event(batch)
     }
 
-    /// Whether an event that is imported is in the log already.
-    ///
-    /// # Errors
-    /// If one that is not has an id, or, restored, a key of one that is.
-    fn is_there(
-        self,
-        batch: &AdmissionBatch,
-        event: &PreparedEvent,
-        key: Option<&KeyClaim>,
-        how: How,
-    ) -> Result<bool> {
-        if let Some(key) = key.filter(|key| key.own)
-            && let Some((position, _)) = self.first_use(batch, key)?
-        {
-            return if how.restore { Err(twice("key", &key.key, position)) } else { Ok(true) };
-        }
-        let Some(term) = event.id_term() else { return Ok(false) };
-        let known = batch.ids.get(term).copied().or(event.known);
-        let known = known.or_else(|| batch.memtables.list(term, PositionRange::ALL).first().copied());
-        let known = match (known, &event.new.id) {
-            (None, Some(id)) => self.appended_since(batch, id, how.head)?,
-            _ => known,
-        };
-        let Some(position) = known else { return Ok(false) };
-        if how.import && !how.restore {
-            return Ok(true);
-        }
-        let id = event.new.id.as_ref().map(ToString::to_string).unwrap_or_default();
-        Err(Conflict::Id { id, position: position.0 }.into())
-    }
-
     /// How many events its entity has with this one; none has no entity.
     fn next_version(
         self,
+        committer: &mut Committer,
         batch: &mut AdmissionBatch,
         event: &PreparedEvent,
         staging: &mut Staging,
@@ -120,6 +93,7 @@ impl Admission<'_> {
         let Some(term) = event.entity_term() else { return Ok(0) };
         let before = batch.entities.get(term).copied();
         let end = self.count(batch, term, event.tables)?;
+        self.check_standing(committer, batch, event, end)?;
         for expect in &event.new.expect {
             self.check(batch, expect, event.target.as_ref(), end, batch.next)?;
         }
@@ -239,16 +213,6 @@ fn write(frame: &mut FrameBuffer, event: &PreparedEvent, assigned: &Assigned) ->
     let length = payload.len() - start;
     payload[start - 4..start].copy_from_slice(&(length as u32).to_be_bytes());
     (start, Arc::from(&payload[start..]))
-}
-
-/// What is restored has each id and each key once.
-fn twice(what: &str, name: &str, position: Position) -> Error {
-    let found = format!("it is that of {position}");
-    Error::conflict(
-        format!("the {what} '{}'", shorten(name)),
-        format!("a {what} that is not in the log"),
-        found,
-    )
 }
 
 /// Whether an event may land at this position, after what is said of it.

@@ -86,6 +86,21 @@ pub(super) fn keys(
     Ok(keys)
 }
 
+/// Refuses an id that stands twice.
+pub(super) fn check_ids(events: &[PreparedEvent]) -> Result<()> {
+    if events.len() < 2 {
+        return Ok(());
+    }
+    let mut seen = HashSet::new();
+    match events.iter().filter_map(|event| event.new.id.as_ref()).find(|id| !seen.insert(*id)) {
+        None => Ok(()),
+        Some(id) => {
+            let found = format!("'{}' twice", shorten(&id.to_string()));
+            Err(Error::invalid("the ids of a group", "each id once", found))
+        }
+    }
+}
+
 /// The content of an imported event's key: what it was first used with is not told in a line of JSON. And of the keys of what runs by
 /// itself, which say all there is to say.
 pub(crate) const ANY_CONTENT: [u8; 16] = [0; 16];
@@ -219,6 +234,7 @@ impl PreparedEvent {
             ("cause", new.cause == first.cause),
             ("correlation", new.correlation == first.correlation),
             ("index values", new.tags == first.tags),
+            ("id", new.id.as_ref().is_none_or(|id| *id == first.id)),
             ("number of events", same_number),
         ];
         parts.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect()

@@ -15,6 +15,9 @@ use crate::pattern::Pattern;
 use crate::store::index::term::{IndexKey, Term};
 use crate::store::tables::indexes::Backfilled;
 
+/// The expression of what only declares a name.
+const DECLARES: &str = "NULL";
+
 /// An index, from its definition on.
 pub(crate) struct Index {
     /// Where its definition is. Its own lists belong to that, so that another of this name has others.
@@ -60,7 +63,12 @@ impl Index {
 
     /// Whether it holds every event that it is to hold. Only then it answers anything.
     pub fn is_complete(&self) -> bool {
-        self.is_kept() && self.backfilled() >= self.position
+        self.is_kept() && (self.only_declares() || self.backfilled() >= self.position)
+    }
+
+    /// Whether it holds nothing, whatever the events are: its name is one of `INDEX BY` alone.
+    pub fn only_declares(&self) -> bool {
+        self.definition.text == DECLARES
     }
 
     /// Whether it holds, or will hold, every event that it is to hold; otherwise only a new definition helps.
@@ -113,6 +121,9 @@ impl Index {
 
     /// How much of what lies before its definition it holds, of a hundred.
     pub fn percent(&self) -> u64 {
+        if self.only_declares() {
+            return 100;
+        }
         let percent = u128::from(self.backfilled().0) * 100 / u128::from(self.position.0.max(1));
         u64::try_from(percent.min(100)).unwrap_or(100)
     }

@@ -375,8 +375,16 @@ fn terms(
     terms.extend(key.map(Term::key).transpose()?);
     terms.extend(cause.map(Term::cause).transpose()?);
     terms.extend(correlation.map(Term::correlation).transpose()?);
+    let first = terms.len();
     for tag in tags {
         terms.push(Term::tag(&tag.name, &tag.value)?);
+    }
+    // A name may have several values, and 1 and 1.0 are in one list.
+    if tags.windows(2).any(|pair| pair[0].name == pair[1].name) {
+        let mut own = terms.split_off(first);
+        own.sort_unstable();
+        own.dedup();
+        terms.append(&mut own);
     }
     Ok(terms)
 }

@@ -12,6 +12,7 @@ use super::vector_clock::NodeClocks;
 use crate::allowance::{Limits, Unmade};
 use crate::entity::Position;
 use crate::error::{Error, Result, size};
+use crate::event::is_of_standing;
 use crate::event::record::Record;
 use crate::pattern::Pattern;
 use crate::time::Timestamp;
@@ -135,7 +136,11 @@ impl Fold for Plain {
     }
 
     fn effect(&self, kind: &str, own: bool) -> Effect {
-        if own && kind.rsplit('.').next() == Some("deleted") { Effect::Deletes } else { Effect::Makes }
+        match own {
+            true if is_of_standing(kind) => Effect::Nothing,
+            true if kind.rsplit('.').next() == Some("deleted") => Effect::Deletes,
+            _ => Effect::Makes,
+        }
     }
 
     fn touches(&self, event: &Record, own: bool) -> TouchedPaths {

@@ -192,11 +192,8 @@ fn test(c: TokenCursor<'_>, trail: &Expectations) -> Option<Wrong> {
         };
     }
     // `IN (SELECT id FROM users)`: an entity `SELECT id`.
-    if let Some(select) = c.back(2).filter(|two| two.source().eq_ignore_ascii_case("select"))
-        && select.back(1).is_some_and(|one| one.kind() == TokenKind::Symbol(Symbol::LeftParen))
-    {
-        let message = "queries do not nest: run that one first, and give its values to IN (…)";
-        return wrong(select.token(), message, None);
+    if let Some(nested) = c.back(2).and_then(nested_query) {
+        return Some(nested);
     }
     if is(c, K::As) {
         return cast(c);
@@ -272,4 +269,12 @@ pub(super) fn either(c: TokenCursor<'_>) -> Option<Wrong> {
         return wrong(c.token(), message, Some("OR"));
     }
     wrong(c.token(), "concat joins texts, as in concat(a, b)", Some("concat(…)"))
+}
+
+/// What is wrong with a SELECT behind a bracket.
+pub(super) fn nested_query(select: TokenCursor<'_>) -> Option<Wrong> {
+    let nests = select.source().eq_ignore_ascii_case("select")
+        && select.back(1).is_some_and(|one| one.kind() == TokenKind::Symbol(Symbol::LeftParen));
+    let message = "queries do not nest: run that one first, and give its values to IN (…)";
+    if nests { wrong(select.token(), message, None) } else { None }
 }
