@@ -64,7 +64,7 @@
 //!     (`live/runner.rs`, `live/follower.rs`, `live/reaction.rs`, `live/webhook.rs`, `live/schedule.rs`). Each keeps its place, as durable
 //!     subscriptions do (`store/cursor.rs`); what it cannot do is set aside by an event (`exec/dead_letter.rs`).
 //! 12. After a crash, the log gives back what the tables do not have yet (`store/recover.rs`), and that is applied in the same way.
-//!     So is what others append to a log that is shared (`store/commit/catch_up.rs`).
+//!     So is what others append to a log that is shared (`store/commit/catch_up.rs`), as one on a stream of NATS is (`store/log/nats.rs`).
 //!
 //! # The life of a statement
 //!

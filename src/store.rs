@@ -201,7 +201,7 @@ impl Store {
         let name = Arc::new(name);
         let chain = tables.read()?.chain()?;
         let place = LogPlace { position: meta.checkpoint, chain };
-        let log = match options.other_log(meta.id, place) {
+        let log = match options.shared_log(&path, &tables, meta.id, place)? {
             Some(log) => log,
             None => Arc::new(LocalLog::new(
                 disk.clone(),

@@ -229,8 +229,9 @@ struct ImportBatch {
 }
 
 impl ImportBatch {
-    fn is_full(&self) -> bool {
-        self.lines.len() >= BATCH_LINES || self.bytes >= BATCH_BYTES
+    /// Whether there is enough for a group, of what a frame of the log takes.
+    fn is_full(&self, frame: usize) -> bool {
+        self.lines.len() >= BATCH_LINES || self.bytes >= BATCH_BYTES.min(frame / 2)
     }
 }
 
@@ -266,7 +267,7 @@ impl ImportRun<'_> {
             };
             batch.bytes += line.length;
             batch.lines.push(line);
-            if batch.is_full() {
+            if batch.is_full(self.store.shared().log.most_bytes()) {
                 self.flush(&mut batch)?;
                 progress(&self.done);
             }

@@ -147,6 +147,12 @@ pub struct OpenArgs {
     #[arg(long, global = true, value_name = "KEY", value_parser = key)]
     pub key: Option<KeyOption>,
 
+    /// The log that the file shares with others, a stream of NATS: nats://HOST:PORT,HOST:PORT/STREAM?sync=trusted. A file that has followed one
+    /// is opened with it from then on
+    #[cfg(feature = "nats")]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub log: Option<String>,
+
     /// How much memory one query may take to sort and to group, like 64MB or 1GB; 256MB if not said
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
     pub memory: Option<usize>,
@@ -177,10 +183,22 @@ pub struct OpenArgs {
 }
 
 impl OpenArgs {
+    /// Whether events come from a log that others append to, too: then a new file has them all.
+    pub fn follows_log(&self) -> bool {
+        #[cfg(feature = "nats")]
+        return self.log.is_some();
+        #[cfg(not(feature = "nats"))]
+        false
+    }
+
     /// Options that open as is said here.
     pub fn options(&self, options: Options) -> Options {
         let mut options =
             options.accept_lost_journal(self.accept_lost_journal).without_followers(self.without_followers);
+        #[cfg(feature = "nats")]
+        if let Some(address) = &self.log {
+            options = options.log(address);
+        }
         if let Some(bytes) = self.memory {
             options = options.query_memory(bytes);
         }

@@ -233,6 +233,10 @@ fn open_with(
         speech.notice(&format!("{path} may not be written: it is opened for reading, as with --read-only"));
     }
     let options = opening.options(options).read_only(opening.read_only || only_read);
+    let missing = match missing {
+        IfMissing::Fail if opening.follows_log() => IfMissing::CreateNamed,
+        missing => missing,
+    };
     // Only such a name is created.
     let free = is_free(path);
     if free && missing == IfMissing::CreateNamed && path.extension().is_none() {

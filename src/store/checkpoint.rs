@@ -66,7 +66,8 @@ impl Checkpointer {
         let (kernel, paces) = (&self.kernel, &self.materializer.paces);
         let written = {
             let (catalog, keys) = (kernel.applied.catalog(), kernel.keys());
-            write(&kernel.tables, &[frozen], JournalAfter::Kept, &catalog, paces, &limits, keys)
+            let after = kernel.log.after_checkpoint(frozen.last());
+            write(&kernel.tables, &[frozen], after, &catalog, paces, &limits, keys)
         };
         match written {
             Ok(due) => self.kernel.snapshots_due(due),
@@ -141,13 +142,17 @@ impl Checkpointer {
     /// Moves the memtables into the tables: the end of a session.
     pub(super) fn settle(&self, after: JournalAfter) -> Result<()> {
         let memtables = self.kernel.applied.memtables();
+        let after = match after {
+            JournalAfter::Kept => self.kernel.log.after_checkpoint(memtables.head),
+            after => after,
+        };
         // What is kept of states is brought along where that is quick; else whoever opens it next does.
         let limits = Limits::new(self.kernel.options.largest_value, &Cancel::after(LONGEST_END));
         let written = || {
             // A checkpoint that came through without telling has moved the frozen memtable already.
             let checkpoint = self.kernel.tables.read()?.checkpoint()?;
             let left: Vec<_> = memtables.each().filter(|memtable| memtable.last() > checkpoint).collect();
-            if left.is_empty() && after == JournalAfter::Kept {
+            if left.is_empty() && !matches!(after, JournalAfter::Retired(_)) {
                 return Ok(Vec::new());
             }
             let (kernel, paces) = (&self.kernel, &self.materializer.paces);
@@ -228,13 +233,14 @@ fn write_with(
     let mut due = Vec::new();
     tables.write("a checkpoint", |tables| {
         due = write_into(tables, memtables, &mut chain, catalog, followed)?;
-        if let JournalAfter::Retired(salt) = after {
-            tables.clear_meta("journal")?;
-            if let Some(salt) = salt {
-                tables.set_meta("retired", &salt.0)?;
+        match after {
+            JournalAfter::Kept => Ok(()),
+            JournalAfter::Retired(salt) => {
+                tables.clear_meta("journal")?;
+                salt.map_or(Ok(()), |salt| tables.set_meta("retired", &salt.0))
             }
+            JournalAfter::Elsewhere(sequence) => tables.set_log_sequence(sequence),
         }
-        Ok(())
     })?;
     Ok(due)
 }

@@ -161,18 +161,29 @@ impl Commits {
         committer: &mut Committer,
         requests: &mut VecDeque<Option<Prepared>>,
     ) -> Vec<Result<AppendOutcome>> {
+        let mut most = usize::MAX;
+        if self.kernel.log.give_way(self.kernel.applied.head())
+            && let Err(error) = self.take_in(committer)
+        {
+            return vec![Err(error); requests.drain(..).count()];
+        }
         loop {
             let answers = Vec::with_capacity(requests.len());
-            let mut frame = Framed { answers, again: Vec::new() };
+            let mut frame = Framed { most, answers, again: Vec::new() };
             let appended = self.try_frame(committer, requests, &mut frame);
-            let Framed { answers, again } = frame;
+            let Framed { answers, again, .. } = frame;
             match appended {
                 Ok(Appended::Yes) => return answers,
-                Ok(Appended::Behind) => {
+                Ok(appended) => {
+                    if matches!(appended, Appended::TooLarge) {
+                        most = answers.len() / 2;
+                    }
                     again.into_iter().rev().for_each(|request| requests.push_front(request))
                 }
-                // Those behind it may be told more.
-                Err(unknown @ Error::Unknown { .. }) => return vec![Err(unknown); answers.len()],
+                // Those behind it may be told more, or be small enough.
+                Err(theirs @ (Error::Unknown { .. } | Error::TooLarge { .. })) => {
+                    return vec![Err(theirs); answers.len()];
+                }
                 Err(error) => return vec![Err(error); answers.len() + requests.drain(..).count()],
             }
         }
@@ -183,7 +194,7 @@ impl Commits {
         &self,
         committer: &mut Committer,
         requests: &mut VecDeque<Option<Prepared>>,
-        Framed { answers, again }: &mut Framed,
+        Framed { most, answers, again }: &mut Framed,
     ) -> Result<Appended> {
         self.make_room()?;
         let span = span::commit(requests.len());
@@ -192,7 +203,9 @@ impl Commits {
         let mut batch = self.batch(committer);
         let first = batch.next;
         committer.frame.begin(FrameKind::Events);
-        while answers.is_empty() || committer.frame.payload().len() < self.kernel.options.frame_bytes {
+        let largest = self.kernel.log.most_bytes();
+        let full = self.kernel.options.frame_bytes.min(largest / 2);
+        while answers.is_empty() || answers.len() < *most && committer.frame.payload().len() < full {
             let Some(request) = requests.pop_front() else { break };
             // Only others can make it necessary to admit it again.
             if self.kernel.log.is_shared() {
@@ -204,7 +217,13 @@ impl Commits {
             });
         }
         let appended = match batch.staged.is_empty() {
-            true => self.check_refusals(),
+            // Whoever is alone is told so.
+            false if committer.frame.payload().len() > largest && answers.len() > 1 => Ok(Appended::TooLarge),
+            // What is given back is in the log, whatever came after it.
+            true if answers.iter().all(|answer| matches!(answer, Ok(outcome) if outcome.repeated)) => {
+                Ok(Appended::Yes)
+            }
+            true => self.check_refusals(committer),
             false => self.make_durable(committer, first, batch.staged.len()),
         };
         if batch.staged.is_empty() || !matches!(appended, Ok(Appended::Yes)) {
@@ -226,18 +245,15 @@ impl Commits {
         Ok(Appended::Yes)
     }
 
-    /// Whether the log holds no more than what requests were refused by, or what was given back to them.
-    fn check_refusals(&self) -> Result<Appended> {
+    /// Whether the log holds no more than what requests were refused by.
+    fn check_refusals(&self, committer: &Committer) -> Result<Appended> {
         if !self.kernel.log.is_shared()
             || self.kernel.options.read_only
             || self.kernel.injects(FaultInjection::NoBarrier)
         {
             return Ok(Appended::Yes);
         }
-        Ok(match self.behind_head(None, Instant::now())? {
-            Behind::Nothing => Appended::Yes,
-            Behind::Own | Behind::Others => Appended::Behind,
-        })
+        Ok(if self.is_at_end(committer)? { Appended::Yes } else { Appended::Behind })
     }
 
     /// Appends the staged frame to the log and, unless told to wait, syncs it.
@@ -294,7 +310,7 @@ impl Commits {
     /// # Errors
     /// [`Error::Unknown`] when it took too long. Should the frame get into the log all the same, it is applied as one of another.
     fn find_out(&self, number: u64, doubt: &mut Doubt) -> Result<Behind> {
-        let found = self.behind_head(Some(number), Instant::now() + doubt.pause);
+        let found = self.behind_head(number, Instant::now() + doubt.pause);
         doubt.pause = (doubt.pause * 2).min(LONGEST_PAUSE);
         let late = || Instant::now() >= doubt.until;
         match found {
@@ -429,11 +445,15 @@ enum Appended {
     Yes,
     /// Others were first.
     Behind,
+    /// The log takes no frame of this size: there are to be fewer requests in it.
+    TooLarge,
 }
 
 /// The requests of a frame: their answers, and what they were, if they may have to be admitted again.
 #[derive(Debug)]
 struct Framed {
+    /// No more requests are to be in it.
+    most: usize,
     answers: Vec<Result<AppendOutcome>>,
     again: Vec<Option<Prepared>>,
 }

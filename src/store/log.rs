@@ -4,13 +4,16 @@
 //! readers see it. What a log is made of it alone knows; whoever needs to know what is durable asks it. The [`local`] one is the
 //! journal beside the database's file, and this process alone appends to it. A shared one has several databases on it, each a whole copy in
 //! tables of its own: whoever appends names the place it goes on from, and where another was first it is [`Behind`](AppendError::Behind).
-//! The one there is so far is simulated, for tests (`shared`).
+//! `nats` is one on a stream of NATS JetStream; `shared` is simulated, for tests.
 
 pub(crate) mod local;
+#[cfg(feature = "nats")]
+pub(crate) mod nats;
 #[cfg(test)]
 pub(crate) mod shared;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::journal::{DatabaseId, Frame, FrameBuffer, Salt};
@@ -24,6 +27,9 @@ pub(crate) enum JournalAfter {
     Kept,
     /// The journal with this salt has been taken in whole, and may be removed.
     Retired(Option<Salt>),
+    /// There is none: the log is a stream, and what the tables hold ends with the message of this number.
+    #[cfg_attr(not(feature = "nats"), allow(dead_code))]
+    Elsewhere(u64),
 }
 
 /// A log, as an open database uses it. One thread appends at a time.
@@ -54,6 +60,24 @@ pub(crate) trait Log: Debug + Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Whether a place is where the log ends, now: what was decided by what is before it holds, then.
+    ///
+    /// # Errors
+    /// As [`read`](Log::read).
+    fn ends_at(&self, place: LogPlace) -> Result<bool> {
+        Ok(self.read(place.position, Instant::now())?.is_empty())
+    }
+
+    /// Gives way to others who wait to append, for a moment. Whether it is known that they appended something behind the head.
+    fn give_way(&self, _head: Position) -> bool {
+        false
+    }
+
+    /// How many bytes of events a frame may have.
+    fn most_bytes(&self) -> usize {
+        usize::MAX
+    }
+
     /// How long to find out what became of a frame, before its callers are told that nobody knows.
     fn longest_doubt(&self) -> Duration {
         Duration::from_secs(10)
@@ -65,6 +89,11 @@ pub(crate) trait Log: Debug + Send + Sync {
 
     /// The tables hold everything up to here durably.
     fn release(&self, through: Position);
+
+    /// What a checkpoint up to a position notes of the log.
+    fn after_checkpoint(&self, _through: Position) -> JournalAfter {
+        JournalAfter::Kept
+    }
 
     /// Whether [`maintain`](Log::maintain) has something to do.
     fn wants_maintenance(&self) -> bool {
@@ -102,19 +131,19 @@ pub(crate) struct LogPlace {
     /// The last position before it.
     pub position: Position,
     /// The chain hash there. A log that is not shared is not asked for it, and has zeros.
-    #[cfg_attr(not(test), allow(dead_code))]
+    #[cfg_attr(not(any(test, feature = "nats")), allow(dead_code))]
     pub chain: [u8; 32],
 }
 
 /// A frame that was read from the log.
 #[derive(Debug, Clone)]
-#[cfg_attr(not(test), allow(dead_code))] // The only log that gives any is a test's.
+#[cfg_attr(not(any(test, feature = "nats")), allow(dead_code))] // The local log gives none.
 pub(crate) struct LogFrame {
     /// The number that it was appended by, if it was by this handle.
     pub own: Option<u64>,
     /// The chain hash before it, as its writer had it.
     pub before: [u8; 32],
-    pub frame: Frame,
+    pub frame: Arc<Frame>,
 }
 
 /// A frame that is to be appended.
@@ -125,7 +154,8 @@ pub(crate) struct FrameAppend<'f> {
     /// Directly behind it.
     pub after: LogPlace,
     /// Which of this session's: one that is appended again has the same number.
-    #[cfg_attr(not(test), allow(dead_code))] // A log that never is in doubt needs none.
+    #[cfg_attr(not(any(test, feature = "nats")), allow(dead_code))]
+    // A log that never is in doubt needs none.
     pub number: u64,
     /// How many events; 0 of the moves of cursors.
     pub count: u32,
@@ -135,13 +165,14 @@ pub(crate) struct FrameAppend<'f> {
 
 /// Why a frame was not appended.
 #[derive(Debug, Clone)]
-#[cfg_attr(not(test), allow(dead_code))] // A local log is never behind, and always knows.
+#[cfg_attr(not(any(test, feature = "nats")), allow(dead_code))] // A local log is never behind, and always knows.
 pub(crate) enum AppendError {
     /// Another frame is behind that place: what was admitted without it is to be admitted again.
     Behind,
     /// There was no answer: the frame is in the log, or comes into it late, or never does.
     Unknown,
     /// The log has lost these, which are applied here.
+    #[cfg_attr(not(test), allow(dead_code))] // That on a stream asks more than once, as it reads.
     Lost { from: Position, to: Position },
     /// The log is as it was before: only this frame fails.
     Refused(Error),

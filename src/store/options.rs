@@ -19,6 +19,8 @@ use super::encryption::EncryptionKey;
 use super::encryption::{self, SharedKey};
 use super::journal::{DatabaseId, Sizes};
 use super::log::local::LocalLogOptions;
+#[cfg(feature = "nats")]
+use super::log::nats::{LogAddress, NatsLog};
 #[cfg(test)]
 use super::log::shared::SharedLog;
 use super::log::{Log, LogPlace};
@@ -27,6 +29,7 @@ use super::mutex::locked;
 use super::report::{Listener, Report};
 #[cfg(feature = "share")]
 use super::shared_access::SharedAccess;
+use super::tables::Tables;
 use crate::allowance::LARGEST;
 use crate::error::{Error, Result};
 use crate::event::EventId;
@@ -88,7 +91,10 @@ pub struct Options {
     pub(crate) delivery: Delivering,
     pub(crate) listener: Option<Listener>,
     compiler: Option<Arc<dyn CompileConditions>>,
-    /// The log, where it is not the journal beside the file.
+    /// Where the log is, if it is not the journal beside the file.
+    #[cfg(feature = "nats")]
+    log_address: Option<String>,
+    /// The log itself, simulated.
     #[cfg(test)]
     pub(crate) log: Option<Arc<dyn Log>>,
     /// How many events are read for an index in a slice, and how many chunks of one are dropped, at most.
@@ -205,6 +211,8 @@ impl Default for Options {
             delivery: Delivering::default(),
             listener: None,
             compiler: None,
+            #[cfg(feature = "nats")]
+            log_address: None,
             #[cfg(test)]
             log: None,
             index_slice: (50_000, 4096),
@@ -319,6 +327,29 @@ impl Options {
     /// By how many bytes the journal's space grows ahead of need: the first step, and the largest one.
     pub fn journal_steps(mut self, first: u64, largest: u64) -> Options {
         self.fill_steps = FillSteps { first, largest: largest.max(first) };
+        self
+    }
+
+    /// Where the log is, if it is not the journal beside the file: a stream of NATS JetStream, `nats://HOST:PORT,HOST:PORT…/STREAM?sync=trusted`,
+    /// that other nodes append to as well. Each has a whole copy in a file of its own, and answers from that. The stream is made, on three
+    /// servers, if it is not there; opening refuses one whose settings are not safe, and says what to set.
+    ///
+    /// `?sync=trusted` says that each server syncs what it acknowledges (`sync_interval: always`), which nobody can see from here;
+    /// `?replicas=1` that one server is enough, for a trial. `docs/guide/cluster.md` has all of it.
+    ///
+    /// A file that has followed a log is opened with it from then on, or for reading alone.
+    ///
+    /// ```no_run
+    /// use bygone::{NewEvent, Options};
+    /// let log = "nats://127.0.0.1:4222/shop?replicas=1&sync=trusted";
+    /// let [first, second] = ["first.bygone", "second.bygone"].map(|file| Options::new().log(log).create(file));
+    /// first?.append(NewEvent::new("Order.paid").on(("Order", 42)))?;
+    /// second?.subscribe("Order.*").from_start().next();
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    #[cfg(feature = "nats")]
+    pub fn log(mut self, address: &str) -> Options {
+        self.log_address = Some(address.to_owned());
         self
     }
 
@@ -467,17 +498,51 @@ impl Options {
         true
     }
 
-    /// The log of a database whose tables go up to a place. With `BYGONE_LOG=shared` tests run on a simulated shared log.
+    /// The log of a database whose tables go up to a place; none where that is the journal beside the file.
+    pub(super) fn shared_log(
+        &self,
+        path: &Path,
+        tables: &Tables,
+        id: DatabaseId,
+        place: LogPlace,
+    ) -> Result<Option<Arc<dyn Log>>> {
+        #[cfg(feature = "nats")]
+        if let Some(address) = &self.log_address {
+            let log = NatsLog::open(LogAddress::parse(address)?, path, tables, place)?;
+            return Ok(Some(Arc::new(log)));
+        }
+        if let Some(log) = self.simulated_log(id, place) {
+            return Ok(Some(log));
+        }
+        match tables.read()?.followed_log()? {
+            Some(_) if !self.read_only => {
+                let reason = "it follows a log that it shares with others, and takes events from there alone";
+                let advice = "open it with that log (--log nats://…, or Options::log), or for reading alone (--read-only)";
+                Err(Error::unopenable(path, reason, advice))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether the log is not the journal beside the file.
+    pub(super) fn follows_log(&self) -> bool {
+        #[cfg(feature = "nats")]
+        return self.log_address.is_some();
+        #[cfg(not(feature = "nats"))]
+        false
+    }
+
+    /// With `BYGONE_LOG=shared` tests run on a simulated shared log.
     #[cfg(test)]
-    pub(crate) fn other_log(&self, id: DatabaseId, place: LogPlace) -> Option<Arc<dyn Log>> {
+    fn simulated_log(&self, id: DatabaseId, place: LogPlace) -> Option<Arc<dyn Log>> {
         let shared =
             || !self.own_journal && std::env::var_os("BYGONE_LOG").is_some_and(|log| log == "shared");
         self.log.clone().or_else(|| shared().then(|| SharedLog::restless(id, place.position).handle()))
     }
 
-    /// Outside tests there is no other log.
+    /// Outside tests there is none.
     #[cfg(not(test))]
-    pub(crate) fn other_log(&self, _: DatabaseId, _: LogPlace) -> Option<Arc<dyn Log>> {
+    fn simulated_log(&self, _: DatabaseId, _: LogPlace) -> Option<Arc<dyn Log>> {
         None
     }
 
@@ -583,6 +648,10 @@ impl Options {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
+        #[cfg(feature = "nats")]
+        if let Some(address) = &self.log_address {
+            LogAddress::parse(address)?;
+        }
         if self.live && self.without_followers {
             return Err(Error::invalid("the options", "live, or without followers", "both"));
         }

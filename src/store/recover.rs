@@ -22,7 +22,7 @@ use super::name;
 use super::options::Options;
 use super::outdated;
 use super::pace::Paces;
-use super::tables::{Meta, Tables, at_opening};
+use super::tables::{FollowedLog, Meta, Tables, at_opening};
 use super::temporary::{Place, TemporaryFile};
 use crate::allowance::Limits;
 use crate::cancel::Cancel;
@@ -48,7 +48,14 @@ pub struct Recovery {
 
 /// Makes a new database; its name must be free.
 pub(crate) fn create(disk: &dyn Disk, path: &Path, options: &Options) -> Result<()> {
-    create_with(disk, path, options, DatabaseId::random()?, |_| Ok(()))
+    create_with(disk, path, options, DatabaseId::random()?, |tables| {
+        if !options.follows_log() {
+            return Ok(());
+        }
+        // Whoever opens it without the log, before it was reached, does not append to it.
+        let unknown = FollowedLog { id: None, sequence: 0 };
+        tables.write("noting the log", |tables| tables.set_followed_log(unknown))
+    })
 }
 
 /// Makes a new database under a temporary name, fills it, and publishes it whole; its name must be free.

@@ -26,6 +26,7 @@ mod checksums;
 pub(crate) mod compressed_block;
 pub(crate) mod copy;
 pub(crate) mod cursors;
+mod followed_log;
 mod guard;
 mod handle;
 pub(crate) mod index_facts;
@@ -64,6 +65,7 @@ use block::BlockEvents;
 pub(crate) use block::MOST as MOST_IN_BLOCK;
 pub(crate) use checksums::first_positions;
 use compressed_block::uncompressed;
+pub(crate) use followed_log::FollowedLog;
 use guard::Guarded;
 pub(crate) use handle::PAGE;
 use handle::{TablesState, closed, open};
@@ -88,7 +90,10 @@ const FORGOTTEN: TableDefinition<Bytes, Bytes> = TableDefinition::new("forgotten
 const META: TableDefinition<&'static str, Bytes> = TableDefinition::new("meta");
 
 /// The version of everything this crate writes: a file of a later one is refused, not guessed at.
-const FORMAT: u64 = 8;
+const FORMAT: u64 = 9;
+
+/// The version of a file that follows no log but its journal.
+const FORMAT_COMPRESSED: u64 = 8;
 
 /// The version of a file in which no block is compressed.
 const FORMAT_REWRITTEN: u64 = 7;

@@ -11,11 +11,11 @@ use crate::event::codec;
 use crate::store::apply;
 use crate::store::committer::Committer;
 use crate::store::fault_injection::FaultInjection;
-use crate::store::log::LogFrame;
+use crate::store::log::{LogFrame, LogPlace};
 use crate::store::mutex::locked;
 
 /// How long until a log that did not answer is asked again.
-const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What the log holds behind a place.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,23 +51,36 @@ impl Commits {
     }
 
     /// What the log holds behind the head: whether it is the frame of this number.
-    pub(super) fn behind_head(&self, number: Option<u64>, until: Instant) -> Result<Behind> {
+    pub(super) fn behind_head(&self, number: u64, until: Instant) -> Result<Behind> {
         Ok(match self.read_log(until)?.first() {
             None => Behind::Nothing,
-            Some(frame) if frame.own.is_some() && frame.own == number => Behind::Own,
+            Some(frame) if frame.own == Some(number) => Behind::Own,
             Some(_) => Behind::Others,
         })
     }
 
-    /// Frames behind the head. Where there is no answer it is asked again, for so long at most as a frame may be in doubt.
+    /// Whether the log ends with what is applied, now: what was decided by that holds.
+    pub(super) fn is_at_end(&self, committer: &Committer) -> Result<bool> {
+        let place = LogPlace { position: self.kernel.applied.head(), chain: committer.chain };
+        self.patiently(|| self.kernel.log.ends_at(place))
+    }
+
+    /// Frames behind the head.
     fn read_log(&self, until: Instant) -> Result<Vec<LogFrame>> {
+        self.patiently(|| self.kernel.log.read(self.kernel.applied.head(), until))
+    }
+
+    /// Asks the log. Where there is no answer it is asked again, for so long at most as a frame may be in doubt.
+    fn patiently<T>(&self, ask: impl Fn() -> Result<T>) -> Result<T> {
         let give_up = Instant::now() + self.kernel.log.longest_doubt();
         loop {
-            match self.kernel.log.read(self.kernel.applied.head(), until) {
+            match ask() {
                 // What is applied here is not in the log any more.
                 Err(lost @ Error::Corrupt { .. }) => return Err(self.kernel.stop(lost)),
-                Err(_) if Instant::now() < give_up => std::thread::sleep(PAUSE),
-                read => return read,
+                Err(_) if Instant::now() < give_up && !self.kernel.background.stopping() => {
+                    std::thread::sleep(PAUSE);
+                }
+                answer => return answer,
             }
         }
     }

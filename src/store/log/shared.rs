@@ -269,7 +269,7 @@ impl Log for SharedHandle {
             .map(|held| LogFrame {
                 own: (held.handle == self.number).then_some(held.number),
                 before: held.before,
-                frame: held.frame.clone(),
+                frame: Arc::new(held.frame.clone()),
             })
             .collect())
     }

@@ -16,8 +16,8 @@ use std::collections::{BTreeSet, HashMap};
 use redb::ReadableTable;
 
 use super::{
-    FORGOTTEN, FORMAT, FORMAT_REWRITTEN, FORMAT_WITH_KEYS, KEYS, SUBJECTS, Tables, TablesRead, WriteTables,
-    failed, sealed, unsealed,
+    FORGOTTEN, FORMAT, FORMAT_COMPRESSED, FORMAT_REWRITTEN, FORMAT_WITH_KEYS, KEYS, SUBJECTS, Tables,
+    TablesRead, WriteTables, failed, sealed, unsealed,
 };
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
@@ -216,7 +216,7 @@ impl WriteTables<'_> {
     }
 
     /// Says that the file has what no version before this one reads.
-    fn set_format(&mut self, least: u64) -> Result<()> {
+    pub(super) fn set_format(&mut self, least: u64) -> Result<()> {
         let before = self.meta_value("format")?.map_or(0, u64::from_be_bytes);
         self.set_meta("format", &before.max(least).to_be_bytes())
     }
@@ -228,7 +228,7 @@ impl WriteTables<'_> {
 
     /// Says that there are, or will be, blocks that are compressed.
     pub fn set_compressed(&mut self) -> Result<()> {
-        self.set_format(FORMAT)
+        self.set_format(FORMAT_COMPRESSED)
     }
 
     /// Says that events were rewritten, as definitions up to a position ask for.
