@@ -57,7 +57,7 @@ on ann "EMIT Order.created 2 {} EXPECT NEW"
 on bob "EMIT Order.created 2 {} EXPECT NEW" || true
 say 'a server is killed'
 kill -9 "${pids##* }"
-time on ann "EMIT Order.paid 2 {amount: 20}"
+on ann "EMIT Order.paid 2 {amount: 20}"
 on bob "EVENTS LAST 3"
 say 'both logs are the same'
 on ann "SHOW HEAD"
