@@ -594,6 +594,7 @@ const SHOWN: &[(&str, usize)] = &[
     ("docs/guide/backups.md", 0),
     ("docs/guide/causes.md", 1),
     ("docs/guide/clocks.md", 3),
+    ("docs/guide/cluster.md", 0),
     ("docs/guide/conditions.md", 2),
     ("docs/guide/durability.md", 0),
     ("docs/guide/http.md", 0),
