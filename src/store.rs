@@ -672,8 +672,11 @@ mod tests {
         }
         for (n, id) in ids.iter().enumerate() {
             assert_eq!(store.snapshot().position_of(id).unwrap(), Some(Position(n as u64 + 1)), "{id}");
-            let again = store.append(one(order(1).id(&id.to_string())));
-            assert!(again.unwrap_err().is_conflict(), "{id} again");
+            assert_eq!(store.snapshot().head(), Position(ids.len() as u64));
+            let again = store.append(one(order(1).id(&id.to_string()))).unwrap();
+            assert!(again.repeated, "{id} again");
+            let another = store.append(one(order(1).id(&id.to_string()).member("note", "another")));
+            assert!(another.unwrap_err().is_conflict(), "{id} of another");
         }
     }
 
