@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod commands;
 mod config;
+mod csv_import;
 mod escape;
 mod exit;
 mod failure;
@@ -29,6 +30,7 @@ mod session;
 mod signal;
 mod terminal;
 mod transfer;
+mod unpacked;
 mod watch;
 
 use std::io::{IsTerminal, Write};

@@ -145,7 +145,8 @@ impl Db {
     ///
     /// # Errors
     /// A bad event ends it: the error names the line that it begins in, and how many events before it are safely in. So does one with
-    /// the id or the key of another event, as a [`Conflict`].
+    /// the id or the key of another event, as a [`Conflict`]. An input that makes events of something else may fail by an
+    /// [`io::Error`](std::io::Error) that holds an [`Error`], [invalid](Error::Invalid) for one: it is told so, too.
     pub fn import(
         &self,
         input: impl BufRead,

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::protocol::MAX_CHUNK;
 use crate::protocol::answer::Done;
 use crate::protocol::request::{Ask, ExportRequest, ImportRequest, TaskKind, TaskRequest};
+use crate::transfer::texts::read_error;
 use crate::transfer::{ExportOptions, ImportOptions, ImportReport};
 
 /// Sends an input as it is read, piece by piece.
@@ -71,6 +72,8 @@ struct Chunks {
     rest: Vec<u8>,
     /// Bytes before it.
     read: u64,
+    /// Lines that ended.
+    lines: u64,
 }
 
 impl Chunks {
@@ -79,11 +82,12 @@ impl Chunks {
         let piece = loop {
             match input.fill_buf() {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                piece => break piece.map_err(|error| Error::io("reading what is imported", error))?,
+                piece => break piece.map_err(|error| self.unreadable(error))?,
             }
         };
         let taken = piece.len().min(MAX_CHUNK - self.rest.len());
         let ended = taken == 0;
+        self.lines += piece[..taken].iter().filter(|&&byte| byte == b'\n').count() as u64;
         let mut bytes = std::mem::take(&mut self.rest);
         bytes.extend_from_slice(&piece[..taken]);
         input.consume(taken);
@@ -96,6 +100,16 @@ impl Chunks {
         self.read += bytes.len() as u64;
         let text = String::from_utf8(bytes).map_err(|error| self.no_text(error.as_bytes(), 0))?;
         Ok(Some(text).filter(|text| !(ended && text.is_empty())))
+    }
+
+    /// Of what is wrong with an input, its line is told.
+    fn unreadable(&self, error: std::io::Error) -> Error {
+        match read_error("reading what is imported", error) {
+            Error::Invalid { what, expected, found } => {
+                Error::Invalid { what: format!("line {}: {what}", self.lines + 1), expected, found }
+            }
+            other => other,
+        }
     }
 
     fn no_text(&self, bytes: &[u8], at: usize) -> Error {

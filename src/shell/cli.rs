@@ -9,6 +9,7 @@ use bygone::maintain::{ChainHash, EncryptionKey, EventFormat, ExportOptions};
 use bygone::{Entity, Error, EventType, Options, Pattern, Position, Timestamp, Value};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+use super::csv_import::CsvArgs;
 use super::exit;
 use super::failure::CommandFailure;
 use super::terminal::Terminal;
@@ -241,7 +242,7 @@ pub enum CliCommand {
     Serve(ServeArgs),
     /// Give each event to a command, or print it, as it comes
     Watch(WatchArgs),
-    /// Append events from JSON: lines or arrays, CloudEvents too
+    /// Append events from JSON: lines or arrays, CloudEvents too; or from CSV
     Import(ImportArgs),
     /// Write events as JSON: lines, or CloudEvents
     Export(ExportArgs),
@@ -484,7 +485,7 @@ pub struct ImportArgs {
     pub file: PathBuf,
 
     /// A file of events, each a JSON object: lines, arrays, or objects one after another; - for standard input. Which form
-    /// they have is told by their members
+    /// they have is told by their members. With --csv, it has rows. A file that gzip packed is unpacked
     pub events: PathBuf,
 
     /// Create the database whatever its name
@@ -502,6 +503,9 @@ pub struct ImportArgs {
     /// The prefix of types of CloudEvents that have none: that of their subject, or CloudEvent, if not said
     #[arg(long, value_name = "NAME")]
     pub kind: Option<String>,
+
+    #[command(flatten)]
+    pub table: CsvArgs,
 }
 
 /// What becomes of a conflict.

@@ -299,7 +299,7 @@ fn import(arguments: &[&str], session: &mut Session) -> Result<(), CommandFailur
             "standard input is the prompt's; name a file of events".to_owned(),
         ));
     }
-    let source = transfer::open_events(&arguments.events, &session.signals)?;
+    let source = transfer::open_events(&arguments, &session.signals)?;
     transfer::import(&session.db(), source, &arguments, session.speech, &session.signals)
 }
 

@@ -7,7 +7,7 @@ use bygone::maintain::ListedSubject;
 use super::cli::{ForgetArgs, OpenArgs};
 use super::failure::{CommandFailure, Reporter};
 use super::signal::Signals;
-use super::transfer::open_events;
+use super::transfer::open_input;
 use super::{open, terminal};
 
 /// `bygone forget FILE LIST`. All of the list is read before anybody is forgotten.
@@ -19,7 +19,7 @@ pub fn forget_listed(
 ) -> Result<(), CommandFailure> {
     let place = arguments.list.display().to_string();
     let mut listed: Vec<ListedSubject> = Vec::new();
-    for (line, number) in open_events(&arguments.list, signals)?.lines().zip(1..) {
+    for (line, number) in open_input(&arguments.list, signals)?.lines().zip(1..) {
         let line = line.map_err(|e| CommandFailure::reading(&place, e))?;
         if line.trim().is_empty() {
             continue;

@@ -13,11 +13,13 @@ use bygone::share::SharedDb;
 use bygone::{Pattern, Position};
 
 use super::cli::{ConflictPolicy, ExportArgs, ImportArgs, OpenArgs};
+use super::csv_import::CsvEvents;
 use super::escape::EscapingWriter;
 use super::failure::{CommandFailure, Reporter};
 use super::open::{self, IfMissing};
 use super::signal::Signals;
 use super::terminal::{count, grouped};
+use super::unpacked::UnpackedInput;
 use super::watch::hint;
 
 /// So many events that were passed over are told of one by one.
@@ -33,7 +35,7 @@ pub fn import_file(
     speech: Reporter,
     signals: &Signals,
 ) -> Result<(), CommandFailure> {
-    let source = open_events(&arguments.events, signals)?;
+    let source = open_events(arguments, signals)?;
     let free = matches!(arguments.file.try_exists(), Ok(false));
     let missing = if arguments.create { IfMissing::Create } else { IfMissing::CreateNamed };
     let db = open::open(&arguments.file, opening, missing, speech)?;
@@ -78,13 +80,30 @@ pub fn export_file(
     output.end().map_err(CommandFailure::output)
 }
 
-/// Opens a file of events; `-` is standard input.
-pub fn open_events(path: &Path, signals: &Signals) -> Result<Box<dyn BufRead>, CommandFailure> {
-    if path == Path::new("-") {
-        return Ok(Box::new(BufReader::with_capacity(CHUNK, Waiting::new(io::stdin(), signals.clone()))));
+/// Opens a file that is to be read; `-` is standard input. What gzip packed is read as it was before.
+pub fn open_input(path: &Path, signals: &Signals) -> Result<Box<dyn BufRead>, CommandFailure> {
+    let bytes: Box<dyn Read> = match path == Path::new("-") {
+        true => Box::new(Waiting::new(io::stdin(), signals.clone())),
+        false => Box::new(File::open(path).map_err(|e| CommandFailure::reading(&place(path), e))?),
+    };
+    Ok(Box::new(UnpackedInput::new(BufReader::with_capacity(CHUNK, bytes))))
+}
+
+fn place(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+/// Opens a file of events, or of rows that become events.
+pub fn open_events(arguments: &ImportArgs, signals: &Signals) -> Result<Box<dyn BufRead>, CommandFailure> {
+    let input = open_input(&arguments.events, signals)?;
+    if !arguments.table.csv {
+        return Ok(input);
     }
-    let file = File::open(path).map_err(|e| CommandFailure::reading(&path.display().to_string(), e))?;
-    Ok(Box::new(BufReader::with_capacity(CHUNK, file)))
+    match CsvEvents::new(input, &arguments.table, &place(&arguments.events)) {
+        Ok(events) => Ok(Box::new(events)),
+        Err(_) if signals.interrupted() => Err(CommandFailure::Interrupted),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Imports events, and says how many.

@@ -2,7 +2,7 @@
 //!
 //! Bytes are looked at as they come, and only those of one object are kept: an array may be longer than memory.
 
-use std::io::{BufRead, ErrorKind};
+use std::io::{self, BufRead, ErrorKind};
 
 use super::scan::{ObjectScan, ScanEnd, Unfit, is_blank, shown};
 use crate::error::{Error, Result, shorten};
@@ -90,8 +90,8 @@ impl<R: BufRead> JsonTexts<R> {
     /// Goes on to where an object begins; false at the end of the input.
     fn find(&mut self) -> Result<bool> {
         loop {
-            let found = self.peek()?;
             self.line = self.read.ended + 1;
+            let found = self.peek()?;
             let Some(byte) = found else {
                 return if self.place == TextPosition::Top {
                     Ok(false)
@@ -270,11 +270,16 @@ fn fill(input: &mut impl BufRead) -> Result<&[u8]> {
             Ok([]) => return Ok(&[]),
             Ok(_) => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::io("reading the input", error)),
+            Err(error) => return Err(read_error("reading the input", error)),
         }
     }
     // Lent anew: what is there is not read again.
-    input.fill_buf().map_err(|error| Error::io("reading the input", error))
+    input.fill_buf().map_err(|error| read_error("reading the input", error))
+}
+
+/// Why an input gives no more. One that makes events of something else tells by an error of ours what is wrong with that.
+pub(crate) fn read_error(doing: &str, error: io::Error) -> Error {
+    error.downcast().unwrap_or_else(|error| Error::io(doing, error))
 }
 
 #[cfg(test)]
