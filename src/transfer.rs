@@ -317,20 +317,7 @@ impl ImportRun<'_> {
     }
 
     fn placed(&self, fault: Error, place: &str) -> Error {
-        let place = match self.done.added + self.done.known {
-            1 => format!("{place} (1 event before it is safely in)"),
-            n => format!("{place} ({n} events before it are safely in)"),
-        };
-        match fault {
-            Error::Invalid { what, expected, found } => {
-                Error::Invalid { what: format!("{place}: {what}"), expected, found }
-            }
-            Error::TooLarge { what, size, limit } => {
-                Error::TooLarge { what: format!("{place}: {what}"), size, limit }
-            }
-            Error::Conflict(conflict) => Conflict::Within { place, conflict }.into(),
-            other => other,
-        }
+        placed(fault, place, self.done.added + self.done.known)
     }
 
     /// The next event, parsed.
@@ -415,5 +402,23 @@ impl ImportRun<'_> {
             self.done.known += (before - lines.len()) as u64;
         }
         self.send(lines)
+    }
+}
+
+/// A fault, and where it is, after so many events that are in.
+pub(crate) fn placed(fault: Error, place: &str, safe: u64) -> Error {
+    let place = match safe {
+        1 => format!("{place} (1 event before it is safely in)"),
+        n => format!("{place} ({n} events before it are safely in)"),
+    };
+    match fault {
+        Error::Invalid { what, expected, found } => {
+            Error::Invalid { what: format!("{place}: {what}"), expected, found }
+        }
+        Error::TooLarge { what, size, limit } => {
+            Error::TooLarge { what: format!("{place}: {what}"), size, limit }
+        }
+        Error::Conflict(conflict) => Conflict::Within { place, conflict }.into(),
+        other => other,
     }
 }

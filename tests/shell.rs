@@ -598,7 +598,7 @@ const SHOWN: &[(&str, usize)] = &[
     ("docs/guide/conditions.md", 2),
     ("docs/guide/durability.md", 0),
     ("docs/guide/http.md", 0),
-    ("docs/guide/import-export.md", 2),
+    ("docs/guide/import-export.md", 4),
     ("docs/guide/limits.md", 0),
     ("docs/guide/measuring.md", 0),
     ("docs/guide/metrics.md", 0),
@@ -651,6 +651,26 @@ fn readme_and_guide_show_what_comes() {
         }
         assert_eq!(shown, *expected, "answered commands in {page}");
     }
+}
+
+#[test]
+fn a_signal_ends_an_import_of_rows_that_waits() {
+    let folder = TempDir::new().unwrap();
+    let mut child = bygone(&folder, &["import", "a.bygone", "-", "--csv", "--type", "A.b"]).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"a,b\n1,2\n3,").unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut created = String::new();
+    errors.read_line(&mut created).unwrap();
+    assert_eq!(created, CREATED);
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(input);
+    // Whether the first row was in or not, the whole brings in what is left.
+    let arguments = ["import", "a.bygone", "-", "--csv", "--type", "A.b"];
+    assert_eq!(run(&folder, &arguments, b"a,b\n1,2\n3,4\n").0, 0);
+    let (_, output, errors) = run(&folder, &["a.bygone", "-c", "EVENTS"], b"");
+    assert_eq!(output.lines().count(), 2, "{errors}");
 }
 
 /// A stream of one line that has no end to it, or not soon.

@@ -12,7 +12,7 @@ use crate::protocol::MAX_CHUNK;
 use crate::protocol::answer::Done;
 use crate::protocol::request::{Ask, ExportRequest, ImportRequest, TaskKind, TaskRequest};
 use crate::transfer::texts::read_error;
-use crate::transfer::{ExportOptions, ImportOptions, ImportReport};
+use crate::transfer::{ExportOptions, ImportOptions, ImportReport, placed};
 
 /// Sends an input as it is read, piece by piece.
 pub(crate) fn import(
@@ -29,13 +29,14 @@ pub(crate) fn import(
     };
     let request = TaskRequest { read_only, ..TaskRequest::of(TaskKind::Import(asked)) };
     let mut answer = client.ask(request, true)?.cancelled_by(cancel);
-    let (mut credits, mut chunks) = (0, Some(Chunks::default()));
+    let (mut credits, mut chunks, mut fault) = (0, Some(Chunks::default()), None);
     loop {
         while credits > 0
             && let Some(left) = &mut chunks
         {
             let chunk = left.next(&mut input)?;
             if chunk.is_none() {
+                fault = left.fault.take();
                 chunks = None;
             }
             answer.asking().say(Ask::Chunk(chunk))?;
@@ -47,7 +48,15 @@ pub(crate) fn import(
                 options.on_conflict.iter().for_each(|told| told(&conflict));
             }
             Some(Arrived::Progress(so_far)) => progress(&report(&so_far)),
-            Some(Arrived::Done(done)) => return Ok(report(&done)),
+            Some(Arrived::Done(done)) => {
+                let report = report(&done);
+                return match fault {
+                    None => Ok(report),
+                    Some((line, fault)) => {
+                        Err(placed(fault, &format!("line {line}"), report.added + report.known))
+                    }
+                };
+            }
             Some(_) => {}
             None => return Err(Error::stopped("an import has no end")),
         }
@@ -74,17 +83,28 @@ struct Chunks {
     read: u64,
     /// Lines that ended.
     lines: u64,
+    /// What is wrong in a line, which ended the input: what stands before it is good, and goes in.
+    fault: Option<(u64, Error)>,
 }
 
 impl Chunks {
     /// The next piece; none where the input has ended.
     fn next(&mut self, input: &mut impl BufRead) -> Result<Option<String>> {
-        let piece = loop {
+        loop {
             match input.fill_buf() {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                piece => break piece.map_err(|error| self.unreadable(error))?,
+                Err(error) => match read_error("reading what is imported", error) {
+                    fault @ Error::Invalid { .. } => {
+                        self.fault = Some((self.lines + 1, fault));
+                        return Ok(None);
+                    }
+                    error => return Err(error),
+                },
+                Ok(_) => break,
             }
-        };
+        }
+        // Lent anew: what is there is not read again.
+        let piece = input.fill_buf().map_err(|error| Error::io("reading what is imported", error))?;
         let taken = piece.len().min(MAX_CHUNK - self.rest.len());
         let ended = taken == 0;
         self.lines += piece[..taken].iter().filter(|&&byte| byte == b'\n').count() as u64;
@@ -100,16 +120,6 @@ impl Chunks {
         self.read += bytes.len() as u64;
         let text = String::from_utf8(bytes).map_err(|error| self.no_text(error.as_bytes(), 0))?;
         Ok(Some(text).filter(|text| !(ended && text.is_empty())))
-    }
-
-    /// Of what is wrong with an input, its line is told.
-    fn unreadable(&self, error: std::io::Error) -> Error {
-        match read_error("reading what is imported", error) {
-            Error::Invalid { what, expected, found } => {
-                Error::Invalid { what: format!("line {}: {what}", self.lines + 1), expected, found }
-            }
-            other => other,
-        }
     }
 
     fn no_text(&self, bytes: &[u8], at: usize) -> Error {

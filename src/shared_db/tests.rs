@@ -249,6 +249,29 @@ fn import_and_export_go_through() {
 }
 
 #[test]
+fn what_is_wrong_with_an_input_is_told_of_its_line_after_what_is_in() {
+    use std::io::{self, BufReader, Read};
+    /// An input that makes events of something else, and finds that wrong.
+    struct Faulty;
+    impl Read for Faulty {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other(Error::invalid("a row", "two cells", "one")))
+        }
+    }
+    let (_folder, path) = folder();
+    let (db, attached) = both(&path);
+    let text = "{\"type\":\"A.b\"}\n".repeat(3000) + "\n";
+    let import = |db: &SharedDb| {
+        let input = BufReader::new(text.as_bytes().chain(Faulty));
+        db.import(input, &ImportOptions::new(), &mut |_| {}).unwrap_err().to_string()
+    };
+    let expected = "line 3002 (3000 events before it are safely in): a row: expected two cells, found one";
+    let before = db.head().0;
+    assert_eq!((import(&attached), db.head().0), (expected.to_owned(), before + 3000));
+    assert_eq!(import(&db.clone().into()), expected);
+}
+
+#[test]
 fn who_is_shared_with_for_reading_writes_nothing() {
     let (_folder, path) = folder();
     let db = Options::new().share_as(SharedAccess::ReadOnly).create(&path).unwrap();

@@ -47,7 +47,7 @@ pub struct CsvArgs {
     #[arg(long, value_name = "COLUMN", requires = "csv")]
     pub time: Option<String>,
 
-    /// The column with the id of the event; with it, a row that is imported again in any way is known
+    /// The column with the id of the event: a row that is imported again is known by it
     #[arg(long, value_name = "COLUMN", requires = "csv")]
     pub id: Option<String>,
 

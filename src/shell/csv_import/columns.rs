@@ -168,8 +168,8 @@ fn read_names(row: &CsvRow, delimiter: u8) -> io::Result<(Vec<String>, HashMap<S
     let (mut names, mut places) = (Vec::new(), HashMap::new());
     for (at, cell) in row.cells().enumerate() {
         let name = text_of(cell, || (at + 1).to_string())?.trim();
-        if name.contains('\0') {
-            let found = "a byte 0, as UTF-16 and spreadsheets have; save it as 'CSV UTF-8'";
+        if name.chars().any(|c| c.is_control() && !"\t\r\n".contains(c)) {
+            let found = "a control character, as UTF-16 and spreadsheets have; save it as 'CSV UTF-8'";
             return Err(invalid(WHAT, "CSV in UTF-8", found));
         }
         if name.is_empty() {

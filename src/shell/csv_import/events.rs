@@ -9,8 +9,8 @@ use super::rows::{CsvRow, CsvRows};
 use super::{CsvArgs, invalid};
 use crate::shell::failure::CommandFailure;
 
-/// How many blank lines are given at a time.
-const BLANK: u64 = 1 << 12;
+/// How many bytes of lines are gathered at a time.
+const CHUNK: usize = 64 << 10;
 
 /// Reads as lines of JSON. The event of a row is in the line in which the row begins, after blank ones: what is wrong with it, or
 /// with the row, is told of that line.
@@ -47,22 +47,27 @@ impl<R: BufRead> CsvEvents<R> {
         Ok(CsvEvents { rows, row, columns, next: None, lines: 0, text: Vec::new(), read: 0 })
     }
 
-    /// Gives lines up to the next row, and then its own.
+    /// Gives lines up to as many as are read at a time, or up to a fault.
     fn go_on(&mut self) -> io::Result<()> {
-        (self.read, self.text) = (0, Vec::new());
-        if self.next.is_none() {
-            self.next = match self.rows.read(&mut self.row) {
-                Ok(false) => return Ok(()),
-                Ok(true) => Some(self.columns.event(&self.row)),
-                Err(error) => Some(Err(error)),
+        self.read = 0;
+        self.text.clear();
+        while self.text.len() < CHUNK {
+            let next = match self.next.take() {
+                Some(next) => next,
+                None => match self.rows.read(&mut self.row) {
+                    Ok(false) => break,
+                    Ok(true) => self.columns.event(&self.row),
+                    Err(error) => Err(error),
+                },
             };
-        }
-        let blank = (self.row.line - 1).saturating_sub(self.lines).min(BLANK);
-        if blank > 0 {
+            let blank = (self.row.line - 1).saturating_sub(self.lines).min(CHUNK as u64);
             self.lines += blank;
-            self.text.resize(blank as usize, b'\n');
-        } else if let Some(event) = self.next.take().transpose()? {
-            serde_json::to_writer(&mut self.text, &event)?;
+            self.text.resize(self.text.len() + blank as usize, b'\n');
+            if self.lines + 1 < self.row.line || next.is_err() && !self.text.is_empty() {
+                self.next = Some(next);
+                break;
+            }
+            serde_json::to_writer(&mut self.text, &next?)?;
             self.text.push(b'\n');
             self.lines += 1;
         }

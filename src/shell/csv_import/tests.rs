@@ -135,7 +135,7 @@ fn what_is_wrong_with_the_first_row_is_told() {
         (
             "\0a,b\n",
             "--type A.b",
-            "it, line 1: the names of the columns: expected CSV in UTF-8, found a byte 0, as UTF-16 and spreadsheets have; save it as 'CSV UTF-8'",
+            "it, line 1: the names of the columns: expected CSV in UTF-8, found a control character, as UTF-16 and spreadsheets have; save it as 'CSV UTF-8'",
         ),
         ("\n", "--type A.b", "it: expected a first row with the names of the columns, found nothing"),
         (
