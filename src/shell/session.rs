@@ -415,7 +415,9 @@ impl Session {
             return Ok(());
         }
         if answered.repeated && self.format != Format::Json {
-            self.notice("the key was met before: this is the first outcome, nothing was written");
+            self.notice(
+                "this was said before, by its key or id: here is the first outcome, nothing was written",
+            );
         }
         self.say_footer(answered.rows, started)
     }
