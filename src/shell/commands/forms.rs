@@ -179,8 +179,8 @@ mod tests {
             form_of(&["perform"]).unwrap(),
             "PERFORM name entity [ body ] { fact }\n\
              \x20 body    object | WITH expr\n\
-             \x20 fact    BY entity | AT point | META object | KEY text | CAUSED BY cause | EXPECT guard | INDEX BY\n\
-             \x20         index { ',' index }\n\
+             \x20 fact    BY entity | AT point | META object | KEY text | ID text | CAUSED BY cause | EXPECT guard |\n\
+             \x20         INDEX BY index { ',' index }\n\
              \x20 entity  name id\n"
         );
     }
