@@ -121,7 +121,10 @@ fn whoever_is_forgotten_does_not_come_back_by_an_id() {
     if cfg!(not(feature = "encryption")) {
         return;
     }
-    let store = store(3);
+    // On a log that is shared nothing is private.
+    let mut options = Options::new();
+    options.own_journal = true;
+    let store = store_with(3, options);
     let session = Session::new(&store);
     session.rows("DEFINE PRIVATE contact ON 'User.*' OF target FIELDS data.name");
     let named = "EMIT User.named 7 {name: 'Ann', n: 1} ID 'x'";
