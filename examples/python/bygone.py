@@ -475,7 +475,7 @@ class Subscription(Rows):
 
 
 class Appended(List[Any]):
-    """Events that were appended. `position` is that of the last; `repeated` is true where their key was used before."""
+    """Events that were appended. `position` is that of the last; `repeated` is true where their key was used before, or all are there by their ids."""
 
     position: Optional[int] = None
     repeated: bool = False

@@ -152,6 +152,10 @@ class BygoneAggregateRecorder(BygoneRecorder, AggregateRecorder):
             return None
         with told():
             events = self.db.append(map(self._event, stored_events))
+            # By their ids: to say them again is no error of the database, and is one here.
+            if events.repeated:
+                msg = "these events are there already"
+                raise IntegrityError(msg)
         return [event["position"] for event in events]
 
     def _event(self, stored: StoredEvent) -> dict[str, Any]:
