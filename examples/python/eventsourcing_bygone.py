@@ -151,7 +151,11 @@ class BygoneAggregateRecorder(BygoneRecorder, AggregateRecorder):
         if not stored_events:
             return None
         with told():
-            events = self.db.append(map(self._event, stored_events))
+            new = [self._event(stored) for stored in stored_events]
+            if len({event["id"] for event in new}) < len(new):
+                msg = "one of these events is there twice"
+                raise IntegrityError(msg)
+            events = self.db.append(new)
             # By their ids: to say them again is no error of the database, and is one here.
             if events.repeated:
                 msg = "these events are there already"
