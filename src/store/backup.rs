@@ -128,7 +128,7 @@ pub(crate) fn back_up(
         false => None,
     };
     // Where the system does not tell files apart, names do.
-    let told_apart = there.is_some_and(|there| there != Identity { device: 0, inode: 0 });
+    let told_apart = there.is_some_and(|there| there != Identity::UNTOLD);
     if path == kernel.path || told_apart && there == Some(kernel.tables.identity()) {
         return Err(Error::unopenable(to, "it is the database itself", "choose another path"));
     }
@@ -180,7 +180,7 @@ impl Target {
         let (disk, failed) = (&*self.disk, self.failed());
         let temporary = TemporaryFile::name(&self.path, kernel.id.0);
         name::check_no_journal(&*self.disk, &self.path)?;
-        name::remove_interrupted(disk, &temporary, &self.path)?;
+        name::remove_interrupted(disk, &temporary, &self.path, place)?;
         let file = match disk.exists(&kernel.path).map_err(&failed)? {
             true => disk.create_like(&temporary, &kernel.path),
             false => disk.create(&temporary),

@@ -98,6 +98,11 @@ pub struct Identity {
     pub inode: u64,
 }
 
+impl Identity {
+    /// Where the system does not tell files apart.
+    pub(crate) const UNTOLD: Identity = Identity { device: 0, inode: 0 };
+}
+
 /// The folder of a path; that of a bare name is the current one.
 pub(crate) fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))

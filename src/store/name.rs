@@ -6,9 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk::{Disk, Lock, LockError, LockMode};
+use super::disk::{Disk, Identity, Lock, LockError, LockMode};
 use super::journal::Side;
 use super::tables::Tables;
+use super::temporary::Place;
 use crate::error::{Error, Result};
 
 /// The name that the file of an open database was opened by.
@@ -112,12 +113,20 @@ pub(super) fn open_locked(
 }
 
 /// Removes what somebody left under a temporary name, on the way to a path, who was interrupted. Whoever is still at it has its lock.
-pub(super) fn remove_interrupted(disk: &dyn Disk, temporary: &Path, path: &Path) -> Result<()> {
+pub(super) fn remove_interrupted(disk: &dyn Disk, temporary: &Path, path: &Path, place: Place) -> Result<()> {
     let failed = |e: std::io::Error| Error::unopenable(path, e, "check the path and its permissions");
     if !disk.exists(temporary).map_err(failed)? {
         return Ok(());
     }
-    let _lock = take_lock(disk, temporary, false)?;
+    // Interrupted as it had its name already, it has both: who is to replace it has its lock.
+    let is_second_name = match place {
+        Place::Free => false,
+        Place::Of(there) => there != Identity::UNTOLD && disk.identity(temporary).map_err(failed)? == there,
+    };
+    let _lock = match is_second_name {
+        true => None,
+        false => Some(take_lock(disk, temporary, false)?),
+    };
     disk.remove(temporary).map_err(failed)
 }
 

@@ -70,7 +70,7 @@ pub(super) fn create_with(
     let said = path;
     let path = free_name(disk, path)?;
     let temporary = TemporaryFile::name(&path, id.0);
-    name::remove_interrupted(disk, &temporary, said)?;
+    name::remove_interrupted(disk, &temporary, said, Place::Free)?;
     let file = disk.create(&temporary).map_err(failed)?;
     // Its work is done, or it failed, with a panic even: either way the temporary name goes.
     let made = TemporaryFile::new(disk, &temporary, &*file);

@@ -263,6 +263,21 @@ fn a_backup_that_grows_is_durable_with_its_name() {
     assert_eq!(small(&image).open(COPY).unwrap().head(), Position(2));
 }
 
+/// Killed as it had got its name, a backup has its temporary one, too: that is in nobody's way.
+#[test]
+fn a_backup_of_two_names_is_replaced() {
+    let disk = SimulatedDisk::new();
+    let db = small(&disk).create(PATH).unwrap();
+    db.append(paid(1)).unwrap();
+    disk.faults().fail_after(0, Failure::of(Kind::Remove).forever());
+    backup(&db, BackupMode::New).unwrap();
+    disk.faults().clear();
+    db.append(paid(2)).unwrap();
+    let made = backup(&db, BackupMode::Replace).unwrap();
+    assert_eq!(made.position, Position(2));
+    assert_eq!(assert_holds(&disk, &db), Position(2));
+}
+
 #[test]
 fn a_journal_that_stands_beside_is_in_the_way() {
     let disk = SimulatedDisk::new();

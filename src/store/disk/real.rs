@@ -177,7 +177,7 @@ fn identity(metadata: &fs::Metadata) -> Identity {
 /// The standard library does not tell: see [`Identity`].
 #[cfg(not(unix))]
 fn identity(_metadata: &fs::Metadata) -> Identity {
-    Identity { device: 0, inode: 0 }
+    Identity::UNTOLD
 }
 
 #[cfg(unix)]

@@ -273,7 +273,7 @@ pub fn find(disk: &dyn Disk, database: &Path) -> Result<Vec<SegmentFile>> {
             let file = match open_readable(disk, &path)? {
                 Err(error) => {
                     // A disk that cannot tell which it is has it neither removed nor renamed.
-                    let identity = disk.identity(&path).unwrap_or(Identity { device: 0, inode: 0 });
+                    let identity = disk.identity(&path).unwrap_or(Identity::UNTOLD);
                     let remnant = Remnant::Foreign(error.to_string());
                     found.push(SegmentFile { side, path, remnant, identity, len: 0 });
                     continue;

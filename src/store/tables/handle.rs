@@ -76,12 +76,14 @@ impl Handle {
     pub fn shrink(&mut self) -> Result<()> {
         self.forget_committed();
         let Some(database) = self.database.as_mut() else { return Err(closed()) };
-        guard::reading("compacting the tables", &self.latched, || match database.compact() {
+        let doing = "compacting the tables";
+        let compacted = guard::reading(doing, &self.latched, || match database.compact() {
             Ok(_) => Ok(()),
-            Err(redb::CompactionError::Storage(error)) => Err(failed("compacting the tables", error)),
+            Err(redb::CompactionError::Storage(error)) => Err(failed(doing, error)),
             // Nobody else has it open.
-            Err(other) => Err(Error::io("compacting the tables", io::Error::other(other.to_string()))),
-        })
+            Err(other) => Err(Error::io(doing, io::Error::other(other.to_string()))),
+        });
+        compacted.map_err(|error| self.told(doing, error))
     }
 
     /// To be called where something is committed: what was before is no more of interest, and its pages are free once nobody reads it.
@@ -97,9 +99,9 @@ impl Handle {
     pub fn close(mut self) -> Result<()> {
         self.forget_committed();
         let Some(database) = self.database.take() else { return Err(closed()) };
-        guard::reading("closing the tables", &self.latched, || {
-            database.close().map_err(|e| failed("closing the tables", e))
-        })
+        let doing = "closing the tables";
+        guard::reading(doing, &self.latched, || database.close().map_err(|e| failed(doing, e)))
+            .map_err(|error| self.told(doing, error))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::event::NewEvent;
 use crate::store::append_request::AppendRequest;
 use crate::store::cursor::CursorOwner;
 use crate::store::disk::memory::MemoryDisk;
+use crate::store::disk::simulated::{Failure, SimulatedDisk};
 use crate::store::{Options, Store};
 
 /// What only tests do to tables.
@@ -152,6 +153,26 @@ fn is_refused(disk: &MemoryDisk, what: &str, expected: &str) {
         let error = Store::open(path(), options(disk).read_only(read_only)).map(drop).expect_err(what);
         assert_eq!(error.kind(), "unopenable", "{what}: {error}");
         assert!(error.to_string().contains(expected), "{what}: {error}");
+    }
+}
+
+/// redb says of all that follows an error only that there was one.
+#[test]
+fn what_cannot_be_done_since_the_disk_failed_tells_how_it_failed() {
+    for compacts in [false, true] {
+        let disk = SimulatedDisk::new();
+        disk.create(path()).unwrap();
+        let tables = Tables::open_or_make(Arc::new(disk.clone()), path(), 1 << 20).unwrap();
+        disk.faults().fail_after(0, Failure::any().with(ErrorKind::ReadOnlyFilesystem).forever());
+        let told = |failed: Result<()>| {
+            let error = failed.unwrap_err();
+            assert!(error.to_string().contains("simulated failure"), "{error}");
+        };
+        told(tables.write("writing", |to| to.set_meta("name", &[1])));
+        if compacts {
+            told(tables.shrink());
+        }
+        told(tables.close());
     }
 }
 
