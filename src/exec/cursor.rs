@@ -157,6 +157,15 @@ impl PositionCursor {
                     sources.iter().map(|source| PositionCursor::new(snapshot, source, range, direction));
                 PositionCursor::Intersection(members.collect::<Option<_>>()?)
             }
+            PositionSource::Any(sources) => {
+                let members =
+                    sources.iter().map(|source| PositionCursor::new(snapshot, source, range, direction));
+                PositionCursor::Union {
+                    members: members.collect::<Option<_>>()?,
+                    heads: Heads::new(direction),
+                    started: false,
+                }
+            }
         })
     }
 

@@ -5,6 +5,7 @@
 //! left is checked on each event. Where even that costs more than reading the log from end to end, the log is read.
 //! Whatever is chosen, the answer is the same: candidates narrow, and checks decide.
 
+mod alternatives;
 mod bitmap;
 pub(crate) mod column;
 mod conditions;
@@ -97,6 +98,13 @@ struct AccessCandidate {
     check: ResidualCheck,
 }
 
+impl AccessCandidate {
+    /// What holds all that passes `WHERE`.
+    fn narrowing(source: PositionSource) -> AccessCandidate {
+        AccessCandidate { estimate: source.estimate(), source, check: ResidualCheck::Nothing }
+    }
+}
+
 /// What is to be checked on each event where a candidate is not taken.
 #[derive(Debug, Clone, PartialEq)]
 enum ResidualCheck {
@@ -165,7 +173,7 @@ pub(crate) fn choose(snapshot: &Snapshot, question: AccessQuery) -> Result<Event
     let typed = pattern.as_ref().is_some_and(|pattern| !pattern.is_all()) || !conditions.kinds.is_empty();
     let sources = by.len() + conditions.by.len() + usize::from(typed);
     let known = if predicate.is_some() { UNKNOWN } else { 1.0 };
-    let few = take.few_from(known).filter(|_| sources == 1);
+    let few = take.few_from(known).filter(|_| sources == 1 && conditions.alternatives.is_empty());
     let reader = source::ListReader { snapshot, first: window.after.next().0, last: window.through.0, few };
     let (mut candidates, mut checks) = (Vec::new(), Vec::new());
     for by in by {
@@ -182,34 +190,45 @@ pub(crate) fn choose(snapshot: &Snapshot, question: AccessQuery) -> Result<Event
         let check = if pattern.is_some() { ResidualCheck::Pattern } else { ResidualCheck::Nothing };
         candidates.push(AccessCandidate { estimate: source.estimate(), source, check });
     }
-    for by in &conditions.by {
-        // An index that does not hold all of the types in question would leave some out.
-        if let By::Tag(Tagged { own: false, index: Some(index), .. }) = by
-            && !reader.covers(&index.0, pattern.as_ref(), &conditions.kinds)?
-        {
-            continue;
-        }
-        let (source, _) = match reader.source(by) {
-            // What an index cannot hold is no reason not to answer.
-            Err(Error::Invalid { .. }) => continue,
-            source => source?,
-        };
-        candidates.push(AccessCandidate {
-            estimate: source.estimate(),
-            source,
-            check: ResidualCheck::Nothing,
-        });
-    }
+    candidates.extend(narrowing(&reader, &conditions, pattern.as_ref())?);
     let span = window.through.min(snapshot.head()).since(window.after);
     let wanted = match take {
         RowLimit::All => f64::INFINITY,
         RowLimit::First(n) | RowLimit::Last(n) | RowLimit::Newest(n) => n as f64 / known,
     };
-    let mut access = CostModel { span: span as f64, wanted }.take(candidates, pattern);
+    let model = CostModel { span: span as f64, wanted };
+    for alternatives in &conditions.alternatives {
+        candidates.extend(alternatives::candidate(&reader, &model, alternatives, pattern.as_ref())?);
+    }
+    let mut access = model.take(candidates, pattern);
     access.times = conditions.times;
     access.checks.extend(checks);
     access.estimate = access.estimate.at_most(span);
     Ok(EventsPlan { access, window, predicate, take })
+}
+
+/// Sources of what `WHERE` compares with constants.
+fn narrowing(
+    reader: &source::ListReader,
+    conditions: &Conditions,
+    pattern: Option<&Pattern>,
+) -> Result<Vec<AccessCandidate>> {
+    let mut candidates = Vec::new();
+    for by in &conditions.by {
+        // An index that does not hold all of the types in question would leave some out.
+        if let By::Tag(Tagged { own: false, index: Some(index), .. }) = by
+            && !reader.covers(&index.0, pattern, &conditions.kinds)?
+        {
+            continue;
+        }
+        let (source, _) = match reader.source(by) {
+            // What an index cannot hold is no reason not to answer.
+            Err(Error::Invalid { .. }) | Ok((PositionSource::Log, _)) => continue,
+            source => source?,
+        };
+        candidates.push(AccessCandidate::narrowing(source));
+    }
+    Ok(candidates)
 }
 
 struct CostModel {

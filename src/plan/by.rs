@@ -64,6 +64,8 @@ pub(crate) enum Test {
     In(Vec<IndexKey>),
     /// Both are of one sort, and one at least is there.
     Between(Bound<IndexKey>, Bound<IndexKey>),
+    /// It is a text that this is a piece of, or all of.
+    Contains(String),
 }
 
 impl By {
@@ -133,6 +135,9 @@ impl Test {
             Test::Is(wanted) => equal(key, wanted),
             Test::Not(other) => !equal(key, other),
             Test::In(several) => several.iter().any(|one| equal(key, one)),
+            Test::Contains(piece) => {
+                matches!(key, IndexKey::Value(Value::Text(text)) if text.contains(piece))
+            }
             Test::Between(low, high) => {
                 let above = match low {
                     Bound::Included(low) => order(key, low).is_some_and(Ordering::is_ge),
@@ -167,6 +172,7 @@ impl Test {
         match self {
             Test::Is(key) | Test::Not(key) => vec![key],
             Test::In(keys) => keys.iter().collect(),
+            Test::Contains(_) => Vec::new(),
             Test::Between(low, high) => [low, high].into_iter().filter_map(key_of).collect(),
         }
     }
@@ -187,6 +193,8 @@ impl Test {
                 ranges.extend(self.keys().into_iter().map(one));
                 ranges.extend(self.instants().iter().map(one));
             }
+            // Which of them it is a piece of is seen by who reads them.
+            Test::Contains(_) => ranges.push(TermRange::texts(prefix)),
             Test::Between(low, high) => {
                 ranges.push(between(low.as_ref(), high.as_ref()));
                 let time = |bound: &Bound<IndexKey>| bound_map(bound, said_instant);
@@ -390,6 +398,9 @@ impl Display for Test {
                     write!(f, "{}{}", if at > 0 { ", " } else { "" }, KeyLiteral(key))?;
                 }
                 f.write_str(")")
+            }
+            Test::Contains(piece) => {
+                write!(f, "CONTAINS {}", KeyLiteral(&IndexKey::Value(piece.as_str().into())))
             }
             Test::Between(Bound::Included(low), Bound::Included(high)) => {
                 write!(f, "BETWEEN {} AND {}", KeyLiteral(low), KeyLiteral(high))

@@ -244,10 +244,7 @@ impl EventsPlan {
             PositionSource::Log => write!(f, "the whole log: {}", Counted(access.estimate)),
             PositionSource::Intersection(sources) => {
                 write!(f, "what is in all of, {}", Counted(access.estimate))?;
-                sources.iter().try_for_each(|source| {
-                    f.write_str("\n    ")?;
-                    source.tell(f, "\n      ")
-                })
+                tell_each(sources, f, "\n    ")
             }
             source => source.tell(f, "\n    "),
         }
@@ -309,13 +306,23 @@ impl PositionSource {
             }
             PositionSource::Intersection(sources) => {
                 f.write_str("what is in all of")?;
-                sources.iter().try_for_each(|source| {
-                    f.write_str(line)?;
-                    source.tell(f, line)
-                })
+                tell_each(sources, f, line)
+            }
+            PositionSource::Any(sources) => {
+                write!(f, "what is in one of, merged: {}", Counted(self.estimate()))?;
+                tell_each(sources, f, line)
             }
         }
     }
+}
+
+/// Each on a line of its own; its parts on lines behind.
+fn tell_each(sources: &[PositionSource], f: &mut Formatter<'_>, line: &str) -> fmt::Result {
+    let within = format!("{line}  ");
+    sources.iter().try_for_each(|source| {
+        f.write_str(line)?;
+        source.tell(f, &within)
+    })
 }
 
 impl Display for ReplayPlan {

@@ -170,6 +170,17 @@ fn a_list_is_taken_where_it_is_short_and_the_log_where_it_is_not() {
         ("EVENTS BY id = 'e77'", "from the one event #77"),
         ("EVENTS WHERE id = 'e77' AND actor = User 7", "from the one event #77"),
         ("EVENTS WHERE position IN (7, 9)", "after #6 through #9"),
+        (
+            "EVENTS WHERE tags.at = 7 OR actor = User 7 AND data.x = 1",
+            "from what is in one of, merged: about 26 events\n    the list of at = 7: 1 event\n    the list of actor User 7: 25 events",
+        ),
+        (
+            "EVENTS WHERE (tags.at = 7 OR actor = User 7) AND (type = 'Order.paid' OR key = 'k')",
+            "from what is in one of, merged: about 26 events\n    the list of at = 7: 1 event",
+        ),
+        ("EVENTS WHERE tags.at = 7 OR data.x = 1", "from the whole log"),
+        ("EVENTS WHERE tags.at = 7 OR tags.at > 8", "from the whole log"),
+        ("EVENTS WHERE tags.at CONTAINS 7", "from the list of at = 7: 1 event"),
     ] {
         let plan = session.plan(text, &store.snapshot()).unwrap().to_string();
         assert!(plan.contains(expected), "{text}\n{plan}");
@@ -322,6 +333,8 @@ proptest! {
     fn an_index_answers_what_the_events_say(
         values in prop::collection::vec((0..3usize, value(), 1..28u8), 1..60),
         asked in prop::collection::vec(asked(), 1..8),
+        others in prop::collection::vec(asked(), 1..8),
+        items in prop::collection::vec(scalar().prop_map(|value| literal(&value)), 1..8),
         defined in 0..60usize,
         on in prop::sample::select(vec!["Order.*", "Order.paid, Order.sent", "Order.paid", "Nobody.*, Order.*"]),
         memtable in 1..12usize,
@@ -343,7 +356,8 @@ proptest! {
         }
         prop_assert!(store.wait_for_indexes(Duration::from_secs(60)).unwrap());
         let snapshot = store.snapshot();
-        for asked in &asked {
+        for (at, asked) in asked.iter().enumerate() {
+            let (or, item) = (&others[at % others.len()], &items[at % items.len()]);
             // WHERE, by reading everything, is what WHERE is by lists.
             for text in [
                 format!("EVENTS 'Order.*' WHERE data.x {asked}"),
@@ -353,6 +367,15 @@ proptest! {
                 format!("EVENTS 'Order.*' WHERE data.x {asked} AS OF #{} ORDER BY position DESC LIMIT 5", defined % values.len()),
                 format!("EVENTS 'Order.sent, Order.paid' WHERE data.x {asked} AND type IN ('Order.paid', 'No.such') SINCE '2024-01-09'"),
                 "EVENTS 'Order.*' WHERE timestamp >= '2024-01-05' AND timestamp < '2024-01-20'".to_owned(),
+                format!("EVENTS 'Order.*' WHERE data.x {asked} OR data.x {or}"),
+                format!("EVENTS WHERE type = 'Order.paid' AND data.x {asked} OR timestamp = '2024-01-05' LAST 4"),
+                format!(
+                    "EVENTS 'Order.*, Till.*' WHERE (data.x {asked} OR timestamp BETWEEN '2024-01-05' AND '2024-01-07') \
+                     AND (position < 9 AND data.x {or} OR type = 'Till.rung' OR type = 'Order.sent' AND (data.x {or} OR position = 3)) LIMIT 6"
+                ),
+                format!("EVENTS 'Order.*' WHERE NOT data.x {asked} OR data.x {or} AS OF #{}", defined % values.len()),
+                format!("EVENTS 'Order.*' WHERE data.x CONTAINS {item}"),
+                format!("EVENTS 'Order.*' WHERE data.x CONTAINS {item} OR data.x {asked} LAST 5"),
             ] {
                 let plain = forced(Some(Forced::Log), || session.positions(&text));
                 for force in FORCES {

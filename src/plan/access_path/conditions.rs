@@ -1,7 +1,7 @@
 //! What `WHERE` says that lists, positions and runs know of.
 //!
-//! Only what stands in `AND` at the top counts, and only comparisons with constants. The condition is checked on each event all
-//! the same, so what is found here has to hold all that is wanted, and may hold more.
+//! Only what stands in `AND` and `OR` at the top counts, and only comparisons with constants. The condition is checked on each event
+//! all the same, so what is found here has to hold all that is wanted, and may hold more.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub(super) struct Conditions {
     /// Of the type.
     pub kinds: Vec<Kinds>,
     pub times: Times,
+    /// Of each `OR`, one at least must hold.
+    pub alternatives: Vec<Vec<Conditions>>,
 }
 
 /// What an index is of, so that `WHERE` may find it there.
@@ -56,6 +58,8 @@ pub(super) enum Against<'n> {
     One(Comparison, &'n Constant),
     Between(&'n Constant, &'n Constant),
     In(Vec<&'n Constant>),
+    /// An array of which it is an item, or a text of which it is a piece.
+    Contains(&'n Constant),
 }
 
 /// What stands in `AND` at the top.
@@ -103,6 +107,20 @@ impl Conditions {
                     if **subject == BoundExpr::Field(Field::Type) =>
                 {
                     self.kinds.push(Kinds::Like(pattern.clone()));
+                }
+                BoundExpr::Or(several) => {
+                    let read = |one| {
+                        let mut conditions = Conditions::default();
+                        // What one of them says of positions and times holds for that one.
+                        conditions.read(one, &mut window.clone(), indexed);
+                        conditions
+                    };
+                    self.alternatives.push(several.iter().map(read).collect());
+                }
+                BoundExpr::Contains { subject, item } => {
+                    if let BoundExpr::Constant(item) = &**item {
+                        self.subject(subject, Against::Contains(item), window, indexed);
+                    }
                 }
                 _ => {
                     if let Some((subject, against)) = comparison(term) {
@@ -212,6 +230,7 @@ impl Against<'_> {
                 }
             }
             Against::Between(low, high) => (Bound::Included(of(low)?), Bound::Included(of(high)?)),
+            Against::Contains(_) => return None,
             Against::In(constants) => {
                 let values = constants.iter().map(|constant| of(constant)).collect::<Option<Vec<_>>>()?;
                 (Bound::Included(*values.iter().min()?), Bound::Included(*values.iter().max()?))
@@ -279,6 +298,11 @@ impl Against<'_> {
                 }
                 Test::Between(Bound::Included(low), Bound::Included(high))
             }
+            // An index has each item of an array, and a text whole.
+            Against::Contains(item) => match scalar(item)? {
+                IndexKey::Value(Value::Text(piece)) => Test::Contains(piece),
+                item => Test::Is(item),
+            },
             Against::In(constants) => {
                 Test::In(constants.iter().map(|constant| scalar(constant)).collect::<Option<_>>()?)
             }

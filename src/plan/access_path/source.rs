@@ -19,6 +19,9 @@ const MOST_LISTS: usize = 1000;
 /// A range of more terms than this is swept into a set instead of merged.
 const FEW_TERMS: usize = 64;
 
+/// Of more texts than this it is not looked at each whether something is a piece of it.
+const TEXTS: usize = 256;
+
 /// So many lists of a union are looked at to know how many entries all of them have.
 const LOOKED_AT: usize = 16;
 
@@ -52,6 +55,8 @@ pub(crate) enum PositionSource {
         estimate: Estimate,
     },
     Intersection(Vec<PositionSource>),
+    /// What is in one of them at least, merged as it is read.
+    Any(Vec<PositionSource>),
 }
 
 /// A list, what it is to be called, and how many entries it has within the window.
@@ -75,6 +80,10 @@ impl PositionSource {
                     sources.iter().map(PositionSource::estimate).min_by_key(|estimate| estimate.entries);
                 least.map_or(Estimate::NONE, |least| Estimate::about(least.entries))
             }
+            PositionSource::Any(sources) => {
+                // What is in several of them is counted several times.
+                Estimate::about(sources.iter().map(PositionSource::estimate).sum::<Estimate>().entries)
+            }
         }
     }
 
@@ -92,6 +101,14 @@ impl PositionSource {
             PositionSource::Ranges { estimate, .. } => CHUNK + estimate.entries as f64 * SWEPT,
             PositionSource::Intersection(sources) => {
                 sources.iter().map(|source| source.cost(entries, part)).sum()
+            }
+            PositionSource::Any(sources) => {
+                let all = self.estimate().entries.max(1) as f64;
+                let of = |source: &PositionSource| {
+                    let share = source.estimate().entries as f64 / all;
+                    source.cost(entries * share, part) + entries * share * part * ENTRY
+                };
+                sources.iter().map(of).sum()
             }
         }
     }
@@ -180,6 +197,9 @@ impl ListReader<'_> {
     }
 
     fn tagged(&self, by: &By, tagged: &Tagged) -> Result<(PositionSource, bool)> {
+        if let Test::Contains(piece) = &tagged.test {
+            return Ok((self.containing(by, tagged, piece)?, false));
+        }
         let instants = tagged.test.instants();
         let keys: Vec<&IndexKey> = tagged.test.keys().into_iter().chain(&instants).collect();
         let derived = tagged.index.as_ref().map(|index| &index.0);
@@ -208,11 +228,22 @@ impl ListReader<'_> {
             }
             return Ok((self.union(terms.into_iter().collect(), by.to_string())?, exact));
         }
-        let own = tagged.own.then(|| term::tag_prefix(&tagged.name));
-        let derived = derived.map(|index| term::derived_prefix(index.position));
-        let prefixes = own.into_iter().chain(derived);
-        let ranges = prefixes.flat_map(|prefix| tagged.test.ranges(&prefix)).collect();
+        let ranges = prefixes(tagged).flat_map(|prefix| tagged.test.ranges(&prefix)).collect();
         Ok((self.ranges(by, ranges)?, exact))
+    }
+
+    /// The lists of the texts that this is a piece of, or may be; the log, where there are many texts.
+    fn containing(&self, by: &By, tagged: &Tagged, piece: &str) -> Result<PositionSource> {
+        let mut found = Vec::new();
+        for prefix in prefixes(tagged) {
+            let Some(terms) = self.snapshot.terms_in(&TermRange::texts(&prefix), TEXTS)? else {
+                return Ok(PositionSource::Log);
+            };
+            // Of what is cut nobody knows how it goes on.
+            let may = |term: &Term| term.text_behind(&prefix).is_none_or(|text| text.contains(piece));
+            found.extend(terms.into_iter().filter(may));
+        }
+        self.union(found.into_iter().map(|term| (term, by.to_string())).collect(), by.to_string())
     }
 
     /// Whether an index holds every event of the types in question that it has a value for.
@@ -362,4 +393,11 @@ impl ListReader<'_> {
         }
         Ok(Some(found))
     }
+}
+
+/// What the terms begin with that hold what a condition asks for.
+fn prefixes(tagged: &Tagged) -> impl Iterator<Item = Vec<u8>> {
+    let own = tagged.own.then(|| term::tag_prefix(&tagged.name));
+    let derived = tagged.index.as_ref().map(|index| term::derived_prefix(index.0.position));
+    own.into_iter().chain(derived)
 }

@@ -198,6 +198,11 @@ impl Term {
         Some(Term(bytes.into()))
     }
 
+    /// The whole text behind what it begins with, if that is one.
+    pub fn text_behind(&self, prefix: &[u8]) -> Option<String> {
+        read_text(self.0.strip_prefix(prefix)?)
+    }
+
     /// Whether its list is of events whose text only begins like this: each of them is to be looked at again.
     pub fn is_cut(&self) -> bool {
         definition_of(&self.0).is_some() && self.0.get(DERIVED) == Some(&TEXT) && self.0.ends_with(&CUT)

@@ -52,6 +52,12 @@ impl TermRange {
         }
     }
 
+    /// All texts.
+    pub fn texts(prefix: &[u8]) -> TermRange {
+        let edge = |tag: u8| [prefix, &[tag]].concat();
+        TermRange { from: edge(TEXT), until: edge(TEXT + 1) }
+    }
+
     /// What is left of some ranges without one value. A term that is cut stays.
     pub fn without(prefix: &[u8], key: &IndexKey, ranges: Vec<TermRange>) -> Vec<TermRange> {
         let (bytes, cut) = bytes(prefix, key);
