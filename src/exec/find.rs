@@ -20,7 +20,8 @@ use super::sort::{Sorting, TopK};
 use crate::allowance::Limits;
 use crate::entity::{Entity, EntityStr, Version};
 use crate::error::{Error, Result};
-use crate::plan::access_path::find::{Candidates, FindPlan, FirstByIndex};
+use crate::plan::access_path::candidates::Candidates;
+use crate::plan::access_path::find::{FindPlan, FirstByIndex};
 use crate::plan::expr::BoundExpr;
 use crate::plan::field::Field;
 use crate::plan::find::FindQuery;
@@ -208,17 +209,35 @@ fn open(snapshot: &Snapshot, find: &FindPlan, ids: Option<VecDeque<String>>) -> 
             }
             _ => None,
         },
-        (None, Candidates::Ids(ids)) => Some(ids.iter().cloned().collect()),
-        (None, Candidates::Index { finder, ranges, found, .. }) => {
+        (None, candidates) => {
             let budget = Budget::new(snapshot, "what an index leads to");
-            // Where it does not serve any more, all are looked at.
-            let found = snapshot.found_ids(finder, ranges, found.as_deref(), |bytes| budget.take(bytes))?;
-            found.map(|ids| ids.into_iter().collect())
+            led_to(snapshot, candidates, &budget)?.map(VecDeque::from)
         }
     };
     match find.way {
         StateAccess::Past => snapshot.past_states(&find.query.kind, find.query.window.until(), ids),
         _ => snapshot.states_by(&find.way, &find.query.kind, ids),
+    }
+}
+
+/// The ids that candidates have, in order; none where an index does not serve any more: then all are looked at.
+fn led_to(snapshot: &Snapshot, candidates: &Candidates, budget: &Budget) -> Result<Option<Vec<String>>> {
+    match candidates {
+        Candidates::All => Ok(None),
+        Candidates::Ids(ids) => Ok(Some(ids.clone())),
+        Candidates::Index { finder, ranges, found, .. } => {
+            snapshot.found_ids(finder, ranges, found.as_deref(), |bytes| budget.take(bytes))
+        }
+        Candidates::Any(several) => {
+            let mut all = Vec::new();
+            for one in several {
+                let Some(ids) = led_to(snapshot, one, budget)? else { return Ok(None) };
+                all.extend(ids);
+            }
+            all.sort_unstable();
+            all.dedup();
+            Ok(Some(all))
+        }
     }
 }
 

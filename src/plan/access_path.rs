@@ -7,6 +7,7 @@
 
 mod alternatives;
 mod bitmap;
+pub(crate) mod candidates;
 pub(crate) mod column;
 mod conditions;
 pub(crate) mod find;

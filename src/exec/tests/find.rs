@@ -311,6 +311,9 @@ fn an_order_does_not_take_the_place_of_an_index_that_leads_to_less() {
     let city = plan("FIND Bill WHERE state.w = 1 ORDER BY state.v DESC LIMIT 10");
     assert!(!city.source.are_fewer_than(&snapshot, 64).unwrap());
     assert!(city.source.are_fewer_than(&snapshot, 512).unwrap());
+    let either = plan("FIND Bill WHERE state.w = 1 OR state.u = 3 OR target.id = 'b1'").to_string();
+    assert!(either.contains("from the index city = 1, 200, and the index town = 3, "), "{either}");
+    assert!(either.contains(", and the one that is named"), "{either}");
     let all = plan("FIND Bill ORDER BY state.v DESC LIMIT 10");
     assert!(all.to_string().contains(&format!("{order} all of them")), "{all}");
     WALKS.set(Walks::Short);

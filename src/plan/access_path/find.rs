@@ -1,21 +1,14 @@
 //! Entities that are asked for: which of them are looked at, and how their states are come by.
 
 use std::fmt::{self, Display, Formatter};
-use std::sync::Arc;
 
-use super::conditions::{comparison, conjuncts};
+use super::candidates::{COUNTED, CandidateChoice, Candidates, Tests, indexes_of, key_ranges};
 use super::state_column::{self, StateColumnPlan};
-use crate::entity::{Entity, NameText};
+use crate::entity::NameText;
 use crate::error::Result;
-use crate::plan::by::Test;
-use crate::plan::expr::{BoundExpr, Constant, Predicate};
-use crate::plan::field::{EntityPart, Field};
 use crate::plan::find::FindQuery;
 use crate::plan::shape::Shape;
-use crate::store::catalog::Finder;
-use crate::store::index::term::{TermRange, derived_prefix};
-use crate::store::snapshot::{FoundIds, IndexWalk, Snapshot, StateAccess};
-use crate::value::Value;
+use crate::store::snapshot::{IndexWalk, Snapshot, StateAccess};
 
 /// `FIND`.
 #[derive(Debug, Clone)]
@@ -82,163 +75,26 @@ thread_local! {
     pub(crate) static WALKS: std::cell::Cell<Walks> = const { std::cell::Cell::new(Walks::Short) };
 }
 
-/// Which entities are looked at: all that are wanted are among them.
-#[derive(Debug, Clone)]
-pub(crate) enum Candidates {
-    All,
-    /// Those with these ids.
-    Ids(Vec<String>),
-    Index {
-        finder: Arc<Finder>,
-        ranges: Vec<TermRange>,
-        asked: IndexQuestion,
-        /// How many there are, as far as they were counted.
-        estimate: u64,
-        /// What was counted.
-        found: Option<Arc<FoundIds>>,
-    },
-}
-
-/// What is asked of an index.
-#[derive(Debug, Clone)]
-pub(crate) enum IndexQuestion {
-    Passing(Test),
-    /// All rows of the view of this name, whose index it is.
-    RowsOf(String),
-}
-
-/// So many entries of an index are counted, to choose among indexes.
-pub(super) const COUNTED: u64 = 10_000;
-
-/// An index that leads to more than one of so many states is not worth its way.
-const WORTH: u64 = 4;
-
-/// Chooses among all entities, those that are named, and those that an index leads to.
-fn candidates(
-    snapshot: &Snapshot,
-    kind: &str,
-    predicate: Option<&Predicate>,
-    tests: Tests,
-    most: u64,
-) -> Result<Candidates> {
-    let mut best = Candidates::All;
-    let Some(predicate) = predicate else { return Ok(best) };
-    let mut terms = Vec::new();
-    conjuncts(&predicate.node, &mut terms);
-    let mut least = u64::MAX;
-    for (subject, against) in terms.iter().filter_map(|term| comparison(term)) {
-        let ids = match subject {
-            BoundExpr::Field(Field::Target(EntityPart::Id)) => against.each(|constant| match constant {
-                Constant::Value(Value::Text(id)) => Some(id.clone()),
-                _ => None,
-            }),
-            BoundExpr::Field(Field::Target(EntityPart::Whole)) => against
-                .each(|constant| match constant {
-                    Constant::Entity(entity) => Some(entity.clone()),
-                    _ => None,
-                })
-                .map(|entities| ids_of(kind, entities)),
-            _ => None,
-        };
-        if let Some(mut ids) = ids {
-            // An id is found once, however often it is named.
-            ids.sort_unstable();
-            ids.dedup();
-            ids.retain(|id| Entity::new(kind, id).is_ok());
-            return Ok(Candidates::Ids(ids));
-        }
-    }
-    for (finder, test) in tests {
-        let mut ranges = key_ranges(finder, &test);
-        // One that does not serve now is none.
-        let found = snapshot.count_found(finder, &ranges, most)?;
-        if let Some(found) = found.filter(|found| found.entries < least) {
-            least = found.entries;
-            // Those of which there is no state are to be told of.
-            ranges.push(finder.faulty());
-            let (finder, estimate) = (finder.clone(), found.entries);
-            let asked = IndexQuestion::Passing(test);
-            best = Candidates::Index { finder, ranges, asked, estimate, found: found.ids };
-        }
-    }
-    best.if_worth_it(snapshot, kind)
-}
-
-impl Candidates {
-    /// Where an index leads to a large part of all, reading all is less.
-    fn if_worth_it(self, snapshot: &Snapshot, kind: &str) -> Result<Candidates> {
-        if let Candidates::Index { estimate, .. } = &self
-            && *estimate >= COUNTED
-            && snapshot.count_states(kind, estimate.saturating_mul(WORTH))? < estimate.saturating_mul(WORTH)
-        {
-            return Ok(Candidates::All);
-        }
-        Ok(self)
-    }
-
-    /// Whether there is an index that leads to fewer than this.
-    pub fn are_fewer_than(&self, snapshot: &Snapshot, many: u64) -> Result<bool> {
-        let Candidates::Index { finder, ranges, .. } = self else { return Ok(false) };
-        Ok(snapshot.count_found(finder, ranges, many)?.is_some_and(|found| found.entries < many))
-    }
-
-    /// Whether those that an order is gone along for are better come by in that order, as far as they were counted.
-    pub(super) fn gain_from(&self, first: &FirstByIndex) -> bool {
-        match self {
-            Candidates::All => true,
-            Candidates::Ids(_) => false,
-            Candidates::Index { estimate, .. } => *estimate >= first.lengths.few,
-        }
-    }
-}
-
 impl FindPlan {
     /// The same where the order of an index did not tell: now it matters which index leads to the least.
     pub fn without_order(&self, snapshot: &Snapshot) -> Result<FindPlan> {
-        let (kind, predicate) = (&self.query.kind, self.query.predicate.as_ref());
+        // Only what states are now is gone along in the order of an index.
+        let choice = CandidateChoice { snapshot, kind: &self.query.kind, past: false, most: COUNTED };
         let mut own = self.source.clone();
         if let Candidates::Index { finder, ranges, estimate, found, .. } = &mut own
             && let Some(counted) = snapshot.count_found(finder, ranges, COUNTED)?
         {
             (*estimate, *found) = (counted.entries, counted.ids);
         }
-        let tests = tests(snapshot, kind, predicate);
-        let source = match (own, candidates(snapshot, kind, predicate, tests, COUNTED)?) {
-            (Candidates::Index { estimate: own, .. }, other @ Candidates::Index { estimate, .. })
-                if estimate <= own =>
-            {
-                other
-            }
-            (own, _) => own.if_worth_it(snapshot, kind)?,
+        let other = choice.of(self.query.predicate.as_ref().map(|predicate| &predicate.node))?;
+        let source = match (own, other) {
+            // It was counted anew.
+            (Candidates::Any(_), other) => other,
+            (own, other) if other.estimate().is_some_and(|other| Some(other) <= own.estimate()) => other,
+            (own, _) => own.if_worth_it(snapshot, choice.kind)?,
         };
         Ok(FindPlan { source, first: None, ..self.clone() })
     }
-}
-
-/// What is asked of indexes.
-type Tests<'s> = Vec<(&'s Arc<Finder>, Test)>;
-
-/// The indexes of what an expression says.
-fn indexes_of<'s>(
-    snapshot: &'s Snapshot,
-    kind: &'s str,
-    node: &BoundExpr,
-) -> impl Iterator<Item = &'s Arc<Finder>> {
-    snapshot.indexes().finders_of(kind).filter(move |finder| {
-        let expression = finder.expression().and_then(|expression| expression.downcast_ref::<BoundExpr>());
-        expression == Some(node)
-    })
-}
-
-fn tests<'s>(snapshot: &'s Snapshot, kind: &'s str, predicate: Option<&Predicate>) -> Tests<'s> {
-    let (mut terms, mut tests) = (Vec::new(), Vec::new());
-    predicate.iter().for_each(|predicate| conjuncts(&predicate.node, &mut terms));
-    for (subject, against) in terms.iter().filter_map(|term| comparison(term)) {
-        if let Some(test) = against.test() {
-            indexes_of(snapshot, kind, subject).for_each(|finder| add(&mut tests, finder, test.clone()));
-        }
-    }
-    tests
 }
 
 /// More than so many of the first are sorted from all.
@@ -269,41 +125,21 @@ fn first_by_index(snapshot: &Snapshot, query: &FindQuery, tests: &Tests) -> Resu
     Ok(None)
 }
 
-/// Adds what is asked of an index. Two bounds are one range: of what it is of, only a single value compares.
-fn add<'s>(tests: &mut Tests<'s>, finder: &'s Arc<Finder>, test: Test) {
-    let own = tests.iter_mut().filter(|(other, _)| other.position == finder.position);
-    for (_, other) in own {
-        if let Some(both) = other.and(&test) {
-            *other = both;
-            return;
-        }
-    }
-    tests.push((finder, test));
-}
-
-fn ids_of(kind: &str, entities: Vec<Entity>) -> Vec<String> {
-    entities.into_iter().filter(|entity| entity.kind() == kind).map(|entity| entity.id().to_owned()).collect()
-}
-
-/// Where in an index the values are that pass a test.
-pub(super) fn key_ranges(finder: &Finder, test: &Test) -> Vec<TermRange> {
-    test.ranges(&derived_prefix(finder.position))
-}
-
 /// Chooses how to come by what is asked.
 pub(super) fn plan(snapshot: &Snapshot, query: FindQuery) -> Result<FindPlan> {
     let past = query.at.is_some() || query.as_of.is_some();
     let way = if past { StateAccess::Past } else { snapshot.way_to_states(&query.kind)? };
-    let (kind, predicate) = (&query.kind, query.predicate.as_ref());
-    // Indexes lead to what states are now.
-    let tests = if past { Vec::new() } else { tests(snapshot, kind, predicate) };
+    let choice = CandidateChoice { snapshot, kind: &query.kind, past, most: COUNTED };
+    let node = query.predicate.as_ref().map(|predicate| &predicate.node);
     let first = match way {
-        StateAccess::Kept => first_by_index(snapshot, &query, &tests)?,
+        StateAccess::Kept => {
+            first_by_index(snapshot, &query, &node.map(|node| choice.tests(node)).unwrap_or_default())?
+        }
         _ => None,
     };
     // What leads to few is better than an order.
     let most = first.as_ref().map_or(COUNTED, |first| first.lengths.few);
-    let source = candidates(snapshot, kind, predicate, tests, most)?;
+    let source = CandidateChoice { most, ..choice }.of(node)?;
     // What leads to more is kept for where the order does not tell.
     let first = first.filter(|first| source.gain_from(first));
     let columns = match (&way, &source, &first) {
@@ -331,21 +167,8 @@ impl Display for FindPlan {
             let end = if walk.backwards { "the last" } else { "the first" };
             write!(f, "from the index {}, {end} in its order, or ", NameText(&walk.finder.name))?;
         }
-        match &self.source {
-            Candidates::All => f.write_str("from all of them")?,
-            Candidates::Ids(ids) if ids.len() == 1 => f.write_str("from the one that is named")?,
-            Candidates::Ids(ids) => write!(f, "from the {} that are named", ids.len())?,
-            Candidates::Index { finder, asked, estimate, .. } => {
-                // Beside an order no more are counted than it takes to choose.
-                let more = if self.first.is_some() || *estimate >= COUNTED { " or more" } else { "" };
-                f.write_str("from the index ")?;
-                match asked {
-                    IndexQuestion::Passing(test) => write!(f, "{} {test}", NameText(&finder.name))?,
-                    IndexQuestion::RowsOf(view) => write!(f, "of the view {}", NameText(view))?,
-                }
-                write!(f, ", {}{more}", estimate.min(&COUNTED))?;
-            }
-        }
+        f.write_str("from ")?;
+        self.source.tell(f, self.first.is_some())?;
         match self.way {
             StateAccess::Kept => match &self.columns {
                 Some(columns) => write!(f, "\n  their states are kept; {columns}"),

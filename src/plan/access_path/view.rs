@@ -3,7 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
-use super::find::{self, COUNTED, Candidates, FindPlan, IndexQuestion, key_ranges};
+use super::candidates::{COUNTED, Candidates, IndexQuestion, key_ranges};
+use super::find::{self, FindPlan};
 use super::physical::ReadKind;
 use crate::entity::{NameText, Position};
 use crate::error::Result;
@@ -97,7 +98,7 @@ fn entities(snapshot: &Snapshot, view: &DefinedView, narrows: bool, query: FindQ
     }
     let ranges = key_ranges(own, &Test::Is(row_key()));
     let source = match (snapshot.count_found(own, &ranges, COUNTED)?, find.source) {
-        (Some(counted), source @ Candidates::Index { estimate, .. }) if estimate <= counted.entries => source,
+        (Some(counted), source) if source.estimate().is_some_and(|own| own <= counted.entries) => source,
         (Some(counted), _) => {
             let asked = IndexQuestion::RowsOf(view.name.clone());
             let ranges = ranges.into_iter().chain([own.faulty()]).collect();

@@ -215,7 +215,7 @@ pub(in crate::exec::tests::found_naively) fn filter() -> impl Strategy<Value = F
     leaf.prop_recursive(2, 6, 2, |inner| {
         prop_oneof![
             3 => (inner.clone(), inner.clone()).prop_map(|(a, b)| Filter::Both(Box::new(a), Box::new(b))),
-            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| Filter::Either(Box::new(a), Box::new(b))),
+            3 => (inner.clone(), inner.clone()).prop_map(|(a, b)| Filter::Either(Box::new(a), Box::new(b))),
             1 => inner.prop_map(|inner| Filter::Not(Box::new(inner))),
         ]
     })
@@ -323,12 +323,14 @@ impl Filter {
         }
     }
 
-    /// The ids that it names for all that is found, if it does.
-    pub(super) fn named(&self) -> Option<Vec<usize>> {
+    /// The ids that it names for all that is found, if it does: targets are trips.
+    pub(super) fn named(&self, kind: &str) -> Option<Vec<usize>> {
         match self {
             Filter::Id(id) => Some(vec![*id]),
-            Filter::Target(ids) => Some(ids.clone()),
-            Filter::Both(a, b) => a.named().or_else(|| b.named()),
+            Filter::Target(ids) if kind == "Trip" => Some(ids.clone()),
+            Filter::Target(_) => Some(Vec::new()),
+            Filter::Both(a, b) => a.named(kind).or_else(|| b.named(kind)),
+            Filter::Either(a, b) => Some([a.named(kind)?, b.named(kind)?].concat()),
             _ => None,
         }
     }

@@ -262,14 +262,12 @@ impl Known<'_> {
 
     pub(super) fn found(&self, ask: &Ask) -> Rows {
         let kind = KINDS[ask.kind];
-        let named = ask.filter.as_ref().and_then(Filter::named);
+        let named = ask.filter.as_ref().and_then(|filter| filter.named(kind));
         let (mut found, mut faults) = (Vec::new(), false);
         for (number, id) in IDS.iter().enumerate() {
             let told = self.told(ask.kind, id, ask.at, ask.as_of);
             if told.fault {
-                faults |= named.as_ref().is_none_or(|named| {
-                    named.contains(&number) && (kind == "Trip" || !trips_alone(ask.filter.as_ref()))
-                });
+                faults |= named.as_ref().is_none_or(|named| named.contains(&number));
             } else if told.state != Value::Null
                 && ask.filter.as_ref().is_none_or(|filter| filter.holds(kind, id, &told) == Some(true))
             {
@@ -337,15 +335,6 @@ impl Known<'_> {
                 (groups.into_iter().map(row).collect(), false)
             }
         }
-    }
-}
-
-/// Whether the first that names entities names them as trips.
-fn trips_alone(filter: Option<&Filter>) -> bool {
-    match filter {
-        Some(Filter::Target(_)) => true,
-        Some(Filter::Both(a, b)) => trips_alone(Some(if a.named().is_some() { a } else { b })),
-        _ => false,
     }
 }
 
