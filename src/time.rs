@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result, shorten};
@@ -93,6 +93,26 @@ impl Timestamp {
     /// The instant of a date and a time of day in UTC; none where no instant is so early or so late.
     pub(crate) fn of_civil(civil: DateTime) -> Option<Timestamp> {
         Timestamp::said(civil.duration_since(EPOCH))
+    }
+
+    /// Where its day begins, in UTC.
+    pub(crate) fn midnight(self) -> Option<Timestamp> {
+        Timestamp::of_civil(self.civil().date().at(0, 0, 0, 0))
+    }
+
+    /// Where a month (`2024-02`) or a year (`2024`) begins, in UTC.
+    pub(crate) fn beginning_of(text: &str) -> Option<Timestamp> {
+        let number = |digits: &str, length: usize| {
+            (digits.len() == length && digits.bytes().all(|byte| byte.is_ascii_digit()))
+                .then(|| digits.parse::<i16>().ok())
+                .flatten()
+        };
+        let (year, month) = match text.split_once('-') {
+            Some((year, month)) => (number(year, 4)?, number(month, 2)?),
+            None => (number(text, 4)?, 1),
+        };
+        let first = Date::new(year, i8::try_from(month).ok()?, 1).ok()?;
+        Timestamp::of_civil(first.at(0, 0, 0, 0))
     }
 
     /// This instant moved by nanoseconds; none where no instant is so early or so late.
@@ -262,6 +282,19 @@ pub(crate) mod tests {
             ["2024-13-01", "2024-02-30", "yesterday", "", "2024-01-01T25:00Z", "2024-01-01[Europe/Oslo]"]
         {
             assert!(at(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_month_and_a_year_have_a_beginning() {
+        let begins = |text: &str| Timestamp::beginning_of(text).map(|time| time.to_string());
+        assert_eq!(begins("2024-02").as_deref(), Some("2024-02-01T00:00:00Z"));
+        assert_eq!(begins("2024").as_deref(), Some("2024-01-01T00:00:00Z"));
+        assert_eq!(begins("9999-12").as_deref(), Some("9999-12-01T00:00:00Z"));
+        for none in
+            ["2024-13", "2024-00", "2024-2", "24", "2024-", "-2024", "+024", "2024-02-01", "２０２４", ""]
+        {
+            assert_eq!(begins(none), None, "{none}");
         }
     }
 

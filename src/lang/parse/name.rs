@@ -299,7 +299,7 @@ pub(super) fn point(c: TokenCursor<'_>) -> ParseResult<'_, PointExpr> {
         TokenKind::Date => date(c).map(|(c, time)| (c, PointKind::Time(time)))?,
         TokenKind::Position => position(c).map(|(c, position)| (c, PointKind::Position(position)))?,
         TokenKind::Param => (c.next(), PointKind::Param(param(c))),
-        TokenKind::Keyword(K::Now) => (c.next(), PointKind::Now),
+        TokenKind::Keyword(K::Now) => now(c.next())?,
         TokenKind::Symbol(Symbol::Minus) => match c.next().kind() {
             TokenKind::Duration => duration(c.next()).map(|(c, ago)| (c, PointKind::Ago(ago)))?,
             _ => return c.next().missing_noun(TokenClass::Period),
@@ -316,6 +316,17 @@ pub(super) fn point(c: TokenCursor<'_>) -> ParseResult<'_, PointExpr> {
         }
     };
     Ok((rest, PointExpr { kind, span: rest.span_from(c) }))
+}
+
+/// Behind `NOW`: nothing, or `- 30d`.
+fn now(c: TokenCursor<'_>) -> ParseResult<'_, PointKind> {
+    if !c.sees_symbol(Symbol::Minus) {
+        return Ok((c, PointKind::Now));
+    }
+    match c.next().kind() {
+        TokenKind::Duration => duration(c.next()).map(|(c, ago)| (c, PointKind::Ago(ago))),
+        _ => c.next().missing_noun(TokenClass::Period),
+    }
 }
 
 /// `START`, or a point.

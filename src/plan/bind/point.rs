@@ -75,6 +75,10 @@ impl Binder<'_> {
             if let Some(Ok(position)) = text.strip_prefix('#').map(str::parse) {
                 return self.position(Position(position), span).map(ResolvedPoint::Position);
             }
+            if let Some(time) = self.beginning(text)? {
+                self.notice(format!("'{text}' is {time}"));
+                return Ok(ResolvedPoint::Time(time));
+            }
         }
         let position = known.ok_or_else(|| {
             let found = shorten(text);
@@ -86,6 +90,18 @@ impl Binder<'_> {
         })?;
         self.notice(format!("'{}' is {position}", shorten(text)));
         Ok(ResolvedPoint::Position(position))
+    }
+
+    /// Where a day, a month or a year begins that is called so, in UTC.
+    fn beginning(&self, text: &str) -> Result<Option<Timestamp>> {
+        const DAY: i128 = 86_400_000_000_000;
+        let days = match text {
+            "today" => 0,
+            "yesterday" => -1,
+            "tomorrow" => 1,
+            _ => return Ok(Timestamp::beginning_of(text)),
+        };
+        Ok(self.now()?.moved(days * DAY).and_then(Timestamp::midnight))
     }
 
     pub(super) fn position_of(&self, id: &str, span: Span) -> Result<Option<Position>> {

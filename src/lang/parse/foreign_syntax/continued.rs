@@ -92,7 +92,7 @@ pub(super) fn continued(c: TokenCursor<'_>, start: TokenCursor<'_>, trail: &Expe
         K::History | K::At | K::Replay | K::Blame | K::Diff => of_entity(c, start, (first, behind), trail),
         _ => None,
     };
-    let ago = || if expects(TokenClass::Period) { of_period(c) } else { from_now(c, trail) };
+    let ago = || expects(TokenClass::Period).then(|| of_period(c)).flatten();
     known.or_else(|| if expects(TokenClass::Point) { of_point(c, first) } else { ago() })
 }
 
@@ -345,22 +345,6 @@ fn of_period(c: TokenCursor<'_>) -> Option<Wrong> {
     let meant = duration_elsewhere(&format!("{} {}", c.source(), c.next().source()));
     let end = if meant.is_some() { c.next().next() } else { c.next() };
     wrong_at(end.span_from(c), "a duration is a number and its unit, like 30s or 1d", meant)
-}
-
-/// `SINCE NOW - 1d`.
-fn from_now(c: TokenCursor<'_>, trail: &Expectations) -> Option<Wrong> {
-    let now = c.back(1).filter(|before| before.kind() == TokenKind::Keyword(K::Now))?;
-    // In an expression it is right.
-    if c.kind() != TokenKind::Symbol(Symbol::Minus)
-        || trail.expects(Expectation::Noun(TokenClass::Arithmetic))
-    {
-        return None;
-    }
-    let (end, meant) = match c.next().kind() {
-        TokenKind::Duration => (c.next().next(), suggested(format!("-{}", c.next().source()))),
-        _ => (c.next(), None),
-    };
-    wrong_at(end.span_from(now), "a point so long ago is written -1d, without NOW", meant)
 }
 
 /// `SINCE 2`, `AT Order 42 1`, `FROM 0`.
