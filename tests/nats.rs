@@ -1,6 +1,6 @@
 //! The log on streams of real servers: nodes that share it have the same log, whatever becomes of servers and nodes.
 //!
-//! Where the server cannot be had (`tests/nats/install`), each test says so, and passes.
+//! Where the server cannot be had (`tests/nats/install`), each test says so, and passes; with `BYGONE_NATS_REQUIRED=1` it fails.
 
 #![cfg(feature = "nats")]
 
@@ -376,8 +376,14 @@ fn a_log_that_is_not_safe_or_another_is_refused() {
     assert!(another.contains("of the database"), "{another}");
     drop(other);
     servers.ask("$JS.API.STREAM.DELETE.shop", "");
+    // Whoever only reads makes no stream.
+    let read = Options::new().read_only(true).log(&log).open(&path).unwrap_err().to_string();
+    assert!(read.contains("it is not there"), "{read}");
+    assert!(!servers.ask("$JS.API.STREAM.INFO.shop", "")["error"].is_null());
     let gone = refused(&log);
     assert!(gone.contains("it is empty, and the file goes up to #3"), "{gone}");
+    let read = Options::new().read_only(true).log(&log).open(&path).unwrap_err().to_string();
+    assert!(read.contains("it is empty"), "{read}");
 }
 
 #[test]

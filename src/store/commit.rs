@@ -180,6 +180,11 @@ impl Commits {
                     }
                     again.into_iter().rev().for_each(|request| requests.push_front(request))
                 }
+                // Servers may take less than they say. Who is alone is told so.
+                Err(Error::TooLarge { .. }) if answers.len() > 1 && !again.is_empty() => {
+                    most = answers.len() / 2;
+                    again.into_iter().rev().for_each(|request| requests.push_front(request));
+                }
                 // Those behind it may be told more, or be small enough.
                 Err(theirs @ (Error::Unknown { .. } | Error::TooLarge { .. })) => {
                     return vec![Err(theirs); answers.len()];
@@ -314,14 +319,12 @@ impl Commits {
         doubt.pause = (doubt.pause * 2).min(LONGEST_PAUSE);
         let late = || Instant::now() >= doubt.until;
         match found {
-            Ok(Behind::Nothing) if late() => {
-                Err(Error::unknown("the log did not say in time whether it has recorded this"))
-            }
+            Ok(Behind::Nothing) if late() => Err(doubt.unknown()),
             Err(corrupt @ Error::Corrupt { .. }) => Err(corrupt),
-            Err(error) if late() => {
-                Err(Error::unknown(format!("the log did not say whether it has recorded this ({error})")))
+            Err(error) => {
+                doubt.why = Some(error);
+                if late() { Err(doubt.unknown()) } else { Ok(Behind::Nothing) }
             }
-            Err(_) => Ok(Behind::Nothing),
             found => found,
         }
     }
@@ -463,11 +466,18 @@ struct Framed {
 struct Doubt {
     until: Instant,
     pause: Duration,
+    /// Why the log was not read, when that failed last.
+    why: Option<Error>,
 }
 
 impl Doubt {
     fn new(longest: Duration) -> Doubt {
-        Doubt { until: Instant::now() + longest, pause: Duration::from_millis(1) }
+        Doubt { until: Instant::now() + longest, pause: Duration::from_millis(1), why: None }
+    }
+
+    fn unknown(&self) -> Error {
+        let why = self.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        Error::unknown(format!("the log did not say in time whether it has recorded this{why}"))
     }
 }
 

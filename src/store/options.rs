@@ -508,7 +508,7 @@ impl Options {
     ) -> Result<Option<Arc<dyn Log>>> {
         #[cfg(feature = "nats")]
         if let Some(address) = &self.log_address {
-            let log = NatsLog::open(LogAddress::parse(address)?, path, tables, place)?;
+            let log = NatsLog::open(LogAddress::parse(address)?, path, tables, place, self.read_only)?;
             return Ok(Some(Arc::new(log)));
         }
         if let Some(log) = self.simulated_log(id, place) {

@@ -44,6 +44,7 @@ impl Servers {
     /// So many, which wait for their disks before they acknowledge; none where the program cannot be had, and then it is said.
     pub fn start(count: usize) -> Option<Servers> {
         let Some(program) = program() else {
+            assert!(std::env::var_os("BYGONE_NATS_REQUIRED").is_none(), "there is no server of NATS");
             println!("nats: skipped, there is no server");
             return None;
         };

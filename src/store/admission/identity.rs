@@ -129,9 +129,5 @@ fn other_event(event: &PreparedEvent, position: Position, stored: &Arc<[u8]>) ->
 /// What is restored has each id and each key once, and so has a group.
 fn twice(what: &str, name: &str, position: Position) -> Error {
     let found = format!("it is that of {position}");
-    Error::conflict(
-        format!("the {what} '{}'", shorten(name)),
-        format!("a {what} that is not in the log"),
-        found,
-    )
+    Error::conflict(format!("the {what} '{}'", shorten(name)), "one that is not in the log".to_owned(), found)
 }

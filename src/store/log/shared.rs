@@ -32,12 +32,21 @@ pub(crate) struct LogFaults {
     pub behind: u64,
     /// A read is not answered.
     pub unread: u64,
+    /// Frames of more bytes are refused, though it says that it takes them; none are, if nothing is said here.
+    pub takes: Option<usize>,
 }
 
 impl LogFaults {
     /// Now and then each of them.
-    pub const SOME: LogFaults =
-        LogFaults { lost_answer: 60, lost_frame: 60, late: 60, doubled: 60, behind: 30, unread: 30 };
+    pub const SOME: LogFaults = LogFaults {
+        lost_answer: 60,
+        lost_frame: 60,
+        late: 60,
+        doubled: 60,
+        behind: 30,
+        unread: 30,
+        takes: None,
+    };
 }
 
 /// The log that they share.
@@ -216,6 +225,10 @@ impl Log for SharedHandle {
             return Err(AppendError::Lost { from: Position(state.end().0 + 1), to: after.position });
         }
         let faults = state.faults;
+        if let Some(takes) = faults.takes.filter(|takes| held.frame.payload.len() > *takes) {
+            let error = Error::too_large("a group", held.frame.payload.len(), takes);
+            return Err(AppendError::Refused(error));
+        }
         if state.happens(faults.behind) {
             return Err(AppendError::Behind);
         }

@@ -179,6 +179,28 @@ fn a_database_goes_on_where_it_was_when_it_is_opened_again() {
     assert_eq!((head(&first), head(&second), head(&third)), (42, 41, 40));
 }
 
+/// As where a setting of servers changed under those who have asked for it.
+#[test]
+fn of_groups_that_are_too_large_together_only_that_is_refused_which_is_so_alone() {
+    let log = SharedLog::new(1);
+    let store = database(&log);
+    log.set_faults(LogFaults { takes: Some(2_000), ..LogFaults::default() });
+    let large = 4;
+    let groups = (0..9).map(|n| {
+        let text = "x".repeat(if n == large { 4_000 } else { 300 });
+        let event = paid(n).member("text", text.as_str());
+        store.submit(AppendRequest { events: vec![event], ..AppendRequest::default() }).unwrap()
+    });
+    for (n, group) in groups.collect::<Vec<_>>().into_iter().enumerate() {
+        match group.wait() {
+            Ok(_) => assert_ne!(n as u64, large),
+            Err(error) => assert_eq!((n as u64, error.kind()), (large, "tooLarge")),
+        }
+    }
+    assert_eq!(head(&store), 8);
+    assert!(log.frames() > 1);
+}
+
 #[test]
 fn whoever_waits_is_told_of_what_others_append() {
     let log = SharedLog::new(1);

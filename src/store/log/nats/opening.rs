@@ -31,6 +31,8 @@ struct Opening<'o> {
     address: &'o LogAddress,
     path: &'o Path,
     link: &'o NatsLink,
+    /// Whoever only reads makes nothing.
+    read_only: bool,
 }
 
 impl NatsLog {
@@ -38,16 +40,25 @@ impl NatsLog {
     ///
     /// # Errors
     /// If a setting is not safe, if it is the log of another database, and if it is not what the tables have of it.
-    pub fn open(address: LogAddress, path: &Path, tables: &Tables, place: LogPlace) -> Result<NatsLog> {
+    pub fn open(
+        address: LogAddress,
+        path: &Path,
+        tables: &Tables,
+        place: LogPlace,
+        read_only: bool,
+    ) -> Result<NatsLog> {
         if !address.sync_trusted {
             let reason = "it is not known whether its servers sync a message before they acknowledge it";
             let advice = "set sync_interval to always in the jetstream block of each server, and say so with ?sync=trusted";
             return Err(refused(&address, path, reason, advice));
         }
         let link = NatsLink::open(&address)?;
-        let opening = Opening { address: &address, path, link: &link };
+        let opening = Opening { address: &address, path, link: &link, read_only };
         opening.check_version()?;
         let info = opening.stream()?;
+        if read_only && info.state.last_seq == 0 {
+            return Err(opening.refused("it is empty", NOT_MADE));
+        }
         let most = most_bytes(link.client().max_payload(), info.config.max_msg_size);
         if most < LEAST {
             let advice =
@@ -73,7 +84,7 @@ impl NatsLog {
         log.id = log.database(path, &followed, place.position)?;
         let sequence = log.find_place(path, followed, place)?;
         *locked(&log.marks) = Marks::new(place.position, sequence);
-        if followed.is_none_or(|followed| followed.id != Some(log.id)) {
+        if !read_only && followed.is_none_or(|followed| followed.id != Some(log.id)) {
             tables.write("noting the log", |tables| {
                 tables.set_followed_log(FollowedLog { id: Some(log.id), sequence })
             })?;
@@ -248,6 +259,7 @@ impl Opening<'_> {
             let told = stream::info(link, &address.stream);
             match told {
                 Ok(Some(info)) => break info,
+                Ok(None) if self.read_only => return Err(self.refused("it is not there", NOT_MADE)),
                 Ok(None) if !made => match stream::make(link, address) {
                     Ok(()) => made = true,
                     // Servers that begin do not know each other yet.
@@ -288,6 +300,9 @@ impl Opening<'_> {
         }
     }
 }
+
+/// What to do where there is nothing to read.
+const NOT_MADE: &str = "name a stream that is there; whoever opens it for writing makes one";
 
 /// JetStream is not enabled: for the account, or at all.
 const NOT_ENABLED: u64 = 10039;

@@ -75,22 +75,35 @@ impl NatsLog {
     fn read_ahead(&self, reader: &mut StreamReader, after: Position, in_doubt: bool) -> Result<()> {
         let known = locked(&self.marks).sequence_of(after);
         let (mut sequence, mut end) = (known.map_or_else(|| self.located(after), Ok)?, after);
-        while reader.ahead.is_empty() {
+        loop {
             let Some(message) = self.next_of_leader(reader, sequence, after, in_doubt)? else {
                 reader.streak = 0;
                 return Ok(());
             };
             sequence += 1;
             end = self.take(reader, (sequence, message), end)?;
+            reader.streak += 1;
+            // One at a time, as they come, or many.
+            let one = self.told.newest() <= sequence && reader.streak < 2
+                || reader.unanswered.is_some_and(|at| at.elapsed() < ALONE);
+            if !one {
+                (sequence, end) = self.read_batch(reader, sequence, end)?;
+            }
+            // Of ticks alone nobody has anything.
+            if !reader.ahead.is_empty() {
+                return Ok(());
+            }
         }
-        reader.streak += 1;
-        // One at a time, as they come, or many.
-        if self.told.newest() <= sequence && reader.streak < 2
-            || reader.unanswered.is_some_and(|at| at.elapsed() < ALONE)
-        {
-            return Ok(());
-        }
-        // What a replica lacks, or has damaged, the leader is asked for in turn.
+    }
+
+    /// Reads what comes behind a message from any replica, as far as that goes; where it ends. What a replica lacks, or has damaged, the leader is
+    /// asked for in turn.
+    fn read_batch(
+        &self,
+        reader: &mut StreamReader,
+        mut sequence: u64,
+        mut end: Position,
+    ) -> Result<(u64, Position)> {
         let batch = stream::messages(&self.link, &self.address.stream, sequence + 1);
         reader.unanswered = batch.is_err().then(Instant::now);
         for raw in batch.unwrap_or_default() {
@@ -101,7 +114,7 @@ impl NatsLog {
             sequence += 1;
             end = self.take(reader, (sequence, message), end)?;
         }
-        Ok(())
+        Ok((sequence, end))
     }
 
     /// Takes a message that follows what ends at a position; where it ends.
