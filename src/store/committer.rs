@@ -1,7 +1,7 @@
 //! The committer: what only the leader touches, whoever that is.
 
+use super::admission::Closings;
 use super::journal::FrameBuffer;
-use crate::entity::Position;
 use crate::event::id::IdSource;
 use crate::time::Timestamp;
 
@@ -18,8 +18,7 @@ pub(crate) struct Committer {
     pub(super) chain: [u8; 32],
     /// The number of the last frame.
     pub(super) number: u64,
-    /// Where the tables began to be behind the memtables when they were asked for the newest event that closes an entity, and where that is.
-    pub(super) closings: Option<(Position, Position)>,
+    pub(super) closings: Closings,
     /// The first write after opening must not share its millisecond with the last one before.
     pub(super) reopened: bool,
 }
@@ -33,7 +32,7 @@ impl Committer {
             recorded,
             chain,
             number: 0,
-            closings: None,
+            closings: Closings::new(),
             reopened: true,
         }
     }

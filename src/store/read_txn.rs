@@ -452,12 +452,6 @@ impl<'s> ReadTxn<'s> {
         Ok(self.memtables.list(term, PositionRange::after(self.checkpoint)).first().copied())
     }
 
-    /// The newest event of a list; the start, where it has none.
-    pub(super) fn newest_of(&self, term: &Term) -> Result<Position> {
-        let newest = self.page(term, PositionRange::ALL, ScanDirection::Descending)?;
-        Ok(newest.first().copied().unwrap_or_default())
-    }
-
     /// A page of a term's positions within a range; empty when there are no more.
     pub(super) fn page(
         &self,

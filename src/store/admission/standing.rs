@@ -1,10 +1,10 @@
 //! Entities that are closed: nothing more joins their histories until they are reopened.
 //!
-//! An entity is closed where the newest event of its history says so: nothing comes behind that but what reopens it. Where nothing was
-//! ever closed, one look at the tables for each checkpoint tells so, and no event is looked at for it.
+//! An entity is closed where the newest event of its history says so: nothing comes behind that but what reopens it. Which events close
+//! one is remembered, as far as they are in the tables: one look at those for each checkpoint brings it up, and no event is looked at for it.
 
 use super::{Admission, AdmissionBatch};
-use crate::entity::{EventType, Position};
+use crate::entity::{EventType, Position, PositionRange};
 use crate::error::{Conflict, Error, Result, Witness};
 use crate::event::record::Record;
 use crate::event::{CLOSED, REOPENED, codec};
@@ -13,6 +13,48 @@ use crate::store::committer::Committer;
 use crate::store::index::term::Term;
 use crate::store::memtable::ListEnd;
 use crate::store::read_txn::ReadTxn;
+use crate::store::snapshot::ScanDirection;
+
+/// So many events are remembered. Where more have closed something, the newest event of a history is looked at.
+const MOST: usize = if cfg!(test) { 3 } else { 1 << 16 };
+
+/// Which events in the tables close an entity.
+#[derive(Debug)]
+pub(crate) struct Closings {
+    /// Up to here they are known.
+    through: Position,
+    newest: Position,
+    /// Ascending; none where they are too many.
+    all: Option<Vec<Position>>,
+}
+
+impl Closings {
+    pub fn new() -> Closings {
+        Closings { through: Position::START, newest: Position::START, all: Some(Vec::new()) }
+    }
+
+    /// Whether an event is one of them; none where that is not known.
+    fn has(&self, position: Position) -> Option<bool> {
+        let known = self.all.as_ref().filter(|_| position <= self.through)?;
+        Some(known.binary_search(&position).is_ok())
+    }
+
+    /// Takes in those up to a checkpoint.
+    fn follow(&mut self, view: &ReadTxn, term: &Term, checkpoint: Position) -> Result<()> {
+        loop {
+            let rest = PositionRange::after(self.through).and(PositionRange::through(checkpoint));
+            let page = view.page(term, rest, ScanDirection::Ascending)?;
+            let Some(&last) = page.last() else { break };
+            (self.newest, self.through) = (last, last);
+            match &mut self.all {
+                Some(all) if all.len() + page.len() <= MOST => all.extend(page),
+                all => *all = None,
+            }
+        }
+        self.through = checkpoint;
+        Ok(())
+    }
+}
 
 impl Admission<'_> {
     /// Refuses an event of an entity that is closed, and what reopens one that is not. `end` is that of its history.
@@ -28,7 +70,10 @@ impl Admission<'_> {
         // Whoever has a newer event than the newest that closes anything is open.
         let closed = end.count > 0
             && end.last <= newest
-            && Record::open(end.last, &self.stored(batch, end.last)?)?.kind() == CLOSED;
+            && match committer.closings.has(end.last) {
+                Some(closes) => closes,
+                None => Record::open(end.last, &self.stored(batch, end.last)?)?.kind() == CLOSED,
+            };
         let reopens = event.kind.as_str() == REOPENED;
         if closed == reopens {
             return Ok(());
@@ -60,16 +105,13 @@ impl Admission<'_> {
             return Ok(newest);
         }
         let (term, base) = (Term::kind(&EventType::new(CLOSED)?)?, batch.memtables.base());
-        let in_tables = match committer.closings {
-            Some((looked_at, newest)) if looked_at == base => newest,
-            _ => {
-                let newest = ReadTxn::read(self.kernel.read_source(), Position::MAX, None, |view| {
-                    view.newest_of(&term)
-                })?;
-                committer.closings = Some((base, newest));
-                newest
-            }
-        };
+        if committer.closings.through != base {
+            let closings = &mut committer.closings;
+            ReadTxn::read(self.kernel.read_source(), Position::MAX, None, |view| {
+                closings.follow(view, &term, base)
+            })?;
+        }
+        let in_tables = committer.closings.newest;
         let (_, in_memtables) = batch.memtables.count(&term, Position::START);
         let newest = in_tables.max(in_memtables.unwrap_or_default());
         batch.newest_closing = Some(newest);
