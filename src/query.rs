@@ -225,6 +225,7 @@ fn kind_of(statement: &lang::ast::Stmt) -> StatementKind {
         Stmt::Admin(Admin::Compact) => Kind::Compact,
         Stmt::Admin(Admin::Rekey { .. }) => Kind::Rekey,
         Stmt::Admin(Admin::Checkpoint) => Kind::Checkpoint,
+        Stmt::Admin(Admin::Sync) => Kind::Sync,
         Stmt::Admin(Admin::Retry { .. }) => Kind::Retry,
         Stmt::Admin(Admin::Skip { .. }) => Kind::Skip,
     }

@@ -365,6 +365,14 @@ impl Store {
         self.shared.checkpointer.move_all()
     }
 
+    /// Takes in all that the log holds now: whatever anybody was told of before is read from then on. Where the log is this process's alone, all of
+    /// it is there. Gives the head.
+    pub fn take_in_all(&self, cancel: &Cancel) -> Result<Position> {
+        self.check_open()?;
+        self.shared.commits.take_in_all(cancel)?;
+        Ok(self.shared.applied.head())
+    }
+
     /// Makes a backup.
     pub fn back_up(&self, request: BackupRequest) -> Result<Backup> {
         self.check_open()?;

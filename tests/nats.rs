@@ -253,6 +253,13 @@ fn nodes_on_one_log_decide_by_all_of_it() {
     });
     assert_eq!(created, 100);
     assert_eq!(nodes.agreed().len(), 102);
+    for n in 200..250 {
+        let told = first.append(paid(n)).unwrap().position;
+        run(second, "SYNC");
+        assert!(second.head() >= told);
+    }
+    let Some(Row::Fields(head)) = run(second, "SHOW HEAD").pop() else { panic!("a head") };
+    assert_eq!(head["lag"].to_string(), "0");
 }
 
 #[test]

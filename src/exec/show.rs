@@ -128,11 +128,15 @@ pub(super) fn stats(snapshot: &Snapshot) -> Result<Row> {
 /// `SHOW HEAD`: to be noted elsewhere, and compared later.
 pub(super) fn head(snapshot: &Snapshot) -> Result<Row> {
     let head = snapshot.event(snapshot.head())?;
-    Ok(fields([
+    let told = [
         ("position", snapshot.head().0.into()),
         ("recorded", head.map_or(Value::Null, |head| head.recorded.to_string().into())),
         ("chain", ChainHash(verify::chain(snapshot)?).to_string().into()),
-    ]))
+    ];
+    Ok(match snapshot.log_lag() {
+        Some(lag) => fields(told.into_iter().chain([("lag", lag.into())])),
+        None => fields(told),
+    })
 }
 
 /// `PROVE`: the stored bytes of an event, and what leads from it to the root.

@@ -38,6 +38,10 @@ pub(crate) fn write(store: &Store, plan: &WritePlan, cancel: &Cancel) -> Result<
         WritePlan::Compact => compact(store, cancel),
         WritePlan::Rekey(key) => rekey(store, key),
         WritePlan::Checkpoint => store.checkpoint().map(|()| QueryResult::done()),
+        WritePlan::Sync => {
+            let head = store.take_in_all(cancel)?;
+            Ok(QueryResult::row(fields([("position", head.0.into())])))
+        }
     }
 }
 

@@ -314,6 +314,8 @@ pub(crate) enum Admin {
     },
     Compact,
     Checkpoint,
+    /// Takes in all that a shared log holds now.
+    Sync,
     Retry {
         kind: DropTarget,
         name: Name,

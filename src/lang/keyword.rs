@@ -140,6 +140,7 @@ keywords! {
     Subscribe "SUBSCRIBE"
     Subscription "SUBSCRIPTION"
     Subscriptions "SUBSCRIPTIONS"
+    Sync "SYNC"
     To "TO"
     Trace "TRACE"
     True "TRUE"

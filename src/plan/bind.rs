@@ -153,6 +153,7 @@ pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<L
         }
         Stmt::Admin(Admin::Rekey { key }) => binder.rekey(key).map(LogicalPlan::Write),
         Stmt::Admin(Admin::Checkpoint) => Ok(LogicalPlan::Write(WritePlan::Checkpoint)),
+        Stmt::Admin(Admin::Sync) => Ok(LogicalPlan::Write(WritePlan::Sync)),
         Stmt::Admin(Admin::Compact) => Ok(LogicalPlan::Write(WritePlan::Compact)),
     }
 }

@@ -40,6 +40,7 @@ impl Display for Plan {
             Plan::Write(WritePlan::Rekey(key)) => write!(f, "give the file the key of {key}"),
             Plan::Write(WritePlan::Compact) => f.write_str("write the file anew, in the order of keys"),
             Plan::Write(WritePlan::Checkpoint) => f.write_str("move everything into the tables"),
+            Plan::Write(WritePlan::Sync) => f.write_str("take in all that the log holds now"),
             Plan::Subscribe(subscription) => subscription.fmt(f),
             Plan::SubscribeView(subscription) => subscription.fmt(f),
             Plan::Explain(explain) => explain.plan.fmt(f),

@@ -28,6 +28,8 @@ pub(crate) enum WritePlan {
     /// `RETRY`, `SKIP`.
     Settle(Settle),
     Checkpoint,
+    /// `SYNC`.
+    Sync,
     Compact,
     Backup(BackupPlan),
     /// `REKEY`: where the new key is.

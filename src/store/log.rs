@@ -73,6 +73,11 @@ pub(crate) trait Log: Debug + Send + Sync {
         false
     }
 
+    /// How many events it holds behind a head; none where it is this process's alone, or does not say.
+    fn lag(&self, _head: Position) -> Option<u64> {
+        None
+    }
+
     /// How many bytes of events a frame may have.
     fn most_bytes(&self) -> usize {
         usize::MAX

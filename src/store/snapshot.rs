@@ -124,6 +124,11 @@ impl Snapshot {
         self.kernel.failures.of(definition)
     }
 
+    /// How many events the log holds behind this; none where it is this process's alone, or does not say.
+    pub fn log_lag(&self) -> Option<u64> {
+        self.kernel.log.lag(self.head)
+    }
+
     /// The definitions whose lists are being dropped.
     pub fn dropping(&self) -> Result<Vec<Position>> {
         self.kernel.stale()

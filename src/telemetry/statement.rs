@@ -38,13 +38,14 @@ pub(crate) enum StatementKind {
     Sign,
     Skip,
     Subscribe,
+    Sync,
     Trace,
     Verify,
 }
 
 impl StatementKind {
     /// All of them, with their words, in order.
-    pub const ALL: [(StatementKind, &'static str); 30] = [
+    pub const ALL: [(StatementKind, &'static str); 31] = [
         (StatementKind::At, "at"),
         (StatementKind::Atomic, "atomic"),
         (StatementKind::Backup, "backup"),
@@ -73,6 +74,7 @@ impl StatementKind {
         (StatementKind::Sign, "sign"),
         (StatementKind::Skip, "skip"),
         (StatementKind::Subscribe, "subscribe"),
+        (StatementKind::Sync, "sync"),
         (StatementKind::Trace, "trace"),
         (StatementKind::Verify, "verify"),
     ];

@@ -89,6 +89,8 @@ fn admin(c: TokenCursor<'_>) -> ParseResult<'_, Admin> {
         Ok((next, Admin::Compact))
     } else if c.sees(K::Checkpoint) {
         Ok((next, Admin::Checkpoint))
+    } else if c.sees(K::Sync) {
+        Ok((next, Admin::Sync))
     } else if c.sees(K::Retry) {
         let (rest, ((kind, name), position)) = (defined, some_position).parse(next)?;
         Ok((rest, Admin::Retry { kind, name, position }))

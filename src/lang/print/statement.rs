@@ -457,6 +457,7 @@ impl Display for Admin {
             Admin::SignHead { key } => write!(f, "SIGN HEAD WITH {key}"),
             Admin::Compact => f.write_str("COMPACT"),
             Admin::Checkpoint => f.write_str("CHECKPOINT"),
+            Admin::Sync => f.write_str("SYNC"),
         }
     }
 }

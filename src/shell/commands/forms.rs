@@ -152,6 +152,7 @@ mod tests {
             "SIGN",
             "COMPACT",
             "CHECKPOINT",
+            "SYNC",
             "RETRY",
             "SKIP",
         ];

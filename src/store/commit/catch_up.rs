@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::Commits;
+use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::event::codec;
 use crate::store::apply;
@@ -47,6 +48,22 @@ impl Commits {
                 self.make_room()?;
                 self.apply_frame(committer, frame).map_err(|error| self.kernel.stop(error))?;
             }
+        }
+    }
+
+    /// Takes in all that the log holds now, and makes sure that this is all. Whoever only reads goes by what the log says of its end.
+    pub fn take_in_all(&self, cancel: &Cancel) -> Result<()> {
+        if !self.kernel.log.is_shared() {
+            return Ok(());
+        }
+        loop {
+            let mut committer = locked(&self.committer);
+            self.take_in(&mut committer)?;
+            if self.kernel.options.read_only || self.is_at_end(&committer)? {
+                return Ok(());
+            }
+            drop(committer);
+            cancel.check()?;
         }
     }
 

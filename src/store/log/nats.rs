@@ -243,6 +243,11 @@ impl Log for NatsLog {
         known.is_some_and(|known| self.told.newest() > known)
     }
 
+    fn lag(&self, head: Position) -> Option<u64> {
+        let last = self.last_sequence().ok()?;
+        Some(self.whole_message(last, head).ok()?.header.end().since(head))
+    }
+
     fn longest_doubt(&self) -> Duration {
         LONGEST_DOUBT
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use super::shared::{LogFaults, SharedLog};
+use crate::cancel::Cancel;
 use crate::entity::{Position, PositionRange, Version};
 use crate::error::{Error, Result};
 use crate::event::record::Record;
@@ -177,6 +178,18 @@ fn a_database_goes_on_where_it_was_when_it_is_opened_again() {
     append(&second, paid(1)).unwrap();
     append(&first, paid(1)).unwrap();
     assert_eq!((head(&first), head(&second), head(&third)), (42, 41, 40));
+}
+
+#[test]
+fn whoever_takes_in_all_that_there_is_reads_what_others_were_told_before() {
+    let log = SharedLog::new(2);
+    let (writer, reader) = (database(&log), database(&log));
+    log.set_faults(LogFaults { unread: 200, ..LogFaults::default() });
+    for n in 0..40 {
+        append(&writer, paid(n)).unwrap();
+        assert_eq!(reader.take_in_all(&Cancel::default()).unwrap(), Position(n + 1));
+    }
+    assert_eq!(events(&reader), events(&writer));
 }
 
 /// As where a setting of servers changed under those who have asked for it.
