@@ -63,6 +63,11 @@ impl Limits {
         Limits { largest: largest as u64, ..self.clone() }
     }
 
+    /// An error where somebody ended it.
+    pub fn check(&self) -> Result<()> {
+        self.cancel.check()
+    }
+
     /// The most bytes that a value takes in memory.
     pub fn largest(&self) -> u64 {
         self.largest

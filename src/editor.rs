@@ -83,7 +83,7 @@ pub fn complete(text: &str, at: usize) -> Vec<Completion> {
     for site in lang::complete(text, at) {
         let of = |wanted| Completion { wanted, typed: site.typed.clone() };
         match site.expectation {
-            Expectation::Noun(TokenClass::Expression) => {
+            Expectation::Noun(TokenClass::Expression | TokenClass::List) => {
                 completions.extend(fields(scope()).into_iter().map(of))
             }
             other => completions.push(of(wanted(other))),

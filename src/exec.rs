@@ -45,6 +45,7 @@ mod show;
 mod sort;
 mod sum;
 mod trace;
+mod unnest;
 mod verb;
 mod view;
 #[cfg(feature = "share")]
@@ -120,7 +121,10 @@ fn direct(snapshot: &Snapshot, read: &DirectRead) -> Result<QueryResult> {
 }
 
 /// Rows of columns, or events in an order of their own.
-fn shaped(snapshot: &Snapshot, Shaped { events, shape, columns }: &Shaped) -> Result<QueryResult> {
+fn shaped(snapshot: &Snapshot, Shaped { events, shape, columns, unnest }: &Shaped) -> Result<QueryResult> {
+    if let Some(unnest) = unnest {
+        return unnest::answer(snapshot, events, shape, unnest);
+    }
     Ok(match shape {
         Shape::Select(columns) => QueryResult::rows(project::select(snapshot, events, columns.clone())?),
         Shape::Sort { order, limit, columns } => {

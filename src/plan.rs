@@ -31,6 +31,7 @@ pub(crate) mod program;
 pub(crate) mod reaction;
 pub(crate) mod shape;
 mod subscription;
+pub(crate) mod unnest;
 pub(crate) mod verb;
 pub(crate) mod view;
 pub(crate) mod webhook;

@@ -77,7 +77,7 @@ const ROOMS: &[&[&str]] = &[
 const ROOMS_OF_PLANS: &[&[&str]] = &[
     &["datum expr fault field forgotten function moment order parameters past_tense"],
     &[
-        "absence by column event_schema find logical model program reaction shape subscription verb view webhook window write",
+        "absence by column event_schema find logical model program reaction shape subscription unnest verb view webhook window write",
     ],
     &["bind"],
     &["access_path"],

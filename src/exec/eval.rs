@@ -11,6 +11,7 @@ mod strict;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
+use super::unnest::UnnestedItem;
 use crate::allowance::{Allowance, Limits, Unmade};
 use crate::document::{Raw, RawKind};
 use crate::entity::EntityStr;
@@ -21,7 +22,7 @@ use crate::lang::ast::Comparison;
 use crate::plan::Predicate;
 use crate::plan::datum::{Datum, calculate, equal, negated, order};
 use crate::plan::expr::{BoundExpr, Constant};
-use crate::plan::field::{Caused, EntityPart, Field, FieldStep, Maker};
+use crate::plan::field::{Caused, EntityPart, Field, FieldStep, Maker, UnnestedName};
 use crate::plan::function::{FunctionBody, FunctionDef};
 use crate::store::index::term::IndexKey;
 use crate::store::state::stored_state::StoredState;
@@ -108,6 +109,8 @@ pub(super) struct Scope<'a> {
     data: Option<Raw<'a>>,
     /// What a group has.
     slots: &'a [Datum<'static>],
+    /// The items of lists that a row is of.
+    unnested: &'a [UnnestedItem<'a>],
     /// What `NOW` is in what is written; elsewhere it is a constant.
     now: Option<Timestamp>,
     /// Of one evaluation: of a row, of an event, of a decision.
@@ -123,6 +126,7 @@ impl<'a> Scope<'a> {
             seen: None,
             data: None,
             slots: &[],
+            unnested: &[],
             now: None,
             allowance: Allowance::of(limits),
         }
@@ -131,6 +135,11 @@ impl<'a> Scope<'a> {
     /// The fields of an event.
     pub fn of(event: &'a Record<'a>, limits: &'a Limits) -> Scope<'a> {
         Scope { event: Some(event), ..Scope::within(limits) }
+    }
+
+    /// The same, with items of lists in it.
+    pub fn unnesting(self, unnested: &'a [UnnestedItem<'a>]) -> Scope<'a> {
+        Scope { unnested, ..self }
     }
 
     /// The data of an event alone.
@@ -265,6 +274,14 @@ impl<'a> Scope<'a> {
 
     /// Not of the state.
     fn field(&self, field: &Field) -> Datum<'a> {
+        let item = |name: &UnnestedName| self.unnested.get(name.step);
+        match field {
+            Field::Unnested(name, steps) => {
+                return item(name).map_or(Datum::Null, |item| within(item.value, steps, &self.allowance));
+            }
+            Field::Place(name) => return item(name).map_or(Datum::Null, |item| Datum::number(item.place)),
+            _ => {}
+        }
         match (self.found, self.seen, self.event) {
             (Some(found), _, _) => field_of_found(found, field),
             (None, Some(seen), _) => field_of_seen(seen, field, &self.allowance),
@@ -546,7 +563,9 @@ fn field_of<'a>(event: &Record<'a>, field: &Field, allowance: &Allowance) -> Dat
         }
         Field::Metadata(steps) => within(event.metadata(), steps, allowance),
         // A state is no part of the event that folds into it.
-        Field::State(_) | Field::ActorState(_) | Field::Events => Datum::Null,
+        Field::State(_) | Field::ActorState(_) | Field::Events | Field::Unnested(..) | Field::Place(_) => {
+            Datum::Null
+        }
     }
 }
 
@@ -572,7 +591,7 @@ fn pass(document: Raw, allowance: &Allowance) -> bool {
 }
 
 /// Where the steps lead.
-fn leaf<'a>(document: Raw<'a>, steps: &[FieldStep]) -> Option<Raw<'a>> {
+pub(super) fn leaf<'a>(document: Raw<'a>, steps: &[FieldStep]) -> Option<Raw<'a>> {
     steps.iter().try_fold(document, |raw, step| match step {
         FieldStep::Member(name) => raw.member(name),
         FieldStep::Element(index) => raw.element(*index),

@@ -4,6 +4,8 @@
 //! An entity that has no state, because one of its events could not be folded in, is no row, and passes over nothing: the answer
 //! ends with an error that tells of it.
 
+mod items;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -35,10 +37,14 @@ const PAGE: usize = if cfg!(test) { 2 } else { 64 };
 
 /// `FIND`.
 pub(super) fn answer(snapshot: &Snapshot, find: &Arc<FindPlan>) -> Result<QueryResult> {
+    if let (Some(shape), Some(unnest)) = (&find.query.shape, &find.query.unnest) {
+        return items::rows(snapshot, find, shape, unnest);
+    }
     Ok(match &find.query.shape {
-        None => QueryResult::rows(EntityRows::new(snapshot, find, None)?),
+        None => QueryResult::rows(EntityRows::new(snapshot, find, as_rows(snapshot, find, None))?),
         Some(Shape::Select(columns)) => {
-            QueryResult::rows(EntityRows::new(snapshot, find, Some(columns.clone()))?)
+            let make = as_rows(snapshot, find, Some(columns.clone()));
+            QueryResult::rows(EntityRows::new(snapshot, find, make)?)
         }
         Some(Shape::Sort { order, limit, columns }) => {
             let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
@@ -54,7 +60,7 @@ pub(super) fn answer(snapshot: &Snapshot, find: &Arc<FindPlan>) -> Result<QueryR
             QueryResult::rows(EntityRows {
                 states,
                 left: u64::MAX,
-                ..EntityRows::of(snapshot, find, columns.clone())
+                ..EntityRows::of(snapshot, find, as_rows(snapshot, find, columns.clone()))
             })
         }
         Some(Shape::Group(group)) => {
@@ -138,6 +144,9 @@ fn are_rows(order: &[SortKey]) -> bool {
 
 /// The groups of the entities that are wanted.
 pub(super) fn groups(snapshot: &Snapshot, find: &FindPlan, grouping: &Grouping) -> Result<GroupTable> {
+    if let Some(unnest) = &find.query.unnest {
+        return Ok(items::groups(snapshot, find, unnest, grouping)?.part);
+    }
     let limits = snapshot.query_limits();
     let take = |groups: &mut GroupTable, _: &str, found: &CandidateEntity| {
         grouping.add(groups, &Scope::found(found, &limits))
@@ -349,36 +358,46 @@ fn named(kind: &str, id: &str) -> String {
     Entity::new(kind, id).map_or_else(|_| format!("{kind} {id}"), |entity| entity.to_string())
 }
 
-/// Rows, made as they are pulled.
-struct EntityRows {
+/// Makes a row of each entity: of columns, or as it is. With it is told how many bytes it holds.
+fn as_rows(
+    snapshot: &Snapshot,
+    find: &Arc<FindPlan>,
+    columns: Option<Vec<OutputColumn>>,
+) -> impl FnMut(&CandidateEntity) -> Result<(Row, usize)> + Send + 'static {
+    let (find, limits) = (find.clone(), snapshot.query_limits());
+    move |found| {
+        let row = match &columns {
+            Some(columns) => row(&Scope::found(found, &limits), columns)?,
+            None => Row::State(state(&find, found.target.id, found.kept)?),
+        };
+        let held = row.weight();
+        Ok((row, held))
+    }
+}
+
+/// What is made of entities, as it is pulled.
+struct EntityRows<T, M> {
     states: Option<States>,
     find: Arc<FindPlan>,
-    columns: Option<Vec<OutputColumn>>,
+    make: M,
     limits: Limits,
     /// What a state takes at most.
     of_states: Limits,
-    page: VecDeque<Row>,
+    page: VecDeque<T>,
     faults: StateErrors,
     left: u64,
 }
 
-impl EntityRows {
-    fn new(
-        snapshot: &Snapshot,
-        find: &Arc<FindPlan>,
-        columns: Option<Vec<OutputColumn>>,
-    ) -> Result<EntityRows> {
-        Ok(EntityRows {
-            states: Some(open(snapshot, find, None)?),
-            ..EntityRows::of(snapshot, find, columns)
-        })
+impl<T, M: FnMut(&CandidateEntity) -> Result<(T, usize)>> EntityRows<T, M> {
+    fn new(snapshot: &Snapshot, find: &Arc<FindPlan>, make: M) -> Result<EntityRows<T, M>> {
+        Ok(EntityRows { states: Some(open(snapshot, find, None)?), ..EntityRows::of(snapshot, find, make) })
     }
 
-    fn of(snapshot: &Snapshot, find: &Arc<FindPlan>, columns: Option<Vec<OutputColumn>>) -> EntityRows {
+    fn of(snapshot: &Snapshot, find: &Arc<FindPlan>, make: M) -> EntityRows<T, M> {
         EntityRows {
             states: None,
             find: find.clone(),
-            columns,
+            make,
             limits: snapshot.query_limits(),
             of_states: snapshot.limits(),
             page: VecDeque::new(),
@@ -388,7 +407,7 @@ impl EntityRows {
     }
 
     fn fill(&mut self) -> Result<()> {
-        let EntityRows { states, find, columns, limits, of_states, page, faults, left } = self;
+        let EntityRows { states, find, make, limits, of_states, page, faults, left } = self;
         let Some(open) = states else { return Ok(()) };
         let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(PAGE);
         let mut held = 0;
@@ -398,12 +417,9 @@ impl EntityRows {
             }
             let found = CandidateEntity { target: EntityStr { kind: &find.query.kind, id }, kept };
             if find.query.wants(&found, limits)? {
-                let row = match columns {
-                    Some(columns) => row(&Scope::found(&found, limits), columns)?,
-                    None => Row::State(state(find, id, kept)?),
-                };
-                held += row.weight();
-                page.push_back(row);
+                let (made, bytes) = make(&found)?;
+                held += bytes;
+                page.push_back(made);
             }
             Ok(page.len() < wanted && held < PAGE_BYTES)
         })?;
@@ -426,10 +442,10 @@ fn state(find: &FindPlan, id: &str, kept: &StoredState) -> Result<EntityState> {
     })
 }
 
-impl Iterator for EntityRows {
-    type Item = Result<Row>;
+impl<T, M: FnMut(&CandidateEntity) -> Result<(T, usize)>> Iterator for EntityRows<T, M> {
+    type Item = Result<T>;
 
-    fn next(&mut self) -> Option<Result<Row>> {
+    fn next(&mut self) -> Option<Result<T>> {
         if self.left == 0 {
             return None;
         }

@@ -99,13 +99,24 @@ impl<'p> Sorting<'p> {
         bytes: usize,
         row: impl FnOnce() -> T,
     ) -> Result<()> {
+        self.offer_made(best, scope, || Ok((row(), bytes)))
+    }
+
+    /// The same of what has to be made, and may not be; how many bytes it takes is told with it.
+    pub fn offer_made<'s, T: Ord>(
+        &'s self,
+        best: &mut TopK<T>,
+        scope: &Scope<'s>,
+        make: impl FnOnce() -> Result<(T, usize)>,
+    ) -> Result<()> {
         let mut key = std::mem::take(&mut best.key);
         key.clear();
         write_sort_key(scope, self.order, &mut key)?;
         if self.makes_room(best, &key) {
+            let (row, bytes) = make()?;
             let bytes = ENTRY + key.len() + bytes;
             self.budget.take(bytes)?;
-            let entry = (key.as_slice().into(), row(), bytes);
+            let entry = (key.as_slice().into(), row, bytes);
             if self.most == usize::MAX { best.all.push(entry) } else { best.heap.push(entry) }
         }
         best.key = key;

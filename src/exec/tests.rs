@@ -47,6 +47,7 @@ mod shaped;
 mod shaped_naively;
 mod state_columns;
 mod tagged;
+mod unnested;
 mod upcasts;
 mod verbs;
 mod views;

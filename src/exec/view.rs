@@ -18,7 +18,8 @@ pub(super) use read::{answer, columns, percent, progress, show};
 
 use super::budget::Budget;
 use super::eval::{CandidateEntity, Scope};
-use super::group::Grouping;
+use super::group::{GroupTable, Grouping};
+use super::unnest::{UnnestRoot, UnnestWalk};
 use crate::allowance::{Limits, Unmade};
 use crate::entity::EntityStr;
 use crate::error::{Error, Result};
@@ -51,7 +52,7 @@ impl view::ViewMaterializer for ViewQuery {
             (ViewSource::Events(events), _) => {
                 Keeps::Events(&events.pattern, Arc::new(SelectedEvents(events.clone())))
             }
-            (ViewSource::Entities { kind, predicate }, _) => {
+            (ViewSource::Entities { kind, predicate, .. }, _) => {
                 let derive = Entities { kind: kind.clone(), predicate: predicate.clone() };
                 Keeps::States(kind, Arc::new(derive))
             }
@@ -82,8 +83,8 @@ impl ViewGroups for ViewQuery {
         for event in events {
             let event = event?;
             if selected.admits(&event, limits)? {
-                grouping.add(&mut part, &Scope::of(&event, limits))?;
                 any = true;
+                add(&grouping, &mut part, selected, &event)?;
             }
         }
         if !any {
@@ -101,6 +102,16 @@ impl ViewGroups for ViewQuery {
         let later = decode(later, plan).ok_or_else(damaged)?;
         Grouping::with(plan, Arc::new(Budget::endless()), &limits).join_one(&mut kept, later)?;
         encode(&kept)
+    }
+}
+
+/// Adds an event of a view, or its items, to the groups.
+fn add(grouping: &Grouping, groups: &mut GroupTable, events: &Selected, event: &Record) -> Result<()> {
+    let limits = grouping.limits();
+    match &events.unnest {
+        Some(unnest) => UnnestWalk::new(unnest, limits)
+            .each(UnnestRoot::Event(event), |scope| grouping.add(groups, scope)),
+        None => grouping.add(groups, &Scope::of(event, limits)),
     }
 }
 

@@ -63,6 +63,8 @@ fn choose(clauses: &Clauses, mut chosen: Vec<&Event>) -> Vec<Value> {
     if let Some(last) = &clauses.last {
         chosen.drain(..chosen.len().saturating_sub(number(last)));
     }
+    let items = unnested(clauses, &chosen);
+    let chosen: Vec<&Event> = if clauses.unnest.is_empty() { chosen } else { items.iter().collect() };
     let mut rows: Vec<NaiveRow> = if clauses.group.is_empty() {
         chosen.iter().map(|event| NaiveRow { group: Vec::new(), events: vec![event] }).collect()
     } else {
@@ -83,6 +85,38 @@ fn choose(clauses: &Clauses, mut chosen: Vec<&Event>) -> Vec<Value> {
     });
     places.truncate(clauses.limit.as_ref().map_or(usize::MAX, number));
     places.into_iter().map(|place| rows[place].shown(clauses)).collect()
+}
+
+/// The rows of items, each as the event that it is of, with what has a name in the place of metadata.
+fn unnested(clauses: &Clauses, events: &[&Event]) -> Vec<Event> {
+    let mut rows: Vec<Event> = Vec::new();
+    for event in events {
+        rows.push(Event { metadata: Document::empty(), ..(*event).clone() });
+    }
+    for unnest in &clauses.unnest {
+        let mut more = Vec::new();
+        for row in rows {
+            let Json(Value::Array(items)) = worth(&unnest.list, &NaiveScope::Event(&row)) else { continue };
+            for (at, item) in items.into_iter().enumerate() {
+                let Value::Object(mut names) = row.metadata.to_value().expect("names are read") else {
+                    continue;
+                };
+                names.insert(unnest.alias.text.clone(), item);
+                if let Some(place) = &unnest.place {
+                    names.insert(place.text.clone(), (at as u64).into());
+                }
+                let metadata = Document::from_object(&names).expect("names are written");
+                let row = Event { metadata, ..row.clone() };
+                let wanted =
+                    unnest.filter.as_ref().map(|filter| truth(&worth(filter, &NaiveScope::Event(&row))));
+                if wanted.is_none_or(|wanted| wanted == Some(true)) {
+                    more.push(row);
+                }
+            }
+        }
+        rows = more;
+    }
+    rows
 }
 
 /// The entities of a kind, each as an event that says what it is.
@@ -145,6 +179,9 @@ impl<'e> NaiveRow<'e> {
     fn shown(&self, clauses: &Clauses) -> Value {
         if clauses.group.is_empty() && clauses.select.is_empty() {
             let event = self.events[0];
+            if !clauses.unnest.is_empty() {
+                return event.metadata.to_value().expect("names are read");
+            }
             let state = event.data.get("state");
             return match (state, &event.target, event.version) {
                 (Some(state), Some(target), Some(version)) => {
@@ -316,10 +353,11 @@ fn field(path: &Path, event: &Event) -> Worth {
         "target" => part(entity(event.target.as_ref())),
         "actor" => part(entity(event.actor.as_ref())),
         "events" => of(&event.data.get("events").unwrap_or_default()),
-        root @ ("data" | "state") => {
+        root => {
             let mut value = match root {
                 "data" => event.data.to_value().expect("data is read"),
-                _ => event.data.get("state").unwrap_or_default(),
+                "state" => event.data.get("state").unwrap_or_default(),
+                name => event.metadata.get(name).unwrap_or_default(),
             };
             for step in &path.steps {
                 value = match (step, value) {
@@ -334,7 +372,6 @@ fn field(path: &Path, event: &Event) -> Worth {
             }
             of(&value)
         }
-        other => panic!("a field that is not asked for here: {other}"),
     }
 }
 

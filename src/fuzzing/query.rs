@@ -142,6 +142,10 @@ pub(super) fn question(choices: &mut Bytes<'_>) -> String {
             text += &format!(" {clause} {point}");
         }
     }
+    if choices.below(4) == 3 {
+        unnested(choices, &mut text, "data");
+        return text;
+    }
     match choices.below(5) {
         0 => {}
         1 => text += &format!(" LAST {}", choices.below(20)),
@@ -187,6 +191,50 @@ pub(super) fn question(choices: &mut Bytes<'_>) -> String {
         }
     }
     text
+}
+
+/// Rows of the items of lists in the data, or in the state: of one, or of one in another or beside it.
+fn unnested(choices: &mut Bytes<'_>, text: &mut String, root: &str) {
+    let mut names = &OF_ITEMS;
+    let list = *choices.pick(&["items", "items", "total", "part", "nothing"]);
+    *text += &format!(" UNNEST {root}.{list} AS item, n");
+    for of in ["item", "beside"] {
+        if choices.below(2) == 1 {
+            *text += &format!(" WHERE {}", condition(choices, names, 2));
+        }
+        if of == "beside" || choices.below(3) > 0 {
+            break;
+        }
+        names = &OF_INNER;
+        let of = [of.to_owned(), format!("{root}.items")];
+        *text += &format!(" UNNEST {} AS inner", choices.pick(&of));
+    }
+    match choices.below(4) {
+        0 => {}
+        1 => *text += &format!(" ORDER BY {}", order(choices, &["item", "n", "version", "item[0]"])),
+        2 => {
+            let one = value(choices, names, 2);
+            *text += &format!(
+                " SELECT version AS p, item AS i, {one} AS x, {} AS y",
+                condition(choices, names, 1)
+            );
+            if choices.below(2) == 1 {
+                *text += &format!(" ORDER BY {}", order(choices, &["x", "y", "p", "n", "item"]));
+            }
+        }
+        _ => {
+            let aggregates = ["count()", "count(item)", "sum(item)", "min(item)", "last(item)", "median(n)"];
+            *text += &format!(" GROUP BY {} AS k", choices.pick(names.fields));
+            *text += &format!(" SELECT {} AS a, max(n) AS b", choices.pick(&aggregates));
+            if choices.below(3) == 0 {
+                *text += &format!(" HAVING count() > {}", choices.below(4));
+            }
+            if choices.below(2) == 1 {
+                *text += &format!(" ORDER BY {}", order(choices, &["a", "b", "k"]));
+            }
+        }
+    }
+    limit(choices, text);
 }
 
 fn limit(choices: &mut Bytes<'_>, text: &mut String) {
@@ -255,6 +303,10 @@ fn find(choices: &mut Bytes<'_>) -> String {
             text += &format!(" {clause} {point}");
         }
     }
+    if choices.below(4) == 3 {
+        unnested(choices, &mut text, "state");
+        return text;
+    }
     match choices.below(4) {
         0 => {}
         1 => {
@@ -297,6 +349,11 @@ pub(super) struct Names {
 const OF_EVENTS: Names = Names { fields: &FIELDS, texts: &["type", "data.name", "data.total"] };
 const OF_STATES: Names =
     Names { fields: &STATE_FIELDS, texts: &["target.type", "state.name", "state.total"] };
+
+const OF_ITEMS: Names =
+    Names { fields: &["item", "n", "item[0]", "item.k0", "version", "target.type"], texts: &["item"] };
+const OF_INNER: Names =
+    Names { fields: &["inner", "item", "n", "inner.k1", "inner[1]", "version"], texts: &["inner", "item"] };
 
 const STATE_FIELDS: [&str; 11] = [
     "state.total",

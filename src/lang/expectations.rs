@@ -79,6 +79,8 @@ nouns! {
     DataType "a type of data like text, [text] or {…}"
     /// A path in the state.
     StatePath "a field of the state"
+    /// A path to what is unnested.
+    List "a list like data.lines"
     /// A key of an object.
     Key "a key"
     /// Of an object that has others.

@@ -116,11 +116,16 @@ impl<'a, C: Choices> Deriver<'a, C> {
             if once {
                 let Some(head) = more.first().cloned() else { continue };
                 let has = |words: &[&str]| seen.iter().any(|s| words.contains(&s.as_str()));
-                let clash = (head == "LAST" && has(&["ORDER", "GROUP", "LIMIT"]))
-                    || (["ORDER", "GROUP", "LIMIT"].contains(&head.as_str()) && has(&["LAST"]));
-                let again = seen.contains(&head) && !["ON", "INCLUDE"].contains(&head.as_str());
+                let rows = ["ORDER", "GROUP", "LIMIT", "UNNEST"];
+                let clash =
+                    (head == "LAST" && has(&rows)) || (rows.contains(&head.as_str()) && has(&["LAST"]));
+                let again = seen.contains(&head) && !["ON", "INCLUDE", "UNNEST"].contains(&head.as_str());
                 if clash || again {
                     continue;
+                }
+                // Behind it, WHERE is about its rows.
+                if head == "UNNEST" {
+                    seen.retain(|head| head != "WHERE");
                 }
                 seen.push(head);
             }

@@ -146,6 +146,7 @@ keywords! {
     True "TRUE"
     Types "TYPES"
     Unless "UNLESS"
+    Unnest "UNNEST"
     Until "UNTIL"
     Upcast "UPCAST"
     Verb "VERB"

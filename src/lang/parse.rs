@@ -181,7 +181,11 @@ pub(super) fn complete(text: &str, at: usize) -> Vec<CompletionSite> {
     let whole = |noun: TokenClass| {
         matches!(
             noun,
-            TokenClass::Type | TokenClass::Happening | TokenClass::Expression | TokenClass::StatePath
+            TokenClass::Type
+                | TokenClass::Happening
+                | TokenClass::Expression
+                | TokenClass::StatePath
+                | TokenClass::List
         )
     };
     let mut completions = Vec::new();

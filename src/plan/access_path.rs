@@ -142,9 +142,12 @@ fn read(snapshot: &Snapshot, asked: LogicalRead, raw: bool) -> Result<ReadKind> 
 }
 
 fn events(snapshot: &Snapshot, asked: EventsRead, raw: bool) -> Result<ReadKind> {
-    let EventsRead { query, take, shape } = asked;
+    let EventsRead { query, take, shape, unnest } = asked;
     let columns = match &shape {
-        Some(Shape::Group(group)) if take == RowLimit::All && !raw => column::plan(snapshot, &query, group),
+        // A column has a value of each event, and not of each item in it.
+        Some(Shape::Group(group)) if take == RowLimit::All && !raw && unnest.is_none() => {
+            column::plan(snapshot, &query, group)
+        }
         _ => None,
     };
     let events = EventsPlan { take, ..choose(snapshot, query)? };
@@ -152,7 +155,10 @@ fn events(snapshot: &Snapshot, asked: EventsRead, raw: bool) -> Result<ReadKind>
     let columns = columns.filter(|_| events.access.estimate.entries >= column::FEW).map(Arc::new);
     Ok(match shape {
         None => ReadKind::Events(events),
-        Some(shape) => ReadKind::Shaped(Box::new(Shaped { events, shape, columns })),
+        Some(shape) => {
+            let unnest = unnest.map(Arc::new);
+            ReadKind::Shaped(Box::new(Shaped { events, shape, columns, unnest }))
+        }
     })
 }
 

@@ -35,6 +35,7 @@ mod shape;
 mod sorts;
 mod trace;
 mod unmatched;
+mod unnest;
 mod verb;
 mod view;
 mod webhook;
@@ -69,6 +70,7 @@ pub(crate) use program::tagged;
 pub(crate) use reaction::{reaction_definition, schedule_definition};
 pub(crate) use read::event_condition;
 pub(crate) use reuse::BoundOnce;
+use unnest::UnnestedScope;
 pub(crate) use verb::verb_definition;
 pub(crate) use view::{row_key, view_definition};
 pub(crate) use webhook::webhook_definition;
@@ -211,6 +213,8 @@ struct Binder<'a> {
     looked_at_log: Cell<bool>,
     /// How often a value was asked for.
     parameters_taken: Cell<u32>,
+    /// What `UNNEST` gives names to.
+    unnested: RefCell<UnnestedScope>,
 }
 
 impl<'a> Binder<'a> {
@@ -235,6 +239,7 @@ impl<'a> Binder<'a> {
             instants: Cell::new(false),
             looked_at_log: Cell::new(false),
             parameters_taken: Cell::new(0),
+            unnested: RefCell::default(),
         }
     }
 

@@ -189,6 +189,7 @@ impl Display for DirectRead {
 impl Display for Shaped {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}\nof ", self.shape)?;
+        self.unnest.iter().try_for_each(|unnest| write!(f, "{unnest}\nof "))?;
         self.events.tell(f, self.columns.as_deref())
     }
 }

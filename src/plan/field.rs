@@ -30,6 +30,17 @@ pub(crate) enum Field {
     ActorState(Vec<FieldStep>),
     /// How many events made a state.
     Events,
+    /// An item of a list that is unnested, and the way on from it.
+    Unnested(UnnestedName, Vec<FieldStep>),
+    /// Where that stands in its list, counted from 0.
+    Place(UnnestedName),
+}
+
+/// What `UNNEST` names, and which one it is of those of the statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UnnestedName {
+    pub alias: String,
+    pub step: usize,
 }
 
 /// A part of an entity.
@@ -183,6 +194,10 @@ impl Field {
                 steps.push(step);
                 Ok(Field::ActorState(steps))
             }
+            Field::Unnested(name, mut steps) => {
+                steps.push(step);
+                Ok(Field::Unnested(name, steps))
+            }
             _ => Err(&[]),
         }
     }
@@ -234,6 +249,10 @@ impl fmt::Display for Field {
             Field::State(steps) => FieldPath(STATE, steps).fmt(f),
             Field::ActorState(steps) => FieldPath(ACTOR_STATE, steps).fmt(f),
             Field::Events => f.write_str("events"),
+            Field::Unnested(name, steps) => {
+                write!(f, "{}", FieldPath(&NameText(&name.alias).to_string(), steps))
+            }
+            Field::Place(name) => NameText(&name.alias).fmt(f),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What `FIND` asks: entities, by what they are.
 
+use std::sync::Arc;
+
 use super::expr::Predicate;
 use super::moment::ResolvedPoint;
 use super::shape::Shape;
+use super::unnest::UnnestPlan;
 use super::window::LogWindow;
 
 /// Entities of a kind, in the order of their ids.
@@ -16,4 +19,6 @@ pub(crate) struct FindQuery {
     pub limit: Option<u64>,
     /// Rows of columns, groups, or another order; none where each is a row as it is.
     pub shape: Option<Shape>,
+    /// Then there is a shape, and its rows are of items.
+    pub unnest: Option<Arc<UnnestPlan>>,
 }

@@ -11,6 +11,7 @@ use super::find::FindQuery;
 use super::moment::ResolvedPoint;
 use super::shape::Shape;
 use super::subscription::SubscriptionPlan;
+use super::unnest::UnnestPlan;
 use super::view::{ViewRead, ViewSubscriptionRead};
 use super::webhook::Secret;
 use super::window::{LogWindow, RowLimit};
@@ -65,6 +66,8 @@ pub(crate) struct EventsRead {
     pub take: RowLimit,
     /// `GROUP BY`, `SELECT` or `ORDER BY`; none where each is a row as it is.
     pub shape: Option<Shape>,
+    /// Then there is a shape, and its rows are of items.
+    pub unnest: Option<UnnestPlan>,
 }
 
 /// What is asked of the log.

@@ -9,6 +9,7 @@ use super::find::FindQuery;
 use super::logical::EventsRead;
 use super::shape::{GroupPlan, OutputColumn, SortKey, limit, order};
 use super::subscription::SubscriptionEnd;
+use super::unnest::UnnestPlan;
 use super::window::LogWindow;
 use crate::allowance::{Limits, Unmade};
 use crate::entity::Position;
@@ -28,7 +29,7 @@ pub(crate) struct ViewPlan {
 #[derive(Debug, Clone)]
 pub(crate) enum ViewSource {
     Events(Selected),
-    Entities { kind: String, predicate: Option<Predicate> },
+    Entities { kind: String, predicate: Option<Predicate>, unnest: Option<UnnestPlan> },
 }
 
 /// Events, by what each of them is.
@@ -39,6 +40,8 @@ pub(crate) struct Selected {
     pub by: Vec<By>,
     pub predicate: Option<Predicate>,
     pub window: LogWindow,
+    /// Of which items of theirs the rows are, where they are not of the events.
+    pub unnest: Option<UnnestPlan>,
 }
 
 /// What the rows of a view are.
@@ -152,6 +155,7 @@ impl<F: Display> Display for GroupQuery<F> {
         match &self.of {
             GroupsOf::Entities(find) => find.fmt(f),
             GroupsOf::Events(events) => {
+                events.unnest.iter().try_for_each(|unnest| write!(f, "{unnest}\nof "))?;
                 write!(f, "events of a type like '{}'", events.pattern)?;
                 events.by.iter().try_for_each(|by| write!(f, "\n  by {by}"))?;
                 events.predicate.iter().try_for_each(|predicate| write!(f, "\n  where {}", predicate.text))

@@ -10,6 +10,7 @@ use crate::event::{EventId, MAX_TAGS, NewEvent, VectorClock};
 use crate::exec::dead_letter::MAX_SET_ASIDE;
 use crate::live::Delivery;
 use crate::pattern::{MAX_ALTERNATIVE, MAX_ALTERNATIVES, MAX_PATTERN};
+use crate::plan::unnest::MAX_UNNESTED;
 use crate::query::Script;
 use crate::store::Options;
 use crate::store::append_request::AppendRequest;
@@ -127,6 +128,13 @@ fn texts() -> Vec<Limit> {
             "",
             "pattern: expected at most 1024 bytes between two commas",
             query(Options::new(), &format!("EVENTS 'A.b,*{}'", long(MAX_ALTERNATIVE))),
+        ),
+        limit(
+            "`UNNEST` in a statement",
+            MAX_UNNESTED,
+            "",
+            "a statement has at most 8",
+            query(Options::new(), &format!("EVENTS {}", "UNNEST data.a AS a ".repeat(MAX_UNNESTED + 1))),
         ),
         limit(
             "a regular expression",

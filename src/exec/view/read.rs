@@ -19,7 +19,7 @@ use crate::exec::parallel_scan::gather_all;
 use crate::exec::project::{fields as columns_of, row};
 use crate::exec::result::{QueryResult, Row};
 use crate::exec::sort::write_sort_key;
-use crate::exec::{find, read};
+use crate::exec::{find, read, unnest};
 use crate::plan::access_path::find::FindPlan;
 use crate::plan::access_path::view::{ReadGroups, ReadView, RowSelection};
 use crate::plan::datum::Datum;
@@ -295,7 +295,7 @@ impl<'a> ViewWork<'a> {
             let mut add = |position, bytes: &[u8]| {
                 let event = Record::open(position, bytes)?;
                 if events.admits(&event, &self.limits)? {
-                    grouping.add(&mut part, &Scope::of(&event, &self.limits))?;
+                    super::add(grouping, &mut part, events, &event)?;
                 }
                 Ok(true)
             };
@@ -310,7 +310,11 @@ impl<'a> ViewWork<'a> {
             take: RowLimit::All,
             indexed: false,
         };
-        gather_all(self.snapshot, &choose(self.snapshot, question)?, grouping)
+        let chosen = choose(self.snapshot, question)?;
+        match &events.unnest {
+            Some(unnest) => Ok(unnest::groups(self.snapshot, &chosen, unnest, grouping)?.part),
+            None => gather_all(self.snapshot, &chosen, grouping),
+        }
     }
 
     /// The groups of entities, as their states are now.

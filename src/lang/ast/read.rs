@@ -104,10 +104,12 @@ pub(crate) enum TagTest {
     Is(IdExpr),
 }
 
-/// What follows a read. Each at most once, in any order.
+/// What follows a read. Each at most once, in any order; but `UNNEST`, and `WHERE` once before it and once behind each.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Clauses {
+    /// `WHERE` before any `UNNEST`.
     pub(crate) filter: Option<Expr>,
+    pub(crate) unnest: Vec<UnnestClause>,
     pub(crate) since: Option<PointExpr>,
     pub(crate) until: Option<PointExpr>,
     pub(crate) at: Option<PointExpr>,
@@ -121,6 +123,18 @@ pub(crate) struct Clauses {
     pub(crate) last: Option<CountLiteral>,
     /// `RAW`: as events are stored.
     pub(crate) raw: Option<Span>,
+}
+
+/// `UNNEST data.lines AS line, n`: a row of each item of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct UnnestClause {
+    /// A path: [`ExprKind::Field`](super::ExprKind).
+    pub(crate) list: Expr,
+    pub(crate) alias: Name,
+    /// What the place of the item in its list is called.
+    pub(crate) place: Option<Name>,
+    /// `WHERE` behind it, and before the next one.
+    pub(crate) filter: Option<Expr>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

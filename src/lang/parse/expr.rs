@@ -435,7 +435,16 @@ fn field(c: TokenCursor<'_>) -> ParseResult<'_, ExprKind> {
 
 /// A name and its steps.
 pub(super) fn path(c: TokenCursor<'_>) -> ParseResult<'_, Path> {
-    let (rest, (first, steps)) = (name(TokenClass::StatePath), steps).parse(c)?;
+    path_to(TokenClass::StatePath, c)
+}
+
+/// A path to a list.
+pub(super) fn list_path(c: TokenCursor<'_>) -> ParseResult<'_, Path> {
+    path_to(TokenClass::List, c)
+}
+
+fn path_to(noun: TokenClass, c: TokenCursor<'_>) -> ParseResult<'_, Path> {
+    let (rest, (first, steps)) = (name(noun), steps).parse(c)?;
     Ok((rest, Path { first, steps, span: rest.span_from(c) }))
 }
 

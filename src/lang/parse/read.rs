@@ -4,11 +4,11 @@ use nom::Parser;
 use nom::sequence::{delimited, preceded, separated_pair};
 
 use super::cursor::{ParseResult, TokenCursor, flag, keyword, list, once, once_list, optional, symbol};
-use super::expr::{comparison, expr, path, value};
+use super::expr::{comparison, expr, list_path, path, value};
 use super::name::{begins_id, count, entity, event, id, name, point, start, text};
 use crate::lang::ast::{
-    Clauses, Order, PointExpr, Query, ReadStmt, SelectItem, Selector, SourceClause, Subscribe, TagCondition,
-    TagTest, TraceDirection,
+    Clauses, Expr, ExprKind, Order, PointExpr, Query, ReadStmt, SelectItem, Selector, SourceClause,
+    Subscribe, TagCondition, TagTest, TraceDirection, UnnestClause,
 };
 use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
@@ -216,7 +216,11 @@ fn clauses(mut c: TokenCursor<'_>) -> ParseResult<'_, Clauses> {
     loop {
         let clause = c;
         c = if c.sees(K::Where) {
-            once(&mut clauses.filter, c, expr)?
+            let filter = match clauses.unnest.last_mut() {
+                Some(unnest) => &mut unnest.filter,
+                None => &mut clauses.filter,
+            };
+            once(filter, c, expr)?
         } else if c.sees(K::Since) {
             once(&mut clauses.since, c, point)?
         } else if c.sees(K::Until) {
@@ -239,6 +243,10 @@ fn clauses(mut c: TokenCursor<'_>) -> ParseResult<'_, Clauses> {
             once(&mut clauses.at, c, point)?
         } else if c.sees(K::Raw) {
             once(&mut clauses.raw, c, |rest| Ok((rest, c.token().span)))?
+        } else if c.sees(K::Unnest) {
+            let (rest, unnested) = unnest(c.next())?;
+            clauses.unnest.push(unnested);
+            rest
         } else {
             return Ok((c, clauses));
         };
@@ -255,6 +263,7 @@ fn refuse_last_with_order<'a>(
         (!clauses.order.is_empty(), "ORDER BY"),
         (!clauses.group.is_empty(), "GROUP BY"),
         (clauses.limit.is_some(), "LIMIT"),
+        (!clauses.unnest.is_empty(), "UNNEST"),
     ];
     if clauses.last.is_some()
         && let Some((_, other)) = beside.iter().find(|(said, _)| *said)
@@ -263,6 +272,18 @@ fn refuse_last_with_order<'a>(
         let _: (TokenCursor<'a>, ()) = c.wrong(c.token().span, message)?;
     }
     Ok(())
+}
+
+fn unnest(c: TokenCursor<'_>) -> ParseResult<'_, UnnestClause> {
+    let (rest, list) = list_path(c)?;
+    let list = Expr { span: list.span, kind: ExprKind::Field(list) };
+    let (rest, alias) = preceded(keyword(K::As), name(TokenClass::NewName)).parse(rest)?;
+    let (rest, place) = if rest.sees_symbol(Symbol::Comma) {
+        name(TokenClass::NewName).map(Some).parse(rest.next())?
+    } else {
+        (rest, None)
+    };
+    Ok((rest, UnnestClause { list, alias, place, filter: None }))
 }
 
 fn item(c: TokenCursor<'_>) -> ParseResult<'_, SelectItem> {

@@ -251,6 +251,7 @@ impl Display for TagCondition {
 impl Display for Clauses {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         optional(f, "WHERE", self.filter.as_ref())?;
+        self.unnest.iter().try_for_each(|unnest| unnest.fmt(f))?;
         optional(f, "SINCE", self.since.as_ref())?;
         optional(f, "UNTIL", self.until.as_ref())?;
         optional(f, "AT", self.at.as_ref())?;
@@ -262,6 +263,14 @@ impl Display for Clauses {
         optional(f, "LIMIT", self.limit.as_ref())?;
         optional(f, "LAST", self.last.as_ref())?;
         f.write_str(if self.raw.is_some() { " RAW" } else { "" })
+    }
+}
+
+impl Display for UnnestClause {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, " UNNEST {} AS {}", self.list, self.alias)?;
+        self.place.iter().try_for_each(|place| write!(f, ", {place}"))?;
+        optional(f, "WHERE", self.filter.as_ref())
     }
 }
 

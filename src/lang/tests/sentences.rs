@@ -88,7 +88,7 @@ fn accepts(expectation: Expectation, token: &str) -> bool {
         Expectation::Noun(noun) => match noun {
             Kind | Type | Part | Verb | Index | Column | View | Reaction | Webhook | Schedule
             | Subscription | Private | Subject | Namespace | Described | NewName | Tag | Member
-            | StatePath => name,
+            | StatePath | List => name,
             DataType => name || symbol(&[Symbol::LeftBrace, Symbol::LeftBracket]),
             Happening | Key | NewKey => name || kind == Shape::Text,
             Id => id || symbol(&[Symbol::LeftParen]),

@@ -132,7 +132,7 @@ pub(super) fn plan(snapshot: &Snapshot, query: FindQuery) -> Result<FindPlan> {
     let choice = CandidateChoice { snapshot, kind: &query.kind, past, most: COUNTED };
     let node = query.predicate.as_ref().map(|predicate| &predicate.node);
     let first = match way {
-        StateAccess::Kept => {
+        StateAccess::Kept if query.unnest.is_none() => {
             first_by_index(snapshot, &query, &node.map(|node| choice.tests(node)).unwrap_or_default())?
         }
         _ => None,
@@ -143,7 +143,8 @@ pub(super) fn plan(snapshot: &Snapshot, query: FindQuery) -> Result<FindPlan> {
     // What leads to more is kept for where the order does not tell.
     let first = first.filter(|first| source.gain_from(first));
     let columns = match (&way, &source, &first) {
-        (StateAccess::Kept, Candidates::All, None) => state_column::plan(&query),
+        // A column has a value of each state, and not of each item in it.
+        (StateAccess::Kept, Candidates::All, None) if query.unnest.is_none() => state_column::plan(&query),
         _ => None,
     };
     Ok(FindPlan { query, source, way, first, columns })
@@ -154,6 +155,7 @@ impl Display for FindPlan {
         let query = &self.query;
         let kind = NameText(&query.kind);
         query.shape.iter().try_for_each(|shape| writeln!(f, "{shape}\nof"))?;
+        query.unnest.iter().try_for_each(|unnest| writeln!(f, "{unnest}\nof"))?;
         match query.limit.filter(|_| query.shape.is_none()) {
             Some(limit) => write!(f, "the first {limit} entities of {kind}")?,
             None => write!(f, "entities of {kind}")?,

@@ -11,6 +11,7 @@ use crate::plan::expr::Predicate;
 use crate::plan::logical::DirectRead;
 use crate::plan::shape::Shape;
 use crate::plan::subscription::SubscriptionPlan;
+use crate::plan::unnest::UnnestPlan;
 use crate::plan::window::{LogWindow, RowLimit};
 use crate::plan::write::WritePlan;
 
@@ -77,4 +78,6 @@ pub(crate) struct Shaped {
     pub shape: Shape,
     /// What columns say of them; none where they are read.
     pub columns: Option<Arc<ColumnScanPlan>>,
+    /// Of which items of theirs the rows are, where they are not of the events.
+    pub unnest: Option<Arc<UnnestPlan>>,
 }

@@ -187,13 +187,19 @@ impl Binder<'_> {
         if let NameScope::Columns(columns) = names {
             return self.column_of_view(columns, path);
         }
-        let NameScope::Frame(frame) = names else { return self.field(path, names).map(BoundExpr::Field) };
+        let NameScope::Frame(frame) = names else {
+            let unnested = match names {
+                NameScope::None => None,
+                _ => self.unnested_field(path)?,
+            };
+            return unnested.map_or_else(|| self.field(path, names), Ok).map(BoundExpr::Field);
+        };
         if path.steps.is_empty()
             && let Some(column) = frame.column(&path.first.text)
         {
             return Ok(column);
         }
-        let field = self.field(path, names)?;
+        let field = self.unnested_field(path)?.map_or_else(|| self.field(path, names), Ok)?;
         frame.met(path.to_string(), path.span);
         Ok(BoundExpr::Field(field))
     }
@@ -239,7 +245,8 @@ impl Binder<'_> {
             // A column without a name is called by its text, as `count()`.
             let call = columns.iter().find(|column| column.split('(').next() == Some(first.as_str()));
             let state = has_state.then_some(STATE);
-            let known = columns.iter().copied().chain(NAMES).chain(state);
+            let unnested = self.unnested_names();
+            let known = columns.iter().copied().chain(unnested.iter().map(String::as_str)).chain(NAMES).chain(state);
             let elsewhere = elsewhere(first).filter(|_| path.steps.is_empty() && columns.is_empty());
             let meant = match call.copied().or_else(|| nearest(first, known)) {
                 _ if elsewhere.is_some() => format!("{} or data.{first}", elsewhere.unwrap_or_default()),
@@ -284,7 +291,9 @@ impl Binder<'_> {
             NameScope::Frame(frame) => frame.names().collect(),
             _ => Vec::new(),
         };
-        let meant = match nearest(first, columns.iter().copied().chain(known.iter().copied())) {
+        let unnested = self.unnested_names();
+        let names = columns.iter().copied().chain(unnested.iter().map(String::as_str));
+        let meant = match nearest(first, names.chain(known.iter().copied())) {
             Some(name) => name.to_owned(),
             None if first == "data" && !path.steps.is_empty() => {
                 let rest = path.to_string();
@@ -345,7 +354,7 @@ impl Binder<'_> {
         Err(self.fault_meaning(path.first.span, message, Some(meant)))
     }
 
-    fn steps(&self, path: &Path, field: Field) -> Result<Field> {
+    pub(super) fn steps(&self, path: &Path, field: Field) -> Result<Field> {
         self.steps_on(path.first.text.clone(), &path.steps, field)
     }
 

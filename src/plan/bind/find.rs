@@ -1,5 +1,7 @@
 //! Binding of `FIND`.
 
+use std::sync::Arc;
+
 use super::Binder;
 use super::expr::NameScope;
 use super::shape::Outline;
@@ -40,8 +42,10 @@ impl Binder<'_> {
             Some(ResolvedPoint::Time(time)) => window.by = Some(time),
             None => {}
         }
+        self.name_unnested(clauses)?;
         let predicate =
             clauses.filter.as_ref().map(|filter| self.predicate(filter, NameScope::Found)).transpose()?;
+        let unnest = self.unnest(clauses, NameScope::Found)?;
         let Outline { group, columns, order, limit } = self.outline(clauses, NameScope::Found)?;
         let shape = match (group, columns) {
             (Some(group), _) => Some(Shape::Group(group)),
@@ -49,6 +53,9 @@ impl Binder<'_> {
             (None, columns) => columns.map(Shape::Select),
         };
         let kind = kind.text.clone();
-        Ok(FindQuery { kind, window, at, as_of, predicate, limit, shape })
+        let unnest = unnest.map(|unnest| Arc::new(unnest.limited(limit, shape.as_ref())));
+        // Of what is unnested it is rows that are counted, and not entities.
+        let limit = limit.filter(|_| unnest.is_none());
+        Ok(FindQuery { kind, window, at, as_of, predicate, limit, shape, unnest })
     }
 }

@@ -391,14 +391,21 @@ fn conditions(verb: &VerbDefinitionStmt) -> impl Iterator<Item = &Expr> {
 
 /// The conditions of clauses.
 fn conditions_of(clauses: &Clauses) -> Vec<&Expr> {
-    clauses.filter.iter().chain(&clauses.having).collect()
+    clauses.filter.iter().chain(unnested(clauses)).chain(&clauses.having).collect()
 }
 
 /// The expressions of clauses.
 fn said(clauses: &Clauses) -> impl Iterator<Item = &Expr> {
     let items = clauses.group.iter().chain(&clauses.select).map(|item| &item.expr);
     let order = clauses.order.iter().map(|order| &order.expr);
-    clauses.filter.iter().chain(&clauses.having).chain(items).chain(order)
+    let lists = clauses.unnest.iter().map(|unnest| &unnest.list);
+    let conditions = clauses.filter.iter().chain(unnested(clauses)).chain(&clauses.having);
+    conditions.chain(lists).chain(items).chain(order)
+}
+
+/// The conditions of what is unnested.
+fn unnested(clauses: &Clauses) -> impl Iterator<Item = &Expr> {
+    clauses.unnest.iter().filter_map(|unnest| unnest.filter.as_ref())
 }
 
 /// What is expected of the log by what is written.

@@ -47,19 +47,27 @@ impl Binder<'_> {
             ));
         }
         let window = self.window(clauses, entity)?;
+        self.name_unnested(clauses)?;
         let predicate =
             clauses.filter.as_ref().map(|filter| self.predicate(filter, NameScope::Event)).transpose()?;
+        let unnest = self.unnest(clauses, NameScope::Event)?;
         let enough = self.enough(clauses)?;
         // Indexes hold what is read, not what is stored.
         let indexed = !self.raw.get();
         let query = AccessQuery { pattern, by: tags, predicate, window, take: enough, indexed };
         let (take, shape) = self.shape(clauses, entity.is_some())?;
-        Ok(EventsRead { query, take, shape })
+        let limit = clauses.limit.as_ref().map(|limit| self.count(limit, "LIMIT")).transpose()?;
+        let unnest = unnest.map(|unnest| unnest.limited(limit, shape.as_ref()));
+        Ok(EventsRead { query, take, shape, unnest })
     }
 
     /// How many events will do: where they are put in an order or in groups, all of them are needed.
     fn enough(&self, clauses: &Clauses) -> Result<RowLimit> {
-        if !clauses.group.is_empty() || !clauses.order.is_empty() || !clauses.select.is_empty() {
+        if !clauses.group.is_empty()
+            || !clauses.order.is_empty()
+            || !clauses.select.is_empty()
+            || !clauses.unnest.is_empty()
+        {
             return Ok(RowLimit::All);
         }
         Ok(match (&clauses.limit, &clauses.last) {
@@ -132,7 +140,9 @@ impl Binder<'_> {
         let items = clauses.group.iter().chain(&clauses.select).map(|item| &item.expr);
         let others = items.chain(&clauses.having).chain(clauses.order.iter().map(|order| &order.expr));
         let at = clauses.at.as_ref().map(|at| at.span);
-        if let Some(other) = others.map(|expr| expr.span).chain(at).chain(clauses.raw).next() {
+        let unnested = clauses.unnest.iter().map(|unnest| unnest.list.span);
+        let others = others.map(|expr| expr.span).chain(at).chain(unnested);
+        if let Some(other) = others.chain(clauses.raw).next() {
             return Err(self.fault(
                 other,
                 "the history of a field is of what changed it: it takes WHERE, SINCE, UNTIL, AS OF, LIMIT and LAST",

@@ -99,6 +99,7 @@ impl Binder<'_> {
         let defined =
             "belongs in the definition of the view; READ takes WHERE, SELECT, ORDER BY, LIMIT and AS OF";
         let wrong = [
+            (clauses.unnest.first().map(|unnest| unnest.list.span), format!("UNNEST {defined}")),
             (clauses.group.first().map(|item| item.expr.span), format!("GROUP BY {defined}")),
             (
                 clauses.having.as_ref().map(|having| having.span),
@@ -135,8 +136,16 @@ impl Binder<'_> {
             return Err(self.fault(name.span, message));
         }
         let clauses = Clauses { filter: subscribe.filter.clone(), ..Clauses::default() };
+        let read = self.read_view(name, &clauses)?;
+        if let RowQuery::Entities(FindQuery { unnest: Some(_), .. }) = &read.rows {
+            let message = format!(
+                "the rows of {name} are items of states, which have no name to be told by when they are no more: what can be \
+                 followed is EVENTS … UNNEST, and groups"
+            );
+            return Err(self.fault(name.span, message));
+        }
         Ok(ViewSubscriptionRead {
-            read: self.read_view(name, &clauses)?,
+            read,
             until: self.until(subscribe)?,
             limit: subscribe.limit.as_ref().map(|limit| self.count(limit, "LIMIT")).transpose()?,
         })
@@ -199,8 +208,10 @@ impl Reading<'_, '_> {
         if let ViewRows::Group(group) = &self.view.shape {
             let of = match &self.view.of {
                 ViewSource::Events(events) => GroupsOf::Events(Box::new(events.clone())),
-                ViewSource::Entities { kind, predicate } => {
-                    GroupsOf::Entities(Box::new(find(kind, predicate.clone(), through, as_of)))
+                ViewSource::Entities { kind, predicate, unnest } => {
+                    let mut find = find(kind, predicate.clone(), through, as_of);
+                    find.unnest = unnest.clone().map(Arc::new);
+                    GroupsOf::Entities(Box::new(find))
                 }
             };
             return Ok(RowQuery::Groups(Box::new(GroupQuery {
@@ -216,16 +227,23 @@ impl Reading<'_, '_> {
         }
         match &self.view.of {
             ViewSource::Events(events) => Ok(RowQuery::Events(self.events(events, asked, through))),
-            ViewSource::Entities { kind, predicate } => {
-                let predicate = both(predicate.clone(), asked.predicate);
+            ViewSource::Entities { kind, predicate, unnest } => {
+                // What is asked of rows of items is asked of each of these.
+                let (of_entities, of_items) = match unnest {
+                    Some(unnest) => (None, Some(unnest.clone().filtered(asked.predicate))),
+                    None => (asked.predicate, None),
+                };
+                let predicate = both(predicate.clone(), of_entities);
                 let mut find = find(kind, predicate, through, as_of);
-                find.limit = asked.limit;
                 find.shape = match asked.columns {
                     columns if !asked.order.is_empty() => {
                         Some(Shape::Sort { order: asked.order, limit: asked.limit, columns })
                     }
                     columns => columns.map(Shape::Select),
                 };
+                find.limit = asked.limit.filter(|_| of_items.is_none());
+                find.unnest =
+                    of_items.map(|unnest| Arc::new(unnest.limited(asked.limit, find.shape.as_ref())));
                 Ok(RowQuery::Entities(find))
             }
         }
@@ -269,21 +287,35 @@ impl Reading<'_, '_> {
     /// The events of the view.
     fn events(&self, events: &Selected, asked: RowClauses, through: Position) -> EventsRead {
         let RowClauses { predicate, columns, order, limit, .. } = asked;
+        if let Some(unnest) = &events.unnest {
+            let shape = match order.is_empty() {
+                true => columns.map(Shape::Select),
+                false => Some(Shape::Sort { order, limit, columns }),
+            };
+            let unnest = unnest.clone().filtered(predicate).limited(limit, shape.as_ref());
+            let query = events_of(events, None, RowLimit::All, through);
+            return EventsRead { query, take: RowLimit::All, shape, unnest: Some(unnest) };
+        }
         let first = limit.map_or(RowLimit::All, RowLimit::First);
-        let query = AccessQuery {
-            pattern: Some(events.pattern.clone()),
-            by: Vec::new(),
-            predicate,
-            window: LogWindow::through(through),
-            take: if order.is_empty() { first } else { RowLimit::All },
-            indexed: false,
-        };
+        let most = if order.is_empty() { first } else { RowLimit::All };
+        let query = events_of(events, predicate, most, through);
         let (take, shape) = match along_the_log(&order, limit, first, false) {
             Some(take) => (take, columns.map(Shape::Select)),
             None => (RowLimit::All, Some(Shape::Sort { order, limit, columns })),
         };
-        EventsRead { query, take, shape }
+        EventsRead { query, take, shape, unnest: None }
     }
+}
+
+/// What is asked of the log for the events of a view.
+fn events_of(
+    events: &Selected,
+    predicate: Option<Predicate>,
+    take: RowLimit,
+    through: Position,
+) -> AccessQuery {
+    let (pattern, window) = (Some(events.pattern.clone()), LogWindow::through(through));
+    AccessQuery { pattern, by: Vec::new(), predicate, window, take, indexed: false }
 }
 
 /// All entities of a kind that it holds for.
@@ -294,7 +326,7 @@ fn find(
     as_of: Option<ResolvedPoint>,
 ) -> FindQuery {
     let (kind, window) = (kind.to_owned(), LogWindow::through(through));
-    FindQuery { kind, window, at: None, as_of, predicate, limit: None, shape: None }
+    FindQuery { kind, window, at: None, as_of, predicate, limit: None, shape: None, unnest: None }
 }
 
 /// What holds where both do.

@@ -71,6 +71,10 @@ impl BoundFind {
     /// What was bound, if it can be asked again.
     fn of(binder: &Binder, clauses: &Clauses, query: &FindQuery) -> Option<BoundFind> {
         let is_of_now = query.at.is_none() && query.as_of.is_none();
+        // Its conditions are in several places.
+        if query.unnest.is_some() {
+            return None;
+        }
         if binder.looked_at_log.get() || !is_of_now || binder.raw.get() || !binder.notices.borrow().is_empty()
         {
             return None;

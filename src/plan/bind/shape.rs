@@ -100,6 +100,14 @@ impl Binder<'_> {
         if let Some(group) = group {
             return Ok((all, Some(Shape::Group(group))));
         }
+        // There are more rows than events: neither their order nor how many are wanted is that of the events.
+        if !clauses.unnest.is_empty() {
+            let shape = match order.is_empty() {
+                true => columns.map(Shape::Select),
+                false => Some(Shape::Sort { order, limit, columns }),
+            };
+            return Ok((all, shape));
+        }
         let first = limit.map_or(all, RowLimit::First);
         Ok(match along_the_log(&order, limit, first, history) {
             Some(take) => (take, columns.map(Shape::Select)),
@@ -122,6 +130,9 @@ impl Binder<'_> {
         };
         frame.columns = named(&columns);
         columns.extend(self.items(&clauses.select, NameScope::Frame(&frame), "SELECT")?);
+        if columns.is_empty() {
+            columns = self.unnested_columns();
+        }
         self.check_names(clauses, &columns)?;
         frame.columns = named(&columns);
 

@@ -66,7 +66,12 @@ impl Binder<'_> {
         let (Query::Events { clauses, .. } | Query::Find { clauses, .. }) = query;
         let of_entities =
             matches!((&view.of, &view.shape), (ViewSource::Entities { .. }, ViewRows::Select(_)));
-        for (column, item) in view.columns().iter().zip(clauses.group.iter().chain(&clauses.select)) {
+        let items = clauses.group.iter().chain(&clauses.select);
+        let said = items.map(|item| item.alias.as_ref().map_or(item.expr.span, |alias| alias.span));
+        // Where nothing says what a row is, it is what items and their places are called.
+        let names =
+            clauses.unnest.iter().flat_map(|unnest| std::iter::once(&unnest.alias).chain(&unnest.place));
+        for (column, span) in view.columns().iter().zip(said.chain(names.map(|name| name.span))) {
             let tells = match column.name.as_str() {
                 "removed" => "that a row is no more",
                 "mark" => "how far it has come",
@@ -77,7 +82,6 @@ impl Binder<'_> {
                 "{}: SUBSCRIBE VIEW tells by this name {tells}; give the column another one with AS",
                 column.name
             );
-            let span = item.alias.as_ref().map_or(item.expr.span, |alias| alias.span);
             return Err(self.fault(span, message));
         }
         Ok(())
@@ -170,7 +174,8 @@ impl Binder<'_> {
             Query::Find { clauses, .. } => clauses,
         };
         let items = clauses.group.iter_mut().chain(&mut clauses.select).map(|item| &mut item.expr);
-        for expr in items.chain(&mut clauses.filter).chain(&mut clauses.having) {
+        let unnested = clauses.unnest.iter_mut().filter_map(|unnest| unnest.filter.as_mut());
+        for expr in items.chain(&mut clauses.filter).chain(&mut clauses.having).chain(unnested) {
             self.put_values(expr)?;
         }
         for point in [&mut clauses.since, &mut clauses.until].into_iter().flatten() {
@@ -194,17 +199,20 @@ impl Binder<'_> {
             Query::Events { .. } => NameScope::Event,
             Query::Find { .. } => NameScope::Found,
         };
+        self.name_unnested(clauses)?;
         let predicate = clauses.filter.as_ref().map(|filter| self.predicate(filter, names)).transpose()?;
+        let unnest = self.unnest(clauses, names)?;
         let of = match query {
             Query::Events { selector, .. } => ViewSource::Events(Selected {
                 pattern: self.pattern(selector)?,
                 by: self.tags(selector)?,
                 predicate,
                 window: self.fixed_window(clauses)?,
+                unnest,
             }),
             Query::Find { kind, .. } => {
                 self.at(kind.span, Entity::new(&kind.text, "x"))?;
-                ViewSource::Entities { kind: kind.text.clone(), predicate }
+                ViewSource::Entities { kind: kind.text.clone(), predicate, unnest }
             }
         };
         let Outline { group, columns, .. } = self.outline(clauses, names)?;

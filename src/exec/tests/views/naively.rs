@@ -33,17 +33,29 @@ const SELECTS: [&str; 5] = [
 const HAVINGS: [&str; 3] = ["", "", " HAVING count() > 1"];
 const ROWS: [&str; 3] =
     ["", " SELECT data.c AS c, data.n + 1 AS more", " SELECT position AS p, type AS type, target.id AS id"];
+const ITEMS: [&str; 7] = [
+    " UNNEST data.l AS item",
+    " UNNEST data.l AS item, at GROUP BY item.k AS k SELECT sum(item.n) AS sum, max(at) AS last, count() AS n",
+    " UNNEST data.l AS item, at WHERE item.n > 1 SELECT position AS p, item.n AS n, at",
+    " UNNEST data.l AS item UNNEST item.p AS part, i SELECT avg(part) AS mean, first(part) AS first, max(i) AS most",
+    " UNNEST data.l AS item UNNEST item.p AS part WHERE part != 2 GROUP BY part SELECT count() AS n",
+    " UNNEST data.l AS item GROUP BY data.c AS c SELECT distinct(item.k) AS different HAVING count() > 1",
+    " UNNEST data.l AS a UNNEST data.l AS b WHERE a.n < b.n GROUP BY a.k AS k SELECT last(b.k) AS last, count() AS n",
+];
 const FOUND: [&str; 3] = ["", " WHERE state.n > 1", " WHERE target.id != '2' AND version > 1"];
-const FOUND_ROWS: [&str; 5] = [
+const FOUND_ROWS: [&str; 8] = [
     "",
     " SELECT target.id AS id, state.n AS n",
     " GROUP BY state.c AS c SELECT count() AS n, sum(state.n) AS sum, first(target.id) AS first",
     " SELECT count() AS n, max(state.n) AS high",
+    " UNNEST state.l AS item, at SELECT target.id AS id, item.n AS n, at",
+    " UNNEST state.l AS item WHERE item.n > 0 GROUP BY item.k AS k SELECT count() AS n, sum(item.n) AS sum",
+    " UNNEST state.l AS item UNNEST item.p AS part",
     " GROUP BY version SELECT distinct(state.n) AS different HAVING count() < 3",
 ];
 
 const MODELS: [&str; 3] = [
-    "ON paid SET n = coalesce(state.n, 0) + data.n, c = data.c ON closed DELETE",
+    "ON paid SET n = coalesce(state.n, 0) + data.n, c = data.c, l = data.l ON closed DELETE",
     "INCLUDE 'Car.*' BY tag ON 'Car.*' SET n = coalesce(state.n, 0) + 1 ON closed DELETE",
     "",
 ];
@@ -98,8 +110,17 @@ fn emit(said: &Said) -> String {
     let c = ["'a'", "'b'", "1", "1.0"][said.c];
     let actor = said.actor.map_or(String::new(), |actor| format!(" BY User {actor}"));
     let tag = ["", "", " INDEX BY tag = 1", " INDEX BY tag = '2'", " INDEX BY tag = 'a'", ""][said.tag];
+    let list = ["NULL", "'none'", "[]"].get((said.minute % 7) as usize).map_or_else(
+        || {
+            format!(
+                "[{{k: {c}, n: {n}, p: [1, 2, {}]}}, {{k: 'b', n: 2}}, {n}, {{k: {c}, n: 1, p: [{n}]}}]",
+                said.id
+            )
+        },
+        |list| (*list).to_owned(),
+    );
     format!(
-        "EMIT {kind}.{name} {} {{n: {n}, c: {c}, o: {{k: {c}}}}}{actor} AT '2024-01-01T00:{:02}:00Z'{tag}",
+        "EMIT {kind}.{name} {} {{n: {n}, c: {c}, o: {{k: {c}}}, l: {list}}}{actor} AT '2024-01-01T00:{:02}:00Z'{tag}",
         said.id + 1,
         said.minute
     )
@@ -115,6 +136,9 @@ fn query() -> impl Strategy<Value = String> {
         ),
         2 => (of(&PATTERNS), of(&BYS), of(&WHERES), of(&WINDOWS), of(&ROWS)).prop_map(
             |(pattern, by, filter, window, rows)| format!("EVENTS {pattern}{by}{filter}{window}{rows}")
+        ),
+        3 => (of(&PATTERNS), of(&BYS), of(&WHERES), of(&WINDOWS), of(&ITEMS)).prop_map(
+            |(pattern, by, filter, window, items)| format!("EVENTS {pattern}{by}{filter}{window}{items}")
         ),
         3 => (of(&FOUND), of(&FOUND_ROWS)).prop_map(|(filter, rows)| format!("FIND Order{filter}{rows}")),
     ]
