@@ -77,7 +77,7 @@
 //! 3. A read runs against a snapshot of the log and cannot write (`exec/scan.rs`, `store/snapshot.rs`). What an entity is comes
 //!    from what is kept of it and the events since (`exec/fold.rs`, `exec/find.rs`, `store/snapshot/entity.rs`), and how it came to be so
 //!    from the states before and after each event (`exec/diff.rs`, `exec/blame.rs`, `exec/field_history.rs`). Events are read where they are stored (`event/record.rs`), on several threads where there are many (`exec/parallel_scan.rs`), and
-//!    become rows of columns, in groups and in order (`plan/shape.rs`, `exec/group.rs`, `exec/sort.rs`). Groups of many are made of
+//!    become rows of columns, in groups and in order (`plan/shape.rs`, `exec/group.rs`, `exec/sort.rs`), or of the items of lists in them (`exec/unnest.rs`). Groups of many are made of
 //!    fields that are kept beside the log, where they are (`plan/access_path/column.rs`, `exec/column.rs`). A write becomes a
 //!    group (`exec/write.rs`) and goes the way of every event.
 //! 4. Rows are pulled, one by one ([`Rows`]); the shell renders them (`shell/render.rs`).

@@ -231,3 +231,127 @@ fn prepared_values_are_put_behind_it_too() {
         assert_eq!(session.lines(text).len(), expected, "{least}");
     }
 }
+
+const SOLD: &str = "EVENTS 'Order.placed' UNNEST data.lines AS line GROUP BY line.sku AS sku SELECT sum(line.qty) AS qty, count() AS n";
+const LINES: &str = "EVENTS 'Order.placed' UNNEST data.lines AS line, n WHERE line.qty > 0 SELECT target.id AS id, n, line.qty AS qty";
+const HELD: &str = "FIND Order UNNEST state.lines AS line, n SELECT target.id AS id, n, line.sku AS sku";
+
+/// The views are what their queries are.
+fn views_hold(session: &Session, told: &str) {
+    for (view, query) in [("sold", SOLD), ("lines", LINES), ("held", HELD)] {
+        assert_eq!(session.lines(&format!("READ {view}")), session.lines(query), "{view} {told}");
+    }
+}
+
+#[test]
+fn views_of_items_follow_the_log() {
+    let store = shop(Options::new());
+    let session = Session::new(&store);
+    session.rows("DEFINE ENTITY Order SNAPSHOT EVERY 2");
+    for (view, query) in [("sold", SOLD), ("lines", LINES), ("held", HELD)] {
+        session.rows(&format!("DEFINE VIEW {view} AS {query}"));
+    }
+    views_hold(&session, "before they are built");
+    store.shared().settle().unwrap();
+    views_hold(&session, "built");
+    session.rows("EMIT Order.placed 7 {lines: [{sku: 'cup', qty: 10}, {sku: 'pot', qty: 1}]}");
+    views_hold(&session, "with what came later");
+    store.checkpoint().unwrap();
+    store.shared().settle().unwrap();
+    views_hold(&session, "kept");
+    // What is asked of their rows.
+    assert_eq!(
+        session.lines("READ sold WHERE qty > 5 SELECT sku ORDER BY qty DESC LIMIT 1"),
+        [r#"{"sku":"cup"}"#]
+    );
+    assert_eq!(
+        session.lines("READ lines WHERE qty > 3 ORDER BY qty DESC LIMIT 2"),
+        [r#"{"id":"7","n":0,"qty":10}"#, r#"{"id":"2","n":0,"qty":5}"#]
+    );
+    assert_eq!(session.lines("READ lines WHERE qty > 3 LIMIT 1"), [r#"{"id":"2","n":0,"qty":5}"#]);
+    assert_eq!(session.lines("READ held WHERE sku = 'pot'"), [r#"{"id":"7","n":1,"sku":"pot"}"#]);
+    assert_eq!(
+        session.lines("READ held WHERE id = '7' ORDER BY n DESC LIMIT 1"),
+        [r#"{"id":"7","n":1,"sku":"pot"}"#]
+    );
+    let told = session.lines("EXPLAIN READ lines WHERE qty > 3").join("\n");
+    assert!(
+        told.contains("unnest data.lines as line, n") && told.contains("where (line.qty > 0) AND (qty > 3)"),
+        "{told}"
+    );
+    assert!(
+        session.error("READ lines UNNEST data.lines AS x").contains("belongs in the definition of the view")
+    );
+    assert!(session.error("SUBSCRIBE VIEW held").contains("which have no name to be told by"));
+    for (query, expected) in [
+        ("EVENTS UNNEST data.lines AS removed", "SUBSCRIBE VIEW tells by this name that a row is no more"),
+        ("EVENTS UNNEST data.lines AS line, mark", "SUBSCRIBE VIEW tells by this name how far it has come"),
+    ] {
+        let error = session.error(&format!("DEFINE VIEW other AS {query}"));
+        assert!(error.contains(expected), "{query}: {error}");
+    }
+    // Events are read in another shape from here on.
+    session.rows(
+        "DEFINE EVENT Order.placed {lines: any?} UPCAST SET data.lines = if(data.customer = 'b', [{sku: 'none', qty: 1}], coalesce(data.lines, NULL))",
+    );
+    views_hold(&session, "read otherwise");
+    store.shared().settle().unwrap();
+    views_hold(&session, "made anew");
+    assert_eq!(session.lines("READ sold WHERE sku = 'none'"), [r#"{"sku":"none","qty":2,"n":2}"#]);
+}
+
+#[test]
+fn items_of_whoever_is_forgotten_are_no_rows() {
+    let mut options = Options::new();
+    options.own_journal = true;
+    let store = store_with(3, options);
+    let session = Session::new(&store);
+    session.rows("DEFINE PRIVATE what ON 'Order.*' OF target FIELDS data.lines");
+    session.rows("DEFINE ENTITY Order SNAPSHOT EVERY 2");
+    for (view, query) in [("sold", SOLD), ("lines", LINES), ("held", HELD)] {
+        session.rows(&format!("DEFINE VIEW {view} AS {query}"));
+    }
+    for id in 1..4 {
+        session.rows(&format!(
+            "EMIT Order.placed {id} {{lines: [{{sku: 'tea', qty: {id}}}, {{sku: 'cup', qty: 1}}]}}"
+        ));
+    }
+    store.checkpoint().unwrap();
+    store.shared().settle().unwrap();
+    views_hold(&session, "before");
+    assert_eq!(session.lines("READ sold WHERE sku = 'tea'"), [r#"{"sku":"tea","qty":6,"n":3}"#]);
+    session.rows("FORGET Order 3");
+    views_hold(&session, "at once");
+    assert_eq!(session.lines("READ sold WHERE sku = 'tea'"), [r#"{"sku":"tea","qty":3,"n":2}"#]);
+    store.shared().settle().unwrap();
+    views_hold(&session, "made anew");
+    assert_eq!(session.lines("READ lines").len(), 4);
+}
+
+#[test]
+fn whoever_pulls_rows_is_told_of_those_that_come_first() {
+    let store = store(3);
+    let events = (0..300)
+        .map(|n: i64| {
+            let event = NewEvent::new("List.made").on(("List", n));
+            if n % 3 == 0 {
+                event.member("l", "none")
+            } else {
+                event.member("l", Value::Array(vec![n.into()]))
+            }
+        })
+        .collect();
+    store.append(AppendRequest { events, ..AppendRequest::default() }).unwrap();
+    let session = Session::new(&store);
+    for (text, many) in [
+        ("EVENTS WHERE position < 10 UNNEST data.l AS x", "3 events"),
+        ("EVENTS UNNEST data.l AS x", "at least 32 events"),
+        ("EVENTS UNNEST data.l AS x LIMIT 2", "at least 1 event"),
+        ("EVENTS UNNEST data.l AS x ORDER BY x LIMIT 2", "100 events"),
+    ] {
+        let (rows, notices) = session.run(text).unwrap();
+        assert!(!rows.is_empty());
+        let [notice] = notices.as_slice() else { panic!("{text}: {notices:?}") };
+        assert!(notice.contains(&format!("in {many}, which")), "{text}: {notice}");
+    }
+}

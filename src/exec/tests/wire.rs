@@ -152,6 +152,8 @@ proptest! {
             "TRACE CAUSES #2",
             "EVENTS GROUP BY type SELECT count() AS n, sum(data.a) AS sum, last(data.b) AS newest",
             "EVENTS SELECT data, target, tags, timestamp, data.a AS `odd name`",
+            "EVENTS UNNEST data.a AS item, n UNNEST data.b AS other SELECT item, n, other, target",
+            "FIND Order UNNEST state.a AS item",
             "FIND Order",
             "SHOW TYPES",
             "SHOW STATS",

@@ -74,6 +74,7 @@ pub(super) fn habit(
             // A column of a query within is called `id` more often than not, which is a keyword.
             c.back(1).and_then(signs::nested_query).or_else(|| Some(keyword_as_id(here, source(here))))
         }
+        TokenKind::Keyword(K::With) => clause(c),
         TokenKind::Int if before.is_some_and(|b| b.kind == TokenKind::Date) => {
             wrong(here, "a time stands with its date, like 2024-01-01T10:00, or both are quoted", None)
         }
@@ -377,6 +378,18 @@ fn clause(c: TokenCursor<'_>) -> Option<Wrong> {
         }
         "OVER" | "PARTITION" | "WINDOW" | "QUALIFY" => {
             wrong(token, "there are no window functions; GROUP BY gives one row a group", Some("GROUP BY"))
+        }
+        "LATERAL" | "FLATTEN" | "EXPLODE" | "POSEXPLODE" => wrong(
+            token,
+            "a row of each item of a list is UNNEST, as in UNNEST data.lines AS line",
+            Some("UNNEST"),
+        ),
+        "WITH"
+            if ["ORDINALITY", "OFFSET"].iter().any(|word| c.next().source().eq_ignore_ascii_case(word)) =>
+        {
+            let message =
+                "the place of an item in its list is a second name, as in UNNEST data.lines AS line, n";
+            wrong(token, message, None)
         }
         "RETURNING" => wrong(token, "EMIT answers with the event; leave RETURNING out", None),
         _ => word(token, c.source()),
