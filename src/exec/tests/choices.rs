@@ -176,7 +176,7 @@ fn a_list_is_taken_where_it_is_short_and_the_log_where_it_is_not() {
         ),
         (
             "EVENTS WHERE (tags.at = 7 OR actor = User 7) AND (type = 'Order.paid' OR key = 'k')",
-            "from what is in one of, merged: about 26 events\n    the list of at = 7: 1 event",
+            "from what is in all of, about 2 events\n    what is in one of, merged: about 26 events\n      the list of at = 7: 1 event",
         ),
         ("EVENTS WHERE tags.at = 7 OR data.x = 1", "from the whole log"),
         ("EVENTS WHERE tags.at = 7 OR tags.at > 8", "from the whole log"),
