@@ -21,6 +21,7 @@ pub(crate) mod catalog;
 mod chain;
 pub(crate) mod checkpoint;
 mod cipher;
+mod closings;
 pub(crate) mod commit;
 mod committer;
 mod compact;

@@ -155,8 +155,15 @@ pub(crate) fn bind(statement: &Stmt, input: BindInput, names: Names) -> Result<L
         }
         Stmt::Admin(Admin::Rekey { key }) => binder.rekey(key).map(LogicalPlan::Write),
         Stmt::Admin(Admin::Checkpoint) => Ok(LogicalPlan::Write(WritePlan::Checkpoint)),
-        Stmt::Admin(Admin::Sync) => Ok(LogicalPlan::Write(WritePlan::Sync)),
-        Stmt::Admin(Admin::Compact) => Ok(LogicalPlan::Write(WritePlan::Compact)),
+        Stmt::Admin(Admin::Sync | Admin::Compact) => Ok(LogicalPlan::Write(of_all(statement))),
+    }
+}
+
+/// What is done to all of it.
+fn of_all(statement: &Stmt) -> WritePlan {
+    match statement {
+        Stmt::Admin(Admin::Sync) => WritePlan::Sync,
+        _ => WritePlan::Compact,
     }
 }
 

@@ -20,7 +20,6 @@ use private::GroupKeys;
 
 pub(super) use dry_run::TrialTrace;
 pub(crate) use dry_run::{AdmissionStep, Trial};
-pub(super) use standing::Closings;
 
 use std::collections::HashMap;
 use std::sync::Arc;

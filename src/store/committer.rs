@@ -1,6 +1,6 @@
 //! The committer: what only the leader touches, whoever that is.
 
-use super::admission::Closings;
+use super::closings::Closings;
 use super::journal::FrameBuffer;
 use crate::event::id::IdSource;
 use crate::time::Timestamp;

@@ -9,52 +9,12 @@ use crate::error::{Conflict, Error, Result, Witness};
 use crate::event::record::Record;
 use crate::event::{CLOSED, REOPENED, codec};
 use crate::store::append_request::PreparedEvent;
+use crate::store::closings::Closings;
 use crate::store::committer::Committer;
 use crate::store::index::term::Term;
 use crate::store::memtable::ListEnd;
 use crate::store::read_txn::ReadTxn;
 use crate::store::snapshot::ScanDirection;
-
-/// So many events are remembered. Where more have closed something, the newest event of a history is looked at.
-const MOST: usize = if cfg!(test) { 3 } else { 1 << 16 };
-
-/// Which events in the tables close an entity.
-#[derive(Debug)]
-pub(crate) struct Closings {
-    /// Up to here they are known.
-    through: Position,
-    newest: Position,
-    /// Ascending; none where they are too many.
-    all: Option<Vec<Position>>,
-}
-
-impl Closings {
-    pub fn new() -> Closings {
-        Closings { through: Position::START, newest: Position::START, all: Some(Vec::new()) }
-    }
-
-    /// Whether an event is one of them; none where that is not known.
-    fn has(&self, position: Position) -> Option<bool> {
-        let known = self.all.as_ref().filter(|_| position <= self.through)?;
-        Some(known.binary_search(&position).is_ok())
-    }
-
-    /// Takes in those up to a checkpoint.
-    fn follow(&mut self, view: &ReadTxn, term: &Term, checkpoint: Position) -> Result<()> {
-        loop {
-            let rest = PositionRange::after(self.through).and(PositionRange::through(checkpoint));
-            let page = view.page(term, rest, ScanDirection::Ascending)?;
-            let Some(&last) = page.last() else { break };
-            (self.newest, self.through) = (last, last);
-            match &mut self.all {
-                Some(all) if all.len() + page.len() <= MOST => all.extend(page),
-                all => *all = None,
-            }
-        }
-        self.through = checkpoint;
-        Ok(())
-    }
-}
 
 impl Admission<'_> {
     /// Refuses an event of an entity that is closed, and what reopens one that is not. `end` is that of its history.
@@ -108,7 +68,7 @@ impl Admission<'_> {
         if committer.closings.through != base {
             let closings = &mut committer.closings;
             ReadTxn::read(self.kernel.read_source(), Position::MAX, None, |view| {
-                closings.follow(view, &term, base)
+                follow(closings, view, &term, base)
             })?;
         }
         let in_tables = committer.closings.newest;
@@ -116,5 +76,18 @@ impl Admission<'_> {
         let newest = in_tables.max(in_memtables.unwrap_or_default());
         batch.newest_closing = Some(newest);
         Ok(newest)
+    }
+}
+
+/// Takes in those up to a checkpoint.
+fn follow(closings: &mut Closings, view: &ReadTxn, term: &Term, checkpoint: Position) -> Result<()> {
+    loop {
+        let rest = PositionRange::after(closings.through).and(PositionRange::through(checkpoint));
+        let page = view.page(term, rest, ScanDirection::Ascending)?;
+        if page.is_empty() {
+            closings.through = checkpoint;
+            return Ok(());
+        }
+        closings.add(page);
     }
 }
