@@ -278,6 +278,8 @@ pub(crate) struct Materializer {
     pub(super) retired: Mutex<Vec<Retired>>,
     /// What is known to be done for definitions.
     pub(super) progress: Mutex<Progress>,
+    /// Whoever does a slice. One begins where the one before ended: two at once would do the same.
+    pub(super) slice: Mutex<()>,
 }
 
 impl Materializer {
@@ -287,6 +289,7 @@ impl Materializer {
             paces: Paces::default(),
             retired: Mutex::default(),
             progress: Mutex::default(),
+            slice: Mutex::default(),
         }
     }
 

@@ -68,6 +68,7 @@ impl Materializer {
     /// Does a slice of what is to be done for what is defined: indexes, states and views. While something is replaced that the catalog still
     /// has, there is more to do: [`Shared::keep_defined`](crate::store::Shared::keep_defined) lets go of that first.
     pub(in crate::store) fn keep_defined(&self) -> Result<BackfillStep> {
+        let _alone = locked(&self.slice);
         let catalog = self.kernel.applied.catalog();
         self.paces.retain(|definition| catalog.has(definition));
         self.kernel.failures.retain(|definition| catalog.has(definition));
