@@ -125,7 +125,7 @@ fn what_a_terminal_would_obey_is_shown_and_not_sent() {
         shown
     };
     let say = |arguments: &[&str]| quiet(Terminal::of(folder, arguments).ends());
-    for format in ["json", "csv", "tsv", "line", "table", "box", "markdown", "html"] {
+    for format in ["json", "csv", "tsv", "line", "table", "box", "markdown", "html", "chart"] {
         for statement in ["EVENTS 'A.*'", "FIND A", "SHOW KINDS", "EVENTS 'A.*' SELECT data.t"] {
             say(&["--format", format, "a.bygone", "-c", statement]);
         }

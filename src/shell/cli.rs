@@ -599,6 +599,9 @@ pub enum Format {
     Line,
     /// A table for documents in HTML
     Html,
+    /// Bars for the numbers of groups, for comparing
+    #[value(alias = "bars")]
+    Chart,
 }
 
 impl Format {
@@ -612,6 +615,7 @@ impl Format {
             Format::Tsv => "tsv",
             Format::Line => "line",
             Format::Html => "html",
+            Format::Chart => "chart",
         }
     }
 

@@ -67,7 +67,11 @@ pub const COMMANDS: &[ShellCommand] = &[
     command("stats", "", "how big everything is"),
     command("schema", "[NAME]", "the statements that define all there is, or what NAME names"),
     command("dump", "", "the same, and how the events are moved"),
-    command("mode", "[FORMAT]", "how results are shown: table, box, markdown, json, csv, tsv, line or html"),
+    command(
+        "mode",
+        "[FORMAT]",
+        "how results are shown: table, box, markdown, json, csv, tsv, line, html or chart",
+    ),
     command("format", "[FORMAT]", "the same"),
     command("output", "[FILE]", "results go into FILE, which is written anew; without FILE to the terminal"),
     command("once", "FILE", "the same for the next results"),
@@ -123,9 +127,9 @@ pub fn argument(name: &str) -> Argument {
         "read" | "import" | "export" | "backup" | "output" | "once" => Argument::File,
         "watch" | "unwatch" => Argument::Pattern,
         "help" => Argument::Command,
-        "mode" | "format" => {
-            Argument::Choice(&["table", "box", "markdown", "json", "jsonl", "csv", "tsv", "line", "html"])
-        }
+        "mode" | "format" => Argument::Choice(&[
+            "table", "box", "markdown", "json", "jsonl", "csv", "tsv", "line", "html", "chart",
+        ]),
         "timer" | "pager" => Argument::Choice(&["on", "off"]),
         "keys" => Argument::Choice(&["emacs", "vi"]),
         "schema" => Argument::Defined,

@@ -1,7 +1,9 @@
 //! How results are shown: one trait, one file a format.
 
 mod age;
+mod bar;
 mod change;
+mod chart;
 mod csv;
 mod definition;
 mod grid;
@@ -64,6 +66,7 @@ pub fn new(format: Format, envelope: bool, csv_safe: bool, terminal: &Terminal) 
         Format::Line => Box::new(line::LineRenderer::new(terminal)),
         Format::Table => Box::new(table::Table::new(terminal, false)),
         Format::Box => Box::new(table::Table::new(terminal, true)),
+        Format::Chart => Box::new(chart::Chart::new(terminal)),
         Format::Markdown => Box::new(MarkupRenderer::new(Markup::Markdown)),
         Format::Html => Box::new(MarkupRenderer::new(Markup::Html)),
     }

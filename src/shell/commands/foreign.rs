@@ -21,7 +21,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
     (
         &["a", "pset", "H", "html", "f", "C", "T", "excel", "www", "crosstabview"],
-        ".mode says how results are shown: table, box, markdown, json, csv, tsv, line or html",
+        ".mode says how results are shown: table, box, markdown, json, csv, tsv, line, html or chart",
     ),
     (&["x", "G", "gx"], ".mode line shows one value a line"),
     (&["headers", "header", "t"], "tables, CSV and TSV always have a header line; .mode json has none"),
