@@ -353,6 +353,11 @@ fn a_definition_that_cannot_be_meant_is_an_error() {
         ("x ON Document BY User, User", "BY User stands twice"),
         ("`$x` ON Document", "a name that begins with $ is the database's own"),
         ("`a.b*` ON Document", "no event is named after `a.b*`: say what it EMITs"),
+        (
+            "Storniere ON Document",
+            "what has happened after Storniere is known of English verbs alone: say what it EMITs, as in EMIT Document.done",
+        ),
+        ("Prüfe ON Document", "what has happened after Prüfe is known of English verbs alone"),
         ("x ON Document EMIT a BY User 1", "BY belongs to PERFORM"),
         ("x ON Document EMIT a AT NOW", "AT belongs to PERFORM"),
         ("x ON Document EMIT a KEY 'k'", "KEY belongs to PERFORM"),

@@ -37,8 +37,8 @@ const ABSENT: &str = "EXPECT NONE belongs to PERFORM; here EXPECT is about the o
 
 impl Binder<'_> {
     pub(super) fn define_verb(&self, verb: &VerbDefinitionStmt) -> Result<Define> {
-        let bound = self.definition().verb(verb)?;
         self.check_verb_name(verb)?;
+        let bound = self.definition().verb(verb)?;
         let mut said = verb.clone();
         self.put_verb_values(&mut said)?;
         self.put_happenings(&mut said)?;
@@ -244,7 +244,13 @@ impl Binder<'_> {
 
     /// The past participle of a verb.
     fn named_after(&self, verb: &VerbDefinitionStmt) -> Result<VerbEmit> {
-        let participle = participle(&verb.name.text);
+        let Some(participle) = participle(&verb.name.text) else {
+            let message = format!(
+                "what has happened after {} is known of English verbs alone: say what it EMITs, as in EMIT {}.done",
+                verb.name, verb.kind
+            );
+            return Err(self.fault(verb.name.span, message));
+        };
         let whole = format!("{}.{participle}", verb.kind.text);
         EventType::new(&whole).map_err(|error| {
             let message = format!("no event is named after {}: say what it EMITs ({error})", verb.name);

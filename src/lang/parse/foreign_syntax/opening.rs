@@ -8,6 +8,9 @@ use crate::lang::token::{Symbol, TokenKind};
 /// What to say of a comment as another language writes it.
 pub(super) const COMMENT: &str = "a comment begins with --";
 
+/// What to say of an expression that stands alone.
+const CONSTANT: &str = "an expression is worked out for rows, as in EVENTS SELECT 1 + 1 AS two LIMIT 1";
+
 /// First words, in capitals, or the first two; and what to write instead. Two words stand before the first of them alone.
 const OPENINGS: &[(&[&str], &str)] = &[
     (&["SELECT VERSION"], "bygone --version prints the version"),
@@ -138,13 +141,16 @@ pub(super) fn opening(c: TokenCursor<'_>) -> Option<Wrong> {
     }
     let first = c.source().to_ascii_uppercase();
     let both = format!("{first} {}", c.next().source().to_ascii_uppercase());
+    if first == "SELECT" && matches!(c.next().kind(), TokenKind::Int | TokenKind::Number | TokenKind::Text) {
+        return wrong(c.token(), CONSTANT, None);
+    }
     let says = |words: &str| OPENINGS.iter().find(|(said, _)| said.contains(&words)).map(|(_, says)| *says);
     wrong(c.token(), says(&both).or_else(|| says(&first))?, None)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::OPENINGS;
+    use super::{CONSTANT, OPENINGS};
     use crate::lang::parse_one;
 
     #[test]
@@ -159,7 +165,7 @@ mod tests {
     #[test]
     fn what_an_opening_says_to_write_is_right() {
         let mut count = 0;
-        for (words, says) in OPENINGS {
+        for (words, says) in OPENINGS.iter().chain(&[(&["SELECT 1"] as &[&str], CONSTANT)]) {
             for shown in says.split("as in ").skip(1) {
                 let shown = [";", ", and ", " with -p"]
                     .iter()
