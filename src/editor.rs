@@ -30,6 +30,10 @@ pub enum CompletionKind {
     Word(&'static str),
     /// The kind of an entity, like `Order`.
     Kind,
+    /// The id of an entity of this kind.
+    Id(String),
+    /// This name, which the text gives itself: items of `UNNEST`.
+    Alias(String),
     /// The type of an event, like `Order.paid`.
     Type,
     /// A pattern over types, in quotes.
@@ -84,7 +88,13 @@ pub fn complete(text: &str, at: usize) -> Vec<Completion> {
         let of = |wanted| Completion { wanted, typed: site.typed.clone() };
         match site.expectation {
             Expectation::Noun(TokenClass::Expression | TokenClass::List) => {
+                let before = text.get(..at).unwrap_or(text);
+                completions.extend(lang::aliases(before).into_iter().map(CompletionKind::Alias).map(of));
                 completions.extend(fields(scope()).into_iter().map(of))
+            }
+            Expectation::Noun(TokenClass::Id | TokenClass::EntityId) => {
+                let kind = lang::kind_before(text.get(..site.typed.start).unwrap_or_default());
+                completions.push(of(CompletionKind::Id(kind)));
             }
             other => completions.push(of(wanted(other))),
         }
@@ -135,6 +145,16 @@ fn wanted(expectation: Expectation) -> CompletionKind {
 /// ```
 pub fn name(name: &str) -> String {
     crate::entity::NameText(name).to_string()
+}
+
+/// An id as a statement writes it: in quotes, where it would not be one word without.
+///
+/// ```
+/// use bygone::editor::id;
+/// assert_eq!((id("42").as_str(), id("INV-9").as_str()), ("42", "'INV-9'"));
+/// ```
+pub fn id(id: &str) -> String {
+    crate::entity::IdText(id).to_string()
 }
 
 /// A function of the language.

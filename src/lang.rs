@@ -19,7 +19,7 @@ pub use self::highlight::HighlightClass;
 #[allow(unused_imports, reason = "for who fills completions from a catalog")]
 pub(crate) use self::expectations::{Expectation, TokenClass, distance};
 pub(crate) use self::parse::CompletionSite;
-pub(crate) use self::scope::ExpressionScope;
+pub(crate) use self::scope::{ExpressionScope, aliases, kind_before};
 use crate::error::{Error, Result, SyntaxFault};
 
 pub(crate) mod ast;

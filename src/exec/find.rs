@@ -28,7 +28,7 @@ use crate::plan::expr::BoundExpr;
 use crate::plan::field::Field;
 use crate::plan::find::FindQuery;
 use crate::plan::shape::{OutputColumn, Shape, SortKey};
-use crate::store::snapshot::{Snapshot, StateAccess, States, WalkedIds};
+use crate::store::snapshot::{Snapshot, StateAccess, StateSelection, States, WalkedIds};
 use crate::store::state::stored_state::StoredState;
 use crate::value::{Object, Value};
 
@@ -165,7 +165,7 @@ fn groups_of_columns(
     let (limits, of_states, kind) = (snapshot.query_limits(), snapshot.limits(), &find.query.kind);
     let mut faults = StateErrors::default();
     let groups = scan.groups(grouping, |groups, ids| {
-        let mut states = snapshot.states_by(&find.way, kind, Some(ids))?;
+        let mut states = snapshot.states_by(&find.way, kind, StateSelection::Ids(ids))?;
         states.lend(|id, kept| {
             if !faults.has(kind, id, kept, &of_states) {
                 let found = CandidateEntity { target: EntityStr { kind, id }, kept };
@@ -223,9 +223,16 @@ fn open(snapshot: &Snapshot, find: &FindPlan, ids: Option<VecDeque<String>>) -> 
             led_to(snapshot, candidates, &budget)?.map(VecDeque::from)
         }
     };
+    let wanted = match ids {
+        Some(mut ids) => {
+            ids.retain(|id| find.within.has(id));
+            StateSelection::Ids(ids)
+        }
+        None => StateSelection::Within(find.within.clone()),
+    };
     match find.way {
-        StateAccess::Past => snapshot.past_states(&find.query.kind, find.query.window.until(), ids),
-        _ => snapshot.states_by(&find.way, &find.query.kind, ids),
+        StateAccess::Past => snapshot.past_states(&find.query.kind, find.query.window.until(), wanted),
+        _ => snapshot.states_by(&find.way, &find.query.kind, wanted),
     }
 }
 

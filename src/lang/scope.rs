@@ -34,6 +34,57 @@ pub(crate) fn scope(text: &str) -> ExpressionScope {
     Statement { text, tokens }.scope()
 }
 
+/// What the end of a text is about: the last word before it, or what a type begins with. A kind, where an id comes next.
+pub(crate) fn kind_before(text: &str) -> String {
+    let lexed = lex(text);
+    let mut tokens: Vec<Token> =
+        lexed.into_iter().filter(|t| !matches!(t.kind, TokenKind::Comment | TokenKind::End)).collect();
+    let joins = |tokens: &[Token]| match tokens {
+        [.., first, dot, last] => {
+            dot.kind == TokenKind::Symbol(Symbol::Dot)
+                && first.span.range().end == dot.span.range().start
+                && dot.span.range().end == last.span.range().start
+        }
+        _ => false,
+    };
+    while joins(&tokens) {
+        tokens.truncate(tokens.len() - 2);
+    }
+    let last = tokens.len().saturating_sub(1);
+    Statement { text, tokens }.name(last)
+}
+
+/// The names that a text gives behind `UNNEST … AS`, in the statement that is being typed.
+pub(crate) fn aliases(text: &str) -> Vec<String> {
+    let lexed = lex(text);
+    let mut tokens: Vec<Token> =
+        lexed.into_iter().filter(|t| !matches!(t.kind, TokenKind::Comment | TokenKind::End)).collect();
+    let begun = begun(&tokens);
+    tokens.drain(..begun);
+    let statement = Statement { text, tokens };
+    let mut names = Vec::new();
+    let (mut at, mut unnests) = (0, false);
+    while at < statement.tokens.len() {
+        match statement.keyword(at) {
+            Some(K::Unnest) => unnests = true,
+            Some(K::As) if unnests => {
+                names.push(statement.name(at + 1));
+                let is_comma = |at: usize| {
+                    statement.tokens.get(at).is_some_and(|t| t.kind == TokenKind::Symbol(Symbol::Comma))
+                };
+                if is_comma(at + 2) {
+                    names.push(statement.name(at + 3));
+                }
+                unnests = false;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
 /// Where the statement begins that is being typed: semicolons in brackets are within one.
 fn begun(tokens: &[Token]) -> usize {
     let (mut begun, mut depth) = (0, 0usize);
@@ -123,6 +174,31 @@ impl Statement<'_> {
 mod tests {
     use super::*;
     use ExpressionScope::*;
+
+    #[test]
+    fn what_an_id_is_of_stands_before_it() {
+        for (text, expected) in [
+            ("HISTORY Order ", "Order"),
+            ("HISTORY `order entry` ", "order entry"),
+            ("EMIT Order.paid ", "Order"),
+            ("EMIT `a b`.c.d ", "a b"),
+            ("PERFORM Approve Document ", "Document"),
+            ("EVENTS WHERE data.x = 1 AND Order ", "Order"),
+            ("", ""),
+            (".", "."),
+        ] {
+            assert_eq!(kind_before(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_tells_the_names_it_gives() {
+        let given = aliases(
+            "EVENTS UNNEST data.a AS one; EVENTS UNNEST data.l AS line, n UNNEST line.x AS y SELECT a AS b, ",
+        );
+        assert_eq!(given, ["line", "n", "y"]);
+        assert!(aliases("EVENTS UNNEST data.l AS").is_empty() && aliases("EVENTS SELECT a AS b").is_empty());
+    }
 
     #[test]
     fn the_words_before_tell_whose_names_there_are() {

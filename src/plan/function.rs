@@ -150,6 +150,9 @@ pub(crate) fn is_calendar_unit(unit: &str) -> bool {
 
 use Gives::{Bucket, Date, Like, Other, Time};
 
+/// Tells of ids where those are that begin so.
+pub(crate) const STARTS_WITH: &str = "starts_with";
+
 /// All functions there are: aggregates, then the others by what they work on.
 pub(crate) const FUNCTIONS: &[FunctionDef] = &[
     aggregate("count", "[x]", 0, Other, AggregateKind::Count, "how many events; of x, how many are not null"),
@@ -261,7 +264,7 @@ pub(crate) const FUNCTIONS: &[FunctionDef] = &[
         text::split,
         "the pieces between the separators, as an array",
     ),
-    plain("starts_with", "text, beginning", (2, 2), Other, text::starts_with, "whether it begins so"),
+    plain(STARTS_WITH, "text, beginning", (2, 2), Other, text::starts_with, "whether it begins so"),
     plain("ends_with", "text, end", (2, 2), Other, text::ends_with, "whether it ends so"),
     special(
         "regex",

@@ -7,6 +7,7 @@ mod cached_state;
 mod entity;
 mod estimate;
 mod found;
+mod id_range;
 mod list;
 mod overlay;
 mod overlay_cache;
@@ -43,6 +44,7 @@ pub(crate) use super::read_txn::{ReadTxn, ScanDirection};
 pub(crate) use entity::FoldBound;
 pub(crate) use estimate::Estimate;
 pub(crate) use found::{FoundIds, IndexWalk, WalkedIds};
+pub(crate) use id_range::IdRange;
 pub(crate) use list::PostingList;
 pub(crate) use overlay_cache::OverlayCache;
 pub(crate) use read_stats::ReadStats;
@@ -53,7 +55,7 @@ pub(crate) use state_columns::MADE_AT;
 pub(crate) use state_columns::{
     ColumnWriter, FreshColumns, STATE_BLOCK, STATE_FIELDS, StateColumnCache, StateIds,
 };
-pub(crate) use states::{StateAccess, StateLender, States};
+pub(crate) use states::{StateAccess, StateLender, StateSelection, States};
 pub(crate) use stream::{Folding, Stream};
 pub(crate) use zone_map::ZoneRange;
 

@@ -132,6 +132,32 @@ fn an_index_of_states_follows_the_definition() {
 }
 
 #[test]
+fn ids_are_read_between_bounds() {
+    let store = store(4);
+    let session = Session::new(&store);
+    accounts(&session);
+    let explained =
+        |condition: &str| session.lines(&format!("EXPLAIN FIND Account WHERE {condition}")).concat();
+    for (condition, told, expected) in [
+        ("target.id >= '2'", "from those from 2 on", &["2", "3"][..]),
+        ("target.id > '1' AND target.id < '4'", "from those after 1 before 4", &["2", "3"]),
+        ("target.id BETWEEN '2' AND '3' AND version > 0", "from those from 2 on through 3", &["2", "3"]),
+        ("starts_with(target.id, '3')", "from those from 3 on before 4", &["3"]),
+        ("target.id > '2' OR target.id < '2'", "from all of them", &["1", "3"]),
+    ] {
+        assert!(explained(condition).contains(told), "{}", explained(condition));
+        assert_eq!(ids(&session, &format!("FIND Account WHERE {condition}")), expected, "{condition}");
+        assert_eq!(
+            ids(&session, &format!("FIND Account WHERE {condition} LIMIT 1")),
+            expected[..1],
+            "{condition}"
+        );
+    }
+    // What is not between them is not looked at.
+    assert!(session.lines("FIND Account WHERE target.id > '2' AND target.id < '2'").is_empty());
+}
+
+#[test]
 fn parameters_stand_where_values_do() {
     let store = store(4);
     let mut session = Session::new(&store);

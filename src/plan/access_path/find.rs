@@ -1,20 +1,30 @@
 //! Entities that are asked for: which of them are looked at, and how their states are come by.
 
 use std::fmt::{self, Display, Formatter};
+use std::ops::Bound;
 
 use super::candidates::{COUNTED, CandidateChoice, Candidates, Tests, indexes_of, key_ranges};
+use super::conditions::{comparison, conjuncts};
 use super::state_column::{self, StateColumnPlan};
 use crate::entity::NameText;
 use crate::error::Result;
+use crate::plan::by::Test;
+use crate::plan::expr::{BoundExpr, Constant};
+use crate::plan::field::{EntityPart, Field};
 use crate::plan::find::FindQuery;
+use crate::plan::function::STARTS_WITH;
 use crate::plan::shape::Shape;
-use crate::store::snapshot::{IndexWalk, Snapshot, StateAccess};
+use crate::store::index::term::IndexKey;
+use crate::store::snapshot::{IdRange, IndexWalk, Snapshot, StateAccess};
+use crate::value::Value;
 
 /// `FIND`.
 #[derive(Debug, Clone)]
 pub(crate) struct FindPlan {
     pub query: FindQuery,
     pub source: Candidates,
+    /// Between which ids all that are wanted are.
+    pub within: IdRange,
     /// How their states are come by.
     pub way: StateAccess,
     /// The first of them in their order stand in an index.
@@ -125,6 +135,37 @@ fn first_by_index(snapshot: &Snapshot, query: &FindQuery, tests: &Tests) -> Resu
     Ok(None)
 }
 
+/// Between which ids all have to be.
+fn id_range(node: &BoundExpr) -> Option<IdRange> {
+    let mut terms = Vec::new();
+    conjuncts(node, &mut terms);
+    terms.into_iter().filter_map(range_of).reduce(|range, other| range.and(&other))
+}
+
+/// Between which ids those are that pass a term.
+fn range_of(term: &BoundExpr) -> Option<IdRange> {
+    let is_id = |node: &BoundExpr| matches!(node, BoundExpr::Field(Field::Target(EntityPart::Id)));
+    if let BoundExpr::Call { function, arguments } = term
+        && let [subject, BoundExpr::Constant(Constant::Value(Value::Text(prefix)))] = arguments.as_slice()
+        && is_id(subject)
+        && function.name == STARTS_WITH
+    {
+        return Some(IdRange::beginning_with(prefix));
+    }
+    let (_, against) = comparison(term).filter(|(subject, _)| is_id(subject))?;
+    let Test::Between(from, to) = against.test()? else { return None };
+    Some(IdRange::new(id_bound(&from)?, id_bound(&to)?))
+}
+
+fn id_bound(bound: &Bound<IndexKey>) -> Option<Bound<&str>> {
+    Some(match bound {
+        Bound::Unbounded => Bound::Unbounded,
+        Bound::Included(IndexKey::Value(Value::Text(id))) => Bound::Included(id),
+        Bound::Excluded(IndexKey::Value(Value::Text(id))) => Bound::Excluded(id),
+        _ => return None,
+    })
+}
+
 /// Chooses how to come by what is asked.
 pub(super) fn plan(snapshot: &Snapshot, query: FindQuery) -> Result<FindPlan> {
     let past = query.at.is_some() || query.as_of.is_some();
@@ -142,12 +183,15 @@ pub(super) fn plan(snapshot: &Snapshot, query: FindQuery) -> Result<FindPlan> {
     let source = CandidateChoice { most, ..choice }.of(node)?;
     // What leads to more is kept for where the order does not tell.
     let first = first.filter(|first| source.gain_from(first));
+    let within = node.and_then(id_range).unwrap_or(IdRange::ALL);
     let columns = match (&way, &source, &first) {
         // A column has a value of each state, and not of each item in it.
-        (StateAccess::Kept, Candidates::All, None) if query.unnest.is_none() => state_column::plan(&query),
+        (StateAccess::Kept, Candidates::All, None) if query.unnest.is_none() && within == IdRange::ALL => {
+            state_column::plan(&query)
+        }
         _ => None,
     };
-    Ok(FindPlan { query, source, way, first, columns })
+    Ok(FindPlan { query, source, within, way, first, columns })
 }
 
 impl Display for FindPlan {
@@ -170,7 +214,10 @@ impl Display for FindPlan {
             write!(f, "from the index {}, {end} in its order, or ", NameText(&walk.finder.name))?;
         }
         f.write_str("from ")?;
-        self.source.tell(f, self.first.is_some())?;
+        match &self.source {
+            Candidates::All if self.within != IdRange::ALL => write!(f, "{}", self.within)?,
+            source => source.tell(f, self.first.is_some())?,
+        }
         match self.way {
             StateAccess::Kept => match &self.columns {
                 Some(columns) => write!(f, "\n  their states are kept; {columns}"),

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, EventId};
 use crate::store::catalog::Catalog;
 use crate::store::index::term::Term;
-use crate::store::snapshot::{ScanDirection, Snapshot, StateAccess};
+use crate::store::snapshot::{IdRange, ScanDirection, Snapshot, StateAccess, StateSelection};
 use crate::store::verb::VerbHandler;
 
 /// The names of a log and its points, as of a snapshot.
@@ -117,9 +117,12 @@ impl<'a> Names<'a> {
     /// States of some entities of a kind, so many at most, for hints.
     pub fn some_states(self, kind: &str, most: usize) -> Result<Vec<Vec<u8>>> {
         let ids = match self.snapshot.way_to_states(kind)? {
-            StateAccess::Kept => None,
+            StateAccess::Kept => StateSelection::ALL,
             // No more than are looked at are folded.
-            _ => Some(self.snapshot.ids(kind, None)?.take(most).collect::<Result<_>>()?),
+            _ => {
+                let ids = self.snapshot.ids(kind, IdRange::ALL)?;
+                StateSelection::Ids(ids.take(most).collect::<Result<_>>()?)
+            }
         };
         let mut some: Vec<Vec<u8>> = Vec::new();
         self.snapshot.states(kind, ids)?.lend(|_, kept| {

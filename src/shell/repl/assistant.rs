@@ -9,7 +9,7 @@ use bygone::share::SharedDb;
 use bygone::{Position, Row};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::highlight::{CmdKind, Highlighter};
-use rustyline::hint::Hinter;
+use rustyline::hint::{Hinter, HistoryHinter};
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Helper};
 
@@ -18,6 +18,12 @@ use crate::shell::terminal::Style;
 
 /// Beyond this a text is not coloured or completed: it was pasted, and every key would cost what it is long.
 const LONGEST: usize = 32 << 10;
+
+/// No hint is longer than a line or two, nor given of more.
+const LONGEST_HINTED: usize = 200;
+
+/// So many ids are offered at most.
+const IDS: usize = 30;
 
 /// The fields that every event may have, for completion.
 const FIELDS: [&str; 13] = [
@@ -136,6 +142,20 @@ impl Assistant {
         answer.rows.map_while(Result::ok).collect()
     }
 
+    /// The first ids of a kind that begin so. What is typed may have a quote before it.
+    fn ids(&self, kind: &str, typed: &str) -> Vec<String> {
+        let prefix = bygone::Value::from(typed.trim_start_matches(['\'', '"']));
+        let found = self.ask(&format!(
+            "FIND {} WHERE starts_with(target.id, {prefix}) SELECT target.id AS id LIMIT {IDS}",
+            editor::name(kind)
+        ));
+        found
+            .into_iter()
+            .filter_map(|row| row.get::<String>("id").ok())
+            .map(|id| editor::id(&id) + " ")
+            .collect()
+    }
+
     /// What a class of words means in this database.
     fn words(&self, wanted: &CompletionKind) -> Vec<String> {
         let kinds = || -> BTreeSet<String> {
@@ -180,6 +200,7 @@ impl Assistant {
                 let all = if parts.is_empty() { vec!["state.".to_owned()] } else { parts };
                 all.into_iter().chain(FOUND.map(str::to_owned)).chain(functions()).collect()
             }
+            CompletionKind::Alias(name) => vec![editor::name(name)],
             CompletionKind::Argument => SEEN.map(str::to_owned).into(),
             CompletionKind::Column(view) => {
                 self.columns(view).into_iter().map(|name| editor::name(&name)).chain(functions()).collect()
@@ -199,9 +220,13 @@ impl Assistant {
         let Some(start) = wanted.first().map(|completion| completion.typed.start) else {
             return (at, Vec::new());
         };
-        let typed = line.get(start..at).unwrap_or_default().to_lowercase();
+        let said = line.get(start..at).unwrap_or_default();
+        let typed = said.to_lowercase();
         let mut words: Vec<String> = Vec::new();
         for completion in wanted.iter().filter(|completion| completion.typed.start == start) {
+            if let CompletionKind::Id(kind) = &completion.wanted {
+                words.extend(self.ids(kind, said));
+            }
             for word in self.words(&completion.wanted) {
                 if word.to_lowercase().starts_with(&typed) && !words.contains(&word) {
                     words.push(word);
@@ -233,6 +258,15 @@ impl Helper for Assistant {}
 
 impl Hinter for Assistant {
     type Hint = String;
+
+    /// The rest of what was entered before and began so: the right arrow takes it. Without colours nobody could tell it from what is typed.
+    fn hint(&self, line: &str, at: usize, context: &Context<'_>) -> Option<String> {
+        if !self.colors || line.len() > LONGEST_HINTED || line.contains('\n') {
+            return None;
+        }
+        let hint = HistoryHinter::new().hint(line, at, context)?;
+        (hint.len() <= LONGEST_HINTED && !hint.contains(editor::is_unseen)).then_some(hint)
+    }
 }
 
 impl Completer for Assistant {
@@ -281,6 +315,10 @@ impl Highlighter for Assistant {
         }
         colored.push_str(line.get(done..).unwrap_or_default());
         colored.into()
+    }
+
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        Style::Dim.paint(hint, self.colors)
     }
 
     fn highlight_char(&self, line: &str, _at: usize, kind: CmdKind) -> bool {
@@ -334,6 +372,7 @@ mod tests {
         for text in [
             "DEFINE ENTITY Item INITIAL {stock: 0} ON stored SET stock = state.stock + data.amount",
             "EMIT Item.stored 1 {amount: 4} INDEX BY shelf = 'a'",
+            "ATOMIC (EMIT Item.stored 10 {amount: 4}; EMIT Item.stored 'a-1' {amount: 4}; EMIT Other.stored 'b-1' {amount: 4})",
             "DEFINE INDEX stock ON 'Item' AS state.stock",
             "DEFINE INDEX amount ON 'Item.*' AS data.amount",
             "DEFINE VIEW sums AS EVENTS 'Item.*' GROUP BY type AS kind SELECT sum(data.amount) AS total",
@@ -365,6 +404,13 @@ mod tests {
             ("EMIT Item.stored 1 {amount: ", &["length("], &["data.amount", "type"]),
             ("DESCRIBE ", &["Item", "stock", "sums", "follow", "daily", "tell", "Store"], &[]),
             ("SUBSCRIBE ", &["'Item.*'", "'Item.stored'"], &[]),
+            ("HISTORY Item ", &["1 ", "10 ", "'a-1' "], &["'b-1' "]),
+            ("AT Item 1", &["1 ", "10 "], &["'a-1' "]),
+            ("HISTORY Item a", &["'a-1' "], &["1 "]),
+            ("HISTORY Item 'a", &["'a-1' "], &["1 "]),
+            ("EMIT Item.stored 1", &["10 "], &["'a-1' "]),
+            ("HISTORY Nothing ", &[], &["1 "]),
+            ("EVENTS UNNEST data.list AS line, n WHERE l", &["line", "length("], &["n"]),
             ("DEFINE REACTION r ON ", &["'Item.*'"], &[]),
         ] {
             let words = offered(&db, line);

@@ -21,7 +21,7 @@ use crate::store::condition::CompileConditions;
 use crate::store::disk::simulated::{Fate, SimulatedDisk};
 use crate::store::index::term::{IndexKey, TermRange, derived_prefix};
 use crate::store::materialize::BackfillStep;
-use crate::store::snapshot::{FoldBound, ScanDirection, Snapshot, StateAccess};
+use crate::store::snapshot::{FoldBound, ScanDirection, Snapshot, StateAccess, StateSelection};
 use crate::store::state::fold::{Effect, Include};
 use crate::store::verify::verify;
 use crate::store::{Durability, Options, Store};
@@ -299,7 +299,7 @@ pub(in crate::store) fn states_hold(
         }
         let way = snapshot.way_to_states(kind).map_err(fault)?;
         let mut found = BTreeMap::new();
-        let mut states = snapshot.states(kind, None).map_err(fault)?;
+        let mut states = snapshot.states(kind, StateSelection::ALL).map_err(fault)?;
         let mut last = None;
         states
             .lend(|id, kept| {

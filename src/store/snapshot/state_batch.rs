@@ -1,7 +1,8 @@
 //! A batch of states: some of them in their order, in one piece of memory that is filled again and again.
 
 use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Included, Unbounded};
+
+use super::IdRange;
 
 /// States, each with its id; none of what is to be folded. They are taken from the front.
 #[derive(Debug, Default)]
@@ -76,15 +77,9 @@ impl StateBatch {
         row.map_or(("", None), |row| (row.id(&self.bytes), row.state(&self.bytes)))
     }
 
-    /// Puts other states in the place of those that are here, between two ids, and those that are not here among them.
-    pub fn merge(
-        &mut self,
-        newer: &BTreeMap<String, Option<Vec<u8>>>,
-        after: Option<&str>,
-        last: Option<&str>,
-    ) {
-        let range = (after.map_or(Unbounded, Excluded), last.map_or(Unbounded, Included));
-        let mut newer = newer.range::<str, _>(range).peekable();
+    /// Puts other states of a range in the place of those that are here, and those that are not here among them.
+    pub fn merge(&mut self, newer: &BTreeMap<String, Option<Vec<u8>>>, range: &IdRange) {
+        let mut newer = range.of(newer).peekable();
         if newer.peek().is_none() {
             return;
         }
@@ -139,7 +134,9 @@ mod tests {
                 let last = kept.keys().next_back().filter(|_| !ends).map(String::as_str);
                 page.clear();
                 kept.iter().for_each(|(id, state)| page.push(id, state.as_deref()));
-                page.merge(&newer, after.as_deref(), last);
+                let range = IdRange::ALL;
+                let range = after.as_ref().map_or(range.clone(), |after| range.behind(after));
+                page.merge(&newer, &last.map_or(range.clone(), |last| range.through(last)));
                 let within = |id: &String| {
                     after.as_ref().is_none_or(|after| id > after) && last.is_none_or(|last| id.as_str() <= last)
                 };

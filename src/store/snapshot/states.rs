@@ -4,11 +4,12 @@
 //! once and remembered ([`MemtableOverlay`]). Where they are not, or not up to C yet, each entity is folded.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::overlay::MemtableOverlay;
 use super::state_batch::StateBatch;
-use super::{FoldBound, ReadTxn, Snapshot};
+use super::{FoldBound, IdRange, ReadTxn, Snapshot};
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::store::catalog::{CatalogModel, Finder};
@@ -51,9 +52,21 @@ pub(crate) struct StateLender {
     until: FoldBound,
 }
 
+/// Which states of a kind are wanted.
+pub(crate) enum StateSelection {
+    /// Those of these ids.
+    Within(IdRange),
+    /// These, in this order.
+    Ids(VecDeque<String>),
+}
+
+impl StateSelection {
+    pub const ALL: StateSelection = StateSelection::Within(IdRange::ALL);
+}
+
 enum StateSource {
-    /// All that are kept, behind an id.
-    Kept(Option<String>),
+    /// All of a range that are kept.
+    Kept(IdRange),
     /// These, of which each is kept.
     KeptIds(VecDeque<String>),
     /// These, each folded.
@@ -67,10 +80,11 @@ pub(crate) struct EntityIds {
 }
 
 enum RangeStart {
-    /// Those whose terms come from here on.
+    /// Those of a range whose terms come from here on.
     Term {
         from: Vec<u8>,
         prefix: Vec<u8>,
+        range: IdRange,
     },
     These(VecDeque<String>),
 }
@@ -144,32 +158,34 @@ impl Snapshot {
         Ok(facts.serves.then_some(facts))
     }
 
-    /// The states of a kind as of the head; or of these ids alone, in this order.
-    pub fn states(&self, kind: &str, ids: Option<VecDeque<String>>) -> Result<States> {
-        self.states_by(&self.way_to_states(kind)?, kind, ids)
+    /// The states of a kind as of the head.
+    pub fn states(&self, kind: &str, wanted: StateSelection) -> Result<States> {
+        self.states_by(&self.way_to_states(kind)?, kind, wanted)
     }
 
     /// The same, where it was asked already how they are come by: if that is no more so, it is noticed.
-    pub fn states_by(&self, way: &StateAccess, kind: &str, ids: Option<VecDeque<String>>) -> Result<States> {
+    pub fn states_by(&self, way: &StateAccess, kind: &str, wanted: StateSelection) -> Result<States> {
         let now = FoldBound { through: self.head, by: None };
-        let source = match (*way == StateAccess::Kept, ids) {
-            (true, None) => StateSource::Kept(None),
-            (true, Some(ids)) => StateSource::KeptIds(ids),
-            (false, None) => StateSource::Each(self.ids(kind, None)?),
-            (false, Some(ids)) => {
-                StateSource::Each(EntityIds { snapshot: self.clone(), from: RangeStart::These(ids) })
-            }
+        let source = match (wanted, way) {
+            (StateSelection::Within(range), StateAccess::Kept) => StateSource::Kept(range),
+            (StateSelection::Ids(ids), StateAccess::Kept) => StateSource::KeptIds(ids),
+            (wanted, _) => StateSource::Each(self.selected(kind, wanted)?),
         };
         self.states_from(kind, now, source)
     }
 
-    /// What the entities of a kind were at some point, or these of them: each is folded.
-    pub fn past_states(&self, kind: &str, until: FoldBound, ids: Option<VecDeque<String>>) -> Result<States> {
-        let ids = match ids {
-            None => self.ids(kind, None)?,
-            Some(ids) => EntityIds { snapshot: self.clone(), from: RangeStart::These(ids) },
-        };
-        self.states_from(kind, until, StateSource::Each(ids))
+    /// What the entities of a kind were at some point: each is folded.
+    pub fn past_states(&self, kind: &str, until: FoldBound, wanted: StateSelection) -> Result<States> {
+        self.states_from(kind, until, StateSource::Each(self.selected(kind, wanted)?))
+    }
+
+    fn selected(&self, kind: &str, wanted: StateSelection) -> Result<EntityIds> {
+        match wanted {
+            StateSelection::Within(range) => self.ids(kind, range),
+            StateSelection::Ids(ids) => {
+                Ok(EntityIds { snapshot: self.clone(), from: RangeStart::These(ids) })
+            }
+        }
     }
 
     fn states_from(&self, kind: &str, until: FoldBound, source: StateSource) -> Result<States> {
@@ -184,18 +200,21 @@ impl Snapshot {
         })
     }
 
-    /// The ids of all entities of a kind, behind one. Those that only others' events concern have no place among the terms of the
+    /// The ids of the entities of a kind, of a range. Those that only others' events concern have no place among the terms of the
     /// kind: where there may be such, all are gathered.
-    pub fn ids(&self, kind: &str, after: Option<&str>) -> Result<EntityIds> {
+    pub fn ids(&self, kind: &str, range: IdRange) -> Result<EntityIds> {
         let fold = self.fold_of(kind)?;
         let snapshot = self.clone();
         if fold.includes().is_empty() {
             let prefix = term::kind_prefix(kind);
-            let from = match after {
-                None => prefix.clone(),
-                Some(id) => [Term::entity(&Entity::new(kind, id)?)?.as_bytes(), &term::AFTER_TERM].concat(),
+            let from = match range.from() {
+                Bound::Unbounded => None,
+                // What is no id is before or behind some.
+                Bound::Included(id) | Bound::Excluded(id) => Entity::new(kind, id).ok(),
             };
-            return Ok(EntityIds { snapshot, from: RangeStart::Term { from, prefix } });
+            let from = from.map(|entity| Term::entity(&entity)).transpose()?;
+            let from = from.map_or_else(|| prefix.clone(), |term| term.as_bytes().to_vec());
+            return Ok(EntityIds { snapshot, from: RangeStart::Term { from, prefix, range } });
         }
         let mut ids = BTreeSet::new();
         let mut held = 0;
@@ -220,8 +239,8 @@ impl Snapshot {
                 _ => Ok(()),
             })?;
         }
-        let behind = ids.into_iter().filter(|id| after.is_none_or(|after| id.as_str() > after));
-        Ok(EntityIds { snapshot, from: RangeStart::These(behind.collect()) })
+        ids.retain(|id| range.has(id));
+        Ok(EntityIds { snapshot, from: RangeStart::These(ids.into_iter().collect()) })
     }
 
     fn each_term(&self, prefix: Vec<u8>, mut take: impl FnMut(&Term) -> Result<()>) -> Result<()> {
@@ -295,29 +314,37 @@ impl States {
                     page.push(&id, Some(&bytes));
                 }
             }
-            (StateSource::Kept(after), Some(model)) => {
+            (StateSource::Kept(range), Some(model)) => {
                 let last = snapshot.read(|view| {
                     page.clear();
+                    let mut passed = false;
                     if !still_serves(snapshot, view, model, overlay)? {
                         behind = true;
                         return Ok(None);
                     }
                     let rows = |id: &str, bytes: Result<&[u8]>| {
+                        passed = range.is_passed(id);
+                        if passed {
+                            return Ok(false);
+                        }
                         page.push(id, Some(bytes?));
                         Ok(page.held() < BYTES)
                     };
-                    let read = view.read.each_state_after(model.position, after.as_deref(), PAGE, rows);
+                    let read = view.read.each_state_from(model.position, &range.start(), PAGE, rows);
                     // Where something is damaged, nobody knows which ids there are: those of the log are folded.
                     let read = unless_damaged(read)?;
                     behind = read.is_none();
-                    Ok(read.flatten())
+                    Ok(read.flatten().filter(|_| !passed))
                 })?;
                 if !behind {
                     if let Some(overlay) = overlay {
-                        page.merge(&overlay.states, after.as_deref(), last.as_deref());
+                        let read = last.as_ref().map_or_else(|| range.clone(), |last| range.through(last));
+                        page.merge(&overlay.states, &read);
                     }
-                    self.done = last.is_none();
-                    *after = last.or(after.take());
+                    match last {
+                        Some(last) => *range = range.behind(&last),
+                        None => self.done = true,
+                    }
                 }
             }
             (StateSource::KeptIds(ids), Some(model)) => {
@@ -346,7 +373,7 @@ impl States {
     /// What was kept is not any more: the rest is folded.
     fn go_on_folding(&mut self) -> Result<()> {
         let ids = match &mut self.source {
-            StateSource::Kept(after) => self.lender.snapshot.ids(&self.lender.kind, after.as_deref())?,
+            StateSource::Kept(range) => self.lender.snapshot.ids(&self.lender.kind, range.clone())?,
             StateSource::KeptIds(ids) => {
                 let from = RangeStart::These(std::mem::take(ids));
                 EntityIds { snapshot: self.lender.snapshot.clone(), from }
@@ -393,15 +420,20 @@ impl Iterator for EntityIds {
     fn next(&mut self) -> Option<Result<String>> {
         match &mut self.from {
             RangeStart::These(ids) => ids.pop_front().map(Ok),
-            RangeStart::Term { from, prefix } => match self.snapshot.read(|view| view.term_at(from)) {
-                Ok(found) => {
-                    let term = found.filter(|term| term.as_bytes().starts_with(prefix))?;
-                    *from = [term.as_bytes(), &term::AFTER_TERM].concat();
-                    term.as_entity().map(|(_, id)| Ok(id))
-                }
-                Err(error) => {
-                    self.from = RangeStart::These(VecDeque::new());
-                    Some(Err(error))
+            RangeStart::Term { from, prefix, range } => loop {
+                match self.snapshot.read(|view| view.term_at(from)) {
+                    Ok(found) => {
+                        let term = found.filter(|term| term.as_bytes().starts_with(prefix))?;
+                        *from = [term.as_bytes(), &term::AFTER_TERM].concat();
+                        let (_, id) = term.as_entity().filter(|(_, id)| !range.is_passed(id))?;
+                        if range.has(&id) {
+                            return Some(Ok(id));
+                        }
+                    }
+                    Err(error) => {
+                        self.from = RangeStart::These(VecDeque::new());
+                        return Some(Err(error));
+                    }
                 }
             },
         }

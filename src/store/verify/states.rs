@@ -6,7 +6,7 @@ use super::Verification;
 use crate::entity::{Entity, Position};
 use crate::error::{Error, Result};
 use crate::store::catalog::{CatalogModel, Finder};
-use crate::store::snapshot::Snapshot;
+use crate::store::snapshot::{IdRange, Snapshot};
 use crate::store::state::fold::{Fold, Folded, Plain};
 use crate::store::state::stored_state::StoredState;
 use crate::store::tables::states::{Built, Snapped, snapped};
@@ -114,7 +114,7 @@ fn said(folded: &Folded) -> String {
 /// Each entity has its state.
 fn none_is_missing(snapshot: &Snapshot, model: &CatalogModel, found: &mut Verification) -> Result<()> {
     let fold = model.fold()?;
-    let mut each = snapshot.ids(&model.kind, None)?;
+    let mut each = snapshot.ids(&model.kind, IdRange::ALL)?;
     while let Some(id) = each.next().transpose()? {
         let kept = snapshot.read(|view| {
             let followed = view.tables().followed(model.position)?;

@@ -99,6 +99,10 @@ pub(super) enum Filter {
     Contains(i64),
     More(&'static str, i64),
     Id(usize),
+    /// The id, compared with another.
+    Place(&'static str, usize),
+    Places(usize, usize),
+    Begins(&'static str),
     Target(Vec<usize>),
     Version(&'static str, u64),
     Events(&'static str, u64),
@@ -208,6 +212,9 @@ pub(in crate::exec::tests::found_naively) fn filter() -> impl Strategy<Value = F
         1 => (0i64..5).prop_map(Filter::Contains),
         2 => (comparison(), 0i64..6).prop_map(|(comparison, n)| Filter::More(comparison, n)),
         1 => (0usize..6).prop_map(Filter::Id),
+        2 => (comparison(), 0usize..6).prop_map(|(comparison, id)| Filter::Place(comparison, id)),
+        1 => (0usize..6, 0usize..6).prop_map(|(low, high)| Filter::Places(low, high)),
+        1 => prop::sample::select(vec!["", "1", "a", "a ", "é", "\u{d7ff}", "\u{10ffff}"]).prop_map(Filter::Begins),
         1 => prop::collection::vec(0usize..6, 1..3).prop_map(Filter::Target),
         1 => (comparison(), 0u64..6).prop_map(|(comparison, n)| Filter::Version(comparison, n)),
         1 => (comparison(), 0u64..6).prop_map(|(comparison, n)| Filter::Events(comparison, n)),
@@ -311,6 +318,9 @@ impl Filter {
             Filter::Contains(n) => format!("state.l CONTAINS {n}"),
             Filter::More(comparison, n) => format!("coalesce(state.n, 9) + 1 {comparison} {n}"),
             Filter::Id(id) => format!("target.id = '{}'", IDS[*id]),
+            Filter::Place(comparison, id) => format!("target.id {comparison} '{}'", IDS[*id]),
+            Filter::Places(low, high) => format!("target.id BETWEEN '{}' AND '{}'", IDS[*low], IDS[*high]),
+            Filter::Begins(prefix) => format!("starts_with(target.id, '{prefix}')"),
             Filter::Target(ids) => {
                 let ids = ids.iter().map(|id| format!("Trip '{}'", IDS[*id])).collect::<Vec<_>>();
                 format!("target IN ({})", ids.join(", "))
@@ -323,10 +333,35 @@ impl Filter {
         }
     }
 
+    /// Whether an id lies where all that is found does: nothing else is looked at.
+    pub(super) fn reaches(&self, id: &str) -> bool {
+        match self {
+            Filter::Place("=" | "!=", _) => true,
+            Filter::Place(..) | Filter::Places(..) | Filter::Begins(_) => self.holds_of_id(id),
+            Filter::Both(a, b) => a.reaches(id) && b.reaches(id),
+            _ => true,
+        }
+    }
+
+    /// Whether an id is as it should be.
+    pub(super) fn holds_of_id(&self, id: &str) -> bool {
+        match self {
+            Filter::Place("=", other) => id == IDS[*other],
+            Filter::Place("!=", other) => id != IDS[*other],
+            Filter::Place("<", other) => id < IDS[*other],
+            Filter::Place("<=", other) => id <= IDS[*other],
+            Filter::Place(">", other) => id > IDS[*other],
+            Filter::Place(_, other) => id >= IDS[*other],
+            Filter::Places(low, high) => IDS[*low] <= id && id <= IDS[*high],
+            Filter::Begins(prefix) => id.starts_with(prefix),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// The ids that it names for all that is found, if it does: targets are trips.
     pub(super) fn named(&self, kind: &str) -> Option<Vec<usize>> {
         match self {
-            Filter::Id(id) => Some(vec![*id]),
+            Filter::Id(id) | Filter::Place("=", id) => Some(vec![*id]),
             Filter::Target(ids) if kind == "Trip" => Some(ids.clone()),
             Filter::Target(_) => Some(Vec::new()),
             Filter::Both(a, b) => a.named(kind).or_else(|| b.named(kind)),

@@ -207,6 +207,7 @@ impl Filter {
                 compared(&more, comparison, &(*other).into())
             }
             Filter::Id(named) => Some(IDS[*named] == id),
+            Filter::Place(..) | Filter::Places(..) | Filter::Begins(_) => Some(self.holds_of_id(id)),
             Filter::Target(named) => Some(kind == "Trip" && named.iter().any(|named| IDS[*named] == id)),
             Filter::Version(comparison, n) => compared(&told.version.into(), comparison, &(*n).into()),
             Filter::Events(comparison, n) => compared(&told.events.into(), comparison, &(*n).into()),
@@ -267,7 +268,8 @@ impl Known<'_> {
         for (number, id) in IDS.iter().enumerate() {
             let told = self.told(ask.kind, id, ask.at, ask.as_of);
             if told.fault {
-                faults |= named.as_ref().is_none_or(|named| named.contains(&number));
+                let reaches = ask.filter.as_ref().is_none_or(|filter| filter.reaches(id));
+                faults |= reaches && named.as_ref().is_none_or(|named| named.contains(&number));
             } else if told.state != Value::Null
                 && ask.filter.as_ref().is_none_or(|filter| filter.holds(kind, id, &told) == Some(true))
             {

@@ -134,7 +134,7 @@ fn an_index_value_that_is_no_id_includes_nothing() {
         assert_eq!((folded.version, folded.state.get("sum")), (2, Some(&Value::from(5))));
         let mut found = Vec::new();
         for kind in ["T", "TripOfAVehicle"] {
-            let mut states = snapshot.states(kind, None).unwrap();
+            let mut states = snapshot.states(kind, crate::store::snapshot::StateSelection::ALL).unwrap();
             states
                 .lend(|id, _| {
                     Ok({
