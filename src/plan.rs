@@ -12,6 +12,7 @@ pub(crate) mod access_path;
 pub(crate) mod bind;
 mod by;
 pub(crate) mod column;
+pub(crate) mod cron;
 pub(crate) mod datum;
 pub(crate) mod event_schema;
 mod explain;

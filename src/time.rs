@@ -4,6 +4,7 @@
 //! time without an offset is UTC. The database reads time from a [`Clock`], so that a test can set it.
 
 mod rfc3339;
+mod zone;
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result, shorten};
 pub(crate) use rfc3339::why_no_time;
+pub(crate) use zone::{TimeZone, ZoneInstants};
 
 /// An instant of UTC, with nanoseconds, from year −9999 to 9999.
 ///

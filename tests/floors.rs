@@ -85,7 +85,7 @@ const ROOMS: &[&[&str]] = &[
 /// The rooms of plans, from the ground up: of each, the folders and files below `src/plan`. Expressions; what plans say; binding; access
 /// paths. The rest stands above them all.
 const ROOMS_OF_PLANS: &[&[&str]] = &[
-    &["datum expr fault field forgotten function moment order parameters past_tense"],
+    &["cron datum expr fault field forgotten function moment order parameters past_tense"],
     &[
         "absence by column event_schema find logical model program reaction shape subscription unnest verb view webhook window write",
     ],

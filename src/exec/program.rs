@@ -17,7 +17,7 @@ use crate::store::catalog::{Program, ProgramKind};
 use crate::store::cursor::{Cursor, CursorOwner};
 use crate::store::index::term::Term;
 use crate::store::snapshot::{ScanDirection, Snapshot};
-use crate::time::{Timestamp, display_duration};
+use crate::time::Timestamp;
 use crate::value::{Object, Value};
 
 /// So many events that wait for a reaction are counted; more are as many.
@@ -153,7 +153,7 @@ fn of_schedule(
     let next = rhythm.next(Timestamp::from_millis(i64::try_from(last).unwrap_or(i64::MAX)));
     let told = state(snapshot, &ReplayPlan::of_all(program.target()?, snapshot.head()))?.state;
     Ok(vec![
-        ("every", display_duration(schedule.plan.every).into()),
+        ("every", schedule.plan.rhythm.to_string().into()),
         ("last", if last > begun { instant(last).into() } else { Value::Null }),
         ("next", next.to_string().into()),
         ("missed", told.get("missed").cloned().unwrap_or(Value::Null)),

@@ -157,7 +157,7 @@ impl ScheduleExecutor {
 
     /// When it runs. The definition was recorded at this instant.
     pub fn rhythm(&self, defined: Timestamp) -> Recurrence {
-        Recurrence::new(self.plan.every, self.plan.offset, defined)
+        Recurrence::new(&self.plan.rhythm, defined)
     }
 
     /// The key of what it does at an instant.

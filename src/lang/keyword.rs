@@ -51,6 +51,7 @@ keywords! {
     Columns "COLUMNS"
     Compact "COMPACT"
     Contains "CONTAINS"
+    Cron "CRON"
     Define "DEFINE"
     Delete "DELETE"
     Desc "DESC"

@@ -229,11 +229,11 @@ pub(crate) const FUNCTIONS: &[FunctionDef] = &[
     making("greatest", "a, …", (1, ANY), Like(0), greatest, "the greatest of them, nulls left out"),
     plain(
         "bucket",
-        "x, width",
-        (2, 2),
+        "x, width[, zone]",
+        (2, 3),
         Bucket,
         time::bucket,
-        "where the tile that x lies in begins: of times (bucket(timestamp, 1h)), counted from a Monday, 1970-01-05, midnight UTC, or by the calendar ('month', 'quarter', 'year'), or of numbers (bucket(data.total, 100)), counted from 0 and exact for decimals",
+        "where the tile that x lies in begins: of times (bucket(timestamp, 1h)), counted from a Monday, 1970-01-05, midnight UTC, or by the calendar ('month', 'quarter', 'year'), by the clocks of a zone where one is said (bucket(timestamp, 1d, 'Europe/Berlin')), or of numbers (bucket(data.total, 100)), counted from 0 and exact for decimals",
     ),
     plain(
         "typeof",
@@ -285,14 +285,28 @@ pub(crate) const FUNCTIONS: &[FunctionDef] = &[
     plain("floor", "x", (1, 1), Other, number::floor, "the next whole number below"),
     plain("ceil", "x", (1, 1), Other, number::ceil, "the next whole number above"),
     plain("abs", "x", (1, 1), Other, number::abs, "without its sign"),
-    plain("year", "time", (1, 1), Other, time::year, "the year, in UTC"),
-    plain("month", "time", (1, 1), Other, time::month, "the month from 1 to 12, in UTC"),
-    plain("day", "time", (1, 1), Other, time::day, "the day of the month, in UTC"),
-    plain("hour", "time", (1, 1), Other, time::hour, "the hour from 0 to 23, in UTC"),
-    plain("minute", "time", (1, 1), Other, time::minute, "the minute from 0 to 59"),
+    plain("year", "time[, zone]", (1, 2), Other, time::year, "the year, in UTC or a zone"),
+    plain("month", "time[, zone]", (1, 2), Other, time::month, "the month from 1 to 12, in UTC or a zone"),
+    plain("day", "time[, zone]", (1, 2), Other, time::day, "the day of the month, in UTC or a zone"),
+    plain("hour", "time[, zone]", (1, 2), Other, time::hour, "the hour from 0 to 23, in UTC or a zone"),
+    plain("minute", "time[, zone]", (1, 2), Other, time::minute, "the minute from 0 to 59, in UTC or a zone"),
     plain("second", "time", (1, 1), Other, time::second, "the second from 0 to 59"),
-    plain("weekday", "time", (1, 1), Other, time::weekday, "the day of the week, Monday is 1, in UTC"),
-    plain("date", "time", (1, 1), Date, time::date, "the day as text, like '2024-01-01', in UTC"),
+    plain(
+        "weekday",
+        "time[, zone]",
+        (1, 2),
+        Other,
+        time::weekday,
+        "the day of the week, Monday is 1, in UTC or a zone",
+    ),
+    plain(
+        "date",
+        "time[, zone]",
+        (1, 2),
+        Date,
+        time::date,
+        "the day as text, like '2024-01-01', in UTC or a zone ('Europe/Berlin')",
+    ),
     making("keys", "object", (1, 1), Other, text::keys, "the names of its members, as an array"),
     making("values", "object", (1, 1), Other, text::values, "the values of its members, as an array"),
     making(
@@ -400,6 +414,7 @@ impl FunctionDef {
                 }
             }
             Gives::Bucket => match arguments {
+                [_, _, _] => Sort::Time,
                 [_, BoundExpr::Constant(Constant::Span(_) | Constant::Value(Value::Text(_)))] => Sort::Time,
                 _ => Sort::Other,
             },
@@ -416,6 +431,11 @@ impl FunctionDef {
                 self.sort(arguments) == Sort::Time || arguments.first().is_some_and(BoundExpr::may_be_time)
             }
         }
+    }
+
+    /// Which of its arguments is a zone, if one is.
+    pub fn zone(&self) -> Option<usize> {
+        self.arguments.ends_with("[, zone]").then_some(self.most - 1)
     }
 
     /// Whether it makes more of a list or an object, its first argument, which so may not be there yet.

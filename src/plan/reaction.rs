@@ -1,7 +1,9 @@
 //! What runs by itself, with its names looked up: reactions and schedules.
 
+use std::fmt;
 use std::time::Duration;
 
+use super::cron::Cron;
 use super::expr::{BoundExpr, Predicate};
 use super::field::Field;
 use super::verb::Owned;
@@ -10,7 +12,7 @@ use crate::entity::{EventType, Position};
 use crate::event::Expect;
 use crate::pattern::Pattern;
 use crate::store::catalog::Flow;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, display_duration};
 
 /// What events trigger, and what is then done.
 #[derive(Debug, Clone)]
@@ -47,11 +49,29 @@ pub(crate) struct Delay {
 #[derive(Debug, Clone)]
 pub(crate) struct SchedulePlan {
     pub name: String,
-    pub every: Duration,
-    /// How long after the begin of each period; none: as long as the definition is after it.
-    pub offset: Option<Duration>,
+    pub rhythm: Rhythm,
     /// Never empty.
     pub deeds: Vec<Deed>,
+}
+
+/// When a schedule runs.
+#[derive(Debug, Clone)]
+pub(crate) enum Rhythm {
+    Every {
+        period: Duration,
+        /// How long after the begin of each period; none: as long as the definition is after it.
+        offset: Option<Duration>,
+    },
+    Cron(Cron),
+}
+
+impl fmt::Display for Rhythm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rhythm::Every { period, .. } => f.write_str(&display_duration(*period)),
+            Rhythm::Cron(cron) => write!(f, "{cron}"),
+        }
+    }
 }
 
 /// `EMIT` or `PERFORM`, in what runs by itself.

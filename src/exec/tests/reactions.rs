@@ -146,6 +146,13 @@ fn what_cannot_be_meant_is_an_error() {
         ("DEFINE REACTION Order ON 'Order.paid' DO EMIT Note.made", "Order is a kind of entities"),
         ("DEFINE SCHEDULE s EVERY 1h AT '02:00' DO EMIT Note.made", "lies beyond EVERY 1h"),
         ("DEFINE SCHEDULE s EVERY 1d AT 'noon' DO EMIT Note.made", "like '02:00'"),
+        ("DEFINE SCHEDULE s CRON '0 2 * *' DO EMIT Note.made", "CRON: expected five fields"),
+        ("DEFINE SCHEDULE s CRON '0 0 31 2 *' DO EMIT Note.made", "never comes"),
+        ("DEFINE SCHEDULE s CRON '0 2 1 * *' IN 'Berlin' DO EMIT Note.made", "found 'Berlin'"),
+        (
+            "DEFINE SCHEDULE s CRON '0 2 1 * *' IN 'Europe/Berln' DO EMIT Note.made",
+            "did you mean Europe/Berlin?",
+        ),
         ("DEFINE SCHEDULE s EVERY 1ms DO EMIT Note.made", "EVERY: expected 10ms or more"),
         ("DEFINE SCHEDULE s EVERY 999999w DO EMIT Note.made", "EVERY: expected 36500d or less"),
         (
@@ -194,6 +201,21 @@ fn a_definition_is_an_event_and_keeps_the_values_of_parameters() {
     assert_eq!(session.rows("HISTORY `$reaction` r").len(), 2);
     session.rows("DROP REACTION r");
     assert_eq!(store.snapshot().indexes().programs().count(), 0);
+}
+
+#[test]
+fn a_schedule_runs_by_the_clocks_of_a_place() {
+    let store = shop();
+    let session = Session::new(&store);
+    session.rows("DEFINE SCHEDULE monthly CRON '0 2 1 * *' IN 'Europe/Berlin' DO EMIT Month.closed NEW");
+    let program = store.snapshot().indexes().program(ProgramKind::Schedule, "monthly").unwrap().clone();
+    let schedule = ScheduleExecutor::new(&program.text, program.position).unwrap();
+    let rhythm = schedule.rhythm(time("2024-03-01T01:00:00Z"));
+    assert_eq!(rhythm.next(time("2024-03-01T01:00:00Z")), time("2024-04-01T00:00:00Z"));
+    assert_eq!(rhythm.last(time("2024-04-01T00:00:00Z")), time("2024-04-01T00:00:00Z"));
+    assert_eq!(rhythm.between(time("2024-01-01"), time("2025-01-01")), 12);
+    let shown = session.lines("SHOW SCHEDULES");
+    assert!(shown[0].contains(r#""every":"0 2 1 * * (Europe/Berlin)""#), "{shown:?}");
 }
 
 #[test]

@@ -12,11 +12,20 @@ pub(crate) enum DefinitionStmt {
     Verb(VerbDefinitionStmt),
     Index { name: Name, pattern: TextExpr, expr: Expr },
     Column { name: Name, pattern: TextExpr, expr: Expr },
-    Schedule { name: Name, every: Period, at: Option<TextExpr>, acts: Vec<ActStmt> },
+    Schedule { name: Name, rhythm: RhythmClause, acts: Vec<ActStmt> },
     View { name: Name, query: Query },
     Private(PrivateDefinitionStmt),
     Reaction(ReactionDefinitionStmt),
     Webhook(WebhookDefinitionStmt),
+}
+
+/// When a schedule runs.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum RhythmClause {
+    /// `EVERY period AT text`.
+    Every { period: Period, at: Option<TextExpr> },
+    /// `CRON fields IN zone`.
+    Cron { fields: TextExpr, zone: Option<TextExpr> },
 }
 
 /// `PRIVATE name ON pattern OF subject FIELDS paths INCLUDING PAST`.

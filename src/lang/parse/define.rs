@@ -13,7 +13,7 @@ use super::write::{acts, body, braced, facts};
 use crate::lang::ast::{
     After, AssignClause, CaseClause, ChangeClause, DefinitionStmt, EntityDefinitionStmt, Expr, ExprKind,
     ForgetClause, IncludeClause, Literal, Name, PrivateDefinitionStmt, ReactionDefinitionStmt, RequireClause,
-    RuleClause, TextExpr, VerbDefinitionStmt, VerbEmit, WebhookDefinitionStmt,
+    RhythmClause, RuleClause, TextExpr, VerbDefinitionStmt, VerbEmit, WebhookDefinitionStmt,
 };
 use crate::lang::expectations::TokenClass;
 use crate::lang::keyword::Keyword as K;
@@ -51,14 +51,22 @@ pub(super) fn definition(c: TokenCursor<'_>) -> ParseResult<'_, DefinitionStmt> 
     } else if c.sees(K::Webhook) {
         webhook(next)
     } else if c.sees(K::Schedule) {
-        let every = preceded(keyword(K::Every), period);
-        let (rest, (name, every, at)) =
-            (name(TokenClass::NewName), every, optional(K::At, text(TokenClass::Text))).parse(next)?;
+        let (rest, (name, rhythm)) = (name(TokenClass::NewName), rhythm).parse(next)?;
         let (rest, acts) = preceded(keyword(K::Do), acts).parse(rest)?;
-        Ok((rest, DefinitionStmt::Schedule { name, every, at, acts }))
+        Ok((rest, DefinitionStmt::Schedule { name, rhythm, acts }))
     } else {
         c.missing()
     }
+}
+
+fn rhythm(c: TokenCursor<'_>) -> ParseResult<'_, RhythmClause> {
+    let said = || text(TokenClass::Text);
+    if c.sees(K::Cron) {
+        let (rest, (fields, zone)) = (said(), optional(K::In, said())).parse(c.next())?;
+        return Ok((rest, RhythmClause::Cron { fields, zone }));
+    }
+    let (rest, (period, at)) = (preceded(keyword(K::Every), period), optional(K::At, said())).parse(c)?;
+    Ok((rest, RhythmClause::Every { period, at }))
 }
 
 fn on_pattern(c: TokenCursor<'_>) -> ParseResult<'_, TextExpr> {

@@ -301,9 +301,18 @@ impl Display for DefinitionStmt {
             DefinitionStmt::Column { name, pattern, expr } => {
                 write!(f, "COLUMN {name} ON {pattern} AS {expr}")
             }
-            DefinitionStmt::Schedule { name, every, at, acts } => {
-                write!(f, "SCHEDULE {name} EVERY {every}")?;
-                optional(f, "AT", at.as_ref())?;
+            DefinitionStmt::Schedule { name, rhythm, acts } => {
+                write!(f, "SCHEDULE {name}")?;
+                match rhythm {
+                    RhythmClause::Every { period, at } => {
+                        write!(f, " EVERY {period}")?;
+                        optional(f, "AT", at.as_ref())?;
+                    }
+                    RhythmClause::Cron { fields, zone } => {
+                        write!(f, " CRON {fields}")?;
+                        optional(f, "IN", zone.as_ref())?;
+                    }
+                }
                 write!(f, "{}", Do(acts))
             }
             DefinitionStmt::View { name, query } => write!(f, "VIEW {name} AS {query}"),

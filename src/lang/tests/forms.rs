@@ -159,6 +159,9 @@ fn definitions() {
         "DEFINE WEBHOOK notify ON $p FROM #3 WHERE data.x = 1 TO $url",
         "DEFINE WEBHOOK notify ON 'Order.*' TO 'http://example.com' AS 'cloudevents' SECRET $secret",
         "DEFINE SCHEDULE nightly EVERY 1d AT '02:00' DO EMIT Report.requested NEW",
+        "DEFINE SCHEDULE monthly CRON '0 2 1 * *' IN 'Europe/Berlin' DO EMIT Report.requested NEW",
+        "DEFINE SCHEDULE monthly CRON $fields IN $zone DO EMIT Report.requested NEW",
+        "DEFINE SCHEDULE monthly CRON '0 2 1 * *' DO EMIT Report.requested NEW",
     ] {
         one_statement_is_canonical(text);
     }

@@ -94,6 +94,16 @@ impl Binder<'_> {
             let message = "bucket: expected a width over 0: a length of time like 1h, 'month', 'quarter', 'year', or a number";
             return Err(self.fault(span, message));
         }
+        if let Some(zone) = function.zone().and_then(|at| nodes.get(at)) {
+            match zone {
+                BoundExpr::Constant(Constant::Value(Value::Text(name))) => drop(self.zone(span, name)?),
+                BoundExpr::Constant(_) => {
+                    let message = format!("{}: expected a zone like 'Europe/Berlin'", function.name);
+                    return Err(self.fault(span, message));
+                }
+                _ => {}
+            }
+        }
         let work = match function.work {
             FunctionBody::Plain(_) | FunctionBody::Making(_) => function.work,
             FunctionBody::If => {

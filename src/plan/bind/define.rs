@@ -1,7 +1,8 @@
 //! Binding of definitions.
 
 use super::expr::NameScope;
-use super::reaction::{reaction_definition, schedule_definition};
+use super::reaction::reaction_definition;
+use super::schedule::schedule_definition;
 use super::webhook::webhook_definition;
 use super::{BindInput, Binder};
 use crate::definition::{DefinitionKind, ProgramKind};
@@ -68,9 +69,7 @@ impl Binder<'_> {
             DefinitionStmt::Verb(verb) => self.define_verb(verb)?,
             DefinitionStmt::Webhook(webhook) => self.define_webhook(webhook)?,
             DefinitionStmt::Reaction(reaction) => self.define_reaction(reaction)?,
-            DefinitionStmt::Schedule { name, every, at, acts } => {
-                self.define_schedule(name, every, at.as_ref(), acts)?
-            }
+            DefinitionStmt::Schedule { name, rhythm, acts } => self.define_schedule(name, rhythm, acts)?,
             DefinitionStmt::Column { name, pattern, expr } => self.define_column(name, pattern, expr)?,
             DefinitionStmt::View { name, query } => self.define_view(name, query)?,
             DefinitionStmt::Private(private) => self.define_private(private)?,

@@ -1,4 +1,4 @@
-//! Binding of `DEFINE REACTION` and `DEFINE SCHEDULE`.
+//! Binding of `DEFINE REACTION`.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::lang::ast::{
 use crate::plan::expr::{BoundExpr, Predicate};
 use crate::plan::moment::ResolvedPoint;
 use crate::plan::parameters::Parameters;
-use crate::plan::reaction::{Deed, Delay, ReactionPlan, SchedulePlan, StartPoint, What, Whose};
+use crate::plan::reaction::{Deed, Delay, ReactionPlan, StartPoint, What, Whose};
 use crate::plan::verb::Owned;
 use crate::plan::write::{Define, Defined, OccurredAt};
 use crate::store::catalog::ProgramKind;
@@ -22,9 +22,6 @@ use crate::time::{Timestamp, display_duration};
 
 /// Why `EXPECT NONE` is not said here.
 const ABSENT: &str = "EXPECT NONE is of what a statement looked at, and this runs by itself: let it PERFORM a verb, which REQUIREs";
-
-/// The shortest period of a schedule.
-const SHORTEST: Duration = Duration::from_millis(10);
 
 /// No period is longer: a hundred years of 365 days.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -36,15 +33,6 @@ pub(crate) fn reaction_definition(text: &str) -> Result<ReactionPlan> {
         return Err(Error::invalid("the definition of a reaction", "DEFINE REACTION …", shorten(text)));
     };
     alone(text, |binder| binder.reaction(reaction))
-}
-
-/// What is defined of a schedule, from the canonical text of the statement.
-pub(crate) fn schedule_definition(text: &str) -> Result<SchedulePlan> {
-    let parsed = lang::parse_one(text)?;
-    let Stmt::Define(DefinitionStmt::Schedule { name, every, at, acts }) = &parsed.statement else {
-        return Err(Error::invalid("the definition of a schedule", "DEFINE SCHEDULE …", shorten(text)));
-    };
-    alone(text, |binder| binder.schedule(name, every, at.as_ref(), acts))
 }
 
 /// Binds a text that stands alone.
@@ -80,24 +68,6 @@ impl Binder<'_> {
         self.program(ProgramKind::Reaction, &reaction.name, said, reaction_definition)
     }
 
-    pub(super) fn define_schedule(
-        &self,
-        name: &Name,
-        every: &Period,
-        at: Option<&TextExpr>,
-        acts: &[ast::ActStmt],
-    ) -> Result<Define> {
-        self.definition().schedule(name, every, at, acts)?;
-        self.check_free_name(name, ProgramKind::Schedule.word())?;
-        let (mut every, mut acts) = (every.clone(), acts.to_vec());
-        self.put_period(&mut every, "EVERY")?;
-        let at = at.map(|at| self.said_text(at, "AT")).transpose()?;
-        self.check_performed(&acts)?;
-        self.put_act_values(&mut acts)?;
-        let said = DefinitionStmt::Schedule { name: name.clone(), every, at, acts };
-        self.program(ProgramKind::Schedule, name, said, schedule_definition)
-    }
-
     /// The definition of what runs by itself.
     pub(super) fn program<T>(
         &self,
@@ -129,45 +99,6 @@ impl Binder<'_> {
             after: reaction.after.as_ref().map(|after| self.delay(after)).transpose()?,
             deeds: self.deeds(&reaction.acts, NameScope::Reaction)?,
         })
-    }
-
-    fn schedule(
-        &self,
-        name: &Name,
-        every: &Period,
-        at: Option<&TextExpr>,
-        acts: &[ast::ActStmt],
-    ) -> Result<SchedulePlan> {
-        self.defined_name(name, "a schedule")?;
-        let period = self.period(every, "EVERY")?;
-        if period < SHORTEST {
-            let message = format!("EVERY: expected {} or more", display_duration(SHORTEST));
-            return Err(self.fault(span_of(every), message));
-        }
-        let offset = at.map(|at| self.offset(at, period)).transpose()?;
-        let deeds = self.deeds(acts, NameScope::Schedule)?;
-        Ok(SchedulePlan { name: name.text.clone(), every: period, offset, deeds })
-    }
-
-    /// How long after the begin of each period: of a day or of an hour that is a time, of weeks a day and a time.
-    fn offset(&self, at: &TextExpr, every: Duration) -> Result<Duration> {
-        let text = self.text(at, "AT")?;
-        let offset = offset_of(&text).ok_or_else(|| {
-            let message = format!(
-                "AT: expected a time of day in UTC, like '02:00', or of a week, like 'Monday 02:00', found '{}'",
-                shorten(&text)
-            );
-            self.fault(at.span(), message)
-        })?;
-        if offset >= every {
-            let message = format!(
-                "AT says how long after the begin of each period: '{}' lies beyond EVERY {}",
-                shorten(&text),
-                display_duration(every)
-            );
-            return Err(self.fault(at.span(), message));
-        }
-        Ok(offset)
     }
 
     fn delay(&self, after: &After) -> Result<Delay> {
@@ -214,7 +145,7 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn deeds(&self, acts: &[ast::ActStmt], names: NameScope) -> Result<Vec<Deed>> {
+    pub(super) fn deeds(&self, acts: &[ast::ActStmt], names: NameScope) -> Result<Vec<Deed>> {
         acts.iter().map(|act| self.deed(act, names)).collect()
     }
 
@@ -354,7 +285,7 @@ impl Binder<'_> {
         }
     }
 
-    fn put_period(&self, period: &mut Period, what: &str) -> Result<()> {
+    pub(super) fn put_period(&self, period: &mut Period, what: &str) -> Result<()> {
         *period = Period::Fixed { duration: self.period(period, what)?, span: span_of(period) };
         Ok(())
     }
@@ -364,7 +295,7 @@ impl Binder<'_> {
         Ok(TextExpr::Literal { text: self.text(text, what)?, span: text.span() })
     }
 
-    fn put_act_values(&self, acts: &mut [ast::ActStmt]) -> Result<()> {
+    pub(super) fn put_act_values(&self, acts: &mut [ast::ActStmt]) -> Result<()> {
         for act in acts {
             let (body, facts) = match act {
                 ast::ActStmt::Emit(emit) => {
@@ -399,7 +330,7 @@ impl Binder<'_> {
     }
 
     /// An error for a verb that is not there.
-    fn check_performed(&self, acts: &[ast::ActStmt]) -> Result<()> {
+    pub(super) fn check_performed(&self, acts: &[ast::ActStmt]) -> Result<()> {
         for act in acts {
             if let ast::ActStmt::Perform(perform) = act {
                 self.check_verb(perform)?;
@@ -453,59 +384,9 @@ impl Binder<'_> {
     }
 }
 
-fn span_of(period: &Period) -> ast::Span {
+pub(super) fn span_of(period: &Period) -> ast::Span {
     match period {
         Period::Fixed { span, .. } => *span,
         Period::Param(param) => param.span,
-    }
-}
-
-/// `02:00`, `02:00:30`, `Monday 02:00`, `Mon`, or a length of time.
-fn offset_of(text: &str) -> Option<Duration> {
-    const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
-    let mut words = text.split_whitespace().peekable();
-    let mut days = 0;
-    if let Some(word) = words.peek().map(|word| word.to_ascii_lowercase())
-        && word.len() >= 3
-        && let Some(day) = DAYS.iter().position(|day| day.starts_with(&word))
-    {
-        days = day as u64;
-        words.next();
-        if words.peek().is_none() {
-            return Some(Duration::from_secs(days * 86_400));
-        }
-    }
-    let time = words.next().filter(|_| words.peek().is_none())?;
-    let time = time.strip_suffix(['Z', 'z']).unwrap_or(time);
-    let parts: Vec<&str> = time.split(':').collect();
-    let whole =
-        |part: &&str| part.len() <= 2 && !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if !(2..=3).contains(&parts.len()) || !parts.iter().all(whole) {
-        return None;
-    }
-    let numbers: Vec<u64> = parts.iter().filter_map(|part| part.parse().ok()).collect();
-    let (hours, minutes, seconds) = (numbers.first()?, numbers.get(1)?, numbers.get(2).copied().unwrap_or(0));
-    (*hours < 24 && *minutes < 60 && seconds < 60)
-        .then(|| Duration::from_secs(days * 86_400 + hours * 3600 + minutes * 60 + seconds))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_of_a_day_or_a_week_is_read() {
-        let seconds = |text| offset_of(text).map(|offset| offset.as_secs());
-        assert_eq!(seconds("02:00"), Some(7200));
-        assert_eq!(seconds("00:15:30"), Some(930));
-        assert_eq!(seconds("02:00Z"), Some(7200));
-        assert_eq!(seconds("Monday 02:00"), Some(7200));
-        assert_eq!(seconds("tue 00:00"), Some(86_400));
-        assert_eq!(seconds("Sunday"), Some(6 * 86_400));
-        for wrong in
-            ["", "2", "24:00", "02:60", "noon", "02:00 Monday", "1d", "+2:00", "02:00:00:00", "xyz 02:00"]
-        {
-            assert_eq!(seconds(wrong), None, "{wrong}");
-        }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::number;
 use crate::plan::datum::{Datum, nanos};
-use crate::time::Timestamp;
+use crate::time::{TimeZone, Timestamp};
+use jiff::civil::DateTime;
 
 fn time_of(datum: &Datum) -> Option<Timestamp> {
     match datum {
@@ -12,8 +13,19 @@ fn time_of(datum: &Datum) -> Option<Timestamp> {
     }
 }
 
+/// What clocks show, in UTC or in the zone that comes second.
 fn civil(given: &[Datum]) -> Option<jiff::civil::DateTime> {
-    time_of(given.first()?).map(Timestamp::civil)
+    let time = time_of(given.first()?)?;
+    Some(zone_of(given.get(1))?.map_or_else(|| time.civil(), |zone| zone.civil(time)))
+}
+
+/// The zone that is said, if one is.
+fn zone_of(said: Option<&Datum>) -> Option<Option<TimeZone>> {
+    match said {
+        None => Some(None),
+        Some(Datum::Text(name)) => TimeZone::named(name).map(Some),
+        Some(_) => None,
+    }
 }
 
 fn part<'a>(given: &[Datum], part: impl Fn(jiff::civil::DateTime) -> i16) -> Option<Datum<'a>> {
@@ -62,32 +74,50 @@ const MONDAY: i128 = 4 * 86_400_000_000_000;
 /// What a tile of time may be, where that is no length: how many months each has.
 pub(super) const CALENDAR_UNITS: [(&str, i8); 3] = [("month", 1), ("quarter", 3), ("year", 12)];
 
-/// The beginning of the months that a time lies in, so many together, counted from January, midnight of UTC.
-fn months_of(time: Timestamp, months: i8) -> Option<Timestamp> {
-    let date = time.civil().date();
+/// The beginning of the months that a time lies in, so many together, counted from January, midnight.
+fn months_of(shown: DateTime, months: i8) -> Option<DateTime> {
+    let date = shown.date();
     let month = (date.month() - 1).div_euclid(months) * months + 1;
     let first = jiff::civil::Date::new(date.year(), month, 1).ok()?;
-    Timestamp::of_civil(first.to_datetime(jiff::civil::Time::midnight()))
+    Some(first.to_datetime(jiff::civil::Time::midnight()))
 }
 
-/// Tiles of time are counted from a Monday, midnight of UTC, as the periods of schedules are, or by the calendar; those of numbers from 0.
+/// The beginning of the tile that a time lies in, of those that have one width.
+fn tile_of(time: Timestamp, width: i128) -> Option<Timestamp> {
+    let nanos = nanos(time);
+    let begins = (nanos - MONDAY).div_euclid(width).checked_mul(width)?.checked_add(MONDAY)?;
+    let seconds = i64::try_from(begins.div_euclid(1_000_000_000)).ok()?;
+    // Less than a second's nanoseconds. Before the earliest instant no tile begins.
+    let rest = begins.rem_euclid(1_000_000_000) as i32;
+    Timestamp::from_parts(seconds, rest).ok()
+}
+
+/// Tiles of time are counted from a Monday, midnight, as the periods of schedules are, or by the calendar; those of numbers from 0. In a
+/// zone its clocks are what counts: a day that has 23 hours is one, and of an hour that comes twice each is one.
 pub(super) fn bucket<'a>(given: &[Datum<'a>]) -> Option<Datum<'a>> {
-    match given {
-        [Datum::Number(x), Datum::Number(width)] => number::bucket(*x, *width),
-        [time, Datum::Text(unit)] => {
+    let (time, width) = match given {
+        [Datum::Number(x), Datum::Number(width)] => return number::bucket(*x, *width),
+        [time, width, ..] => (time_of(time)?, width),
+        _ => return None,
+    };
+    let zone = zone_of(given.get(2))?;
+    let shown = zone.as_ref().map_or_else(|| time.civil(), |zone| zone.civil(time));
+    let begins = match width {
+        Datum::Text(unit) => {
             let (_, months) = CALENDAR_UNITS.into_iter().find(|(known, _)| known == unit)?;
-            months_of(time_of(time)?, months).map(Datum::Time)
+            months_of(shown, months)?
         }
-        [time, Datum::Span(width)] if *width > 0 => {
-            let nanos = nanos(time_of(time)?);
-            let begins = (nanos - MONDAY).div_euclid(*width).checked_mul(*width)?.checked_add(MONDAY)?;
-            let seconds = i64::try_from(begins.div_euclid(1_000_000_000)).ok()?;
-            // Less than a second's nanoseconds. Before the earliest instant no tile begins.
-            let rest = begins.rem_euclid(1_000_000_000) as i32;
-            Timestamp::from_parts(seconds, rest).ok().map(Datum::Time)
-        }
-        _ => None,
+        Datum::Span(width) if *width > 0 => match zone {
+            None => return tile_of(time, *width).map(Datum::Time),
+            Some(_) => tile_of(Timestamp::of_civil(shown)?, *width)?.civil(),
+        },
+        _ => return None,
+    };
+    match zone {
+        None => Timestamp::of_civil(begins),
+        Some(zone) => zone.instant_near(begins, time),
     }
+    .map(Datum::Time)
 }
 
 #[cfg(test)]
@@ -117,6 +147,47 @@ mod tests {
             None => None,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn tiles_of_a_zone_begin_by_its_clocks() {
+        let at = |text: &str| Datum::Time(text.parse().unwrap());
+        const HOUR: i128 = 3_600_000_000_000;
+        let tile = |time: &str, width: Datum<'static>, zone: &'static str| match bucket(&[
+            at(time),
+            width,
+            Datum::text(zone),
+        ]) {
+            Some(Datum::Time(begins)) => begins.to_string(),
+            other => panic!("{other:?}"),
+        };
+        for (time, width, zone, expected) in [
+            ("2024-03-31T21:59:59Z", 24 * HOUR, "Europe/Berlin", "2024-03-30T23:00:00Z"),
+            ("2024-03-31T22:00:00Z", 24 * HOUR, "Europe/Berlin", "2024-03-31T22:00:00Z"),
+            ("2024-10-27T22:59:59Z", 24 * HOUR, "Europe/Berlin", "2024-10-26T22:00:00Z"),
+            ("2024-03-31T21:00:00Z", 7 * 24 * HOUR, "Europe/Berlin", "2024-03-24T23:00:00Z"),
+            // An hour that comes twice is two.
+            ("2024-10-27T00:30:00Z", HOUR, "Europe/Berlin", "2024-10-27T00:00:00Z"),
+            ("2024-10-27T01:30:00Z", HOUR, "Europe/Berlin", "2024-10-27T01:00:00Z"),
+            ("2024-10-27T02:30:00Z", 6 * HOUR, "Europe/Berlin", "2024-10-26T22:00:00Z"),
+            // What would begin in an hour that is left out begins behind it.
+            ("2024-03-31T01:30:00Z", 2 * HOUR, "Europe/Berlin", "2024-03-31T01:00:00Z"),
+            ("2024-05-01T00:20:00Z", HOUR, "Asia/Kolkata", "2024-04-30T23:30:00Z"),
+            ("2018-11-04T12:00:00Z", 24 * HOUR, "America/Sao_Paulo", "2018-11-04T03:00:00Z"),
+        ] {
+            assert_eq!(tile(time, Datum::Span(width), zone), expected, "{time} {zone}");
+        }
+        assert_eq!(
+            tile("2024-03-31T22:30:00Z", Datum::text("month"), "Europe/Berlin"),
+            "2024-03-31T22:00:00Z"
+        );
+        assert!(bucket(&[at("2024-01-01"), Datum::Span(HOUR), Datum::text("Nowhere")]).is_none());
+        assert!(
+            matches!(hour(&[at("2024-07-01T22:00:00Z"), Datum::text("Europe/Berlin")]), Some(hour) if hour.glimpse() == "0")
+        );
+        assert!(
+            matches!(date(&[at("2024-07-01T22:00:00Z"), Datum::text("Europe/Berlin")]), Some(date) if date.glimpse().contains("2024-07-02"))
+        );
     }
 
     proptest! {

@@ -173,7 +173,7 @@ impl ChartColumns {
     fn part(&self, row: &Object, at: usize) -> f64 {
         let (name, largest) = &self.numbers[at];
         match row.get(name).and_then(finite) {
-            Some(number) if number == 0.0 => 0.0,
+            Some(0.0) => 0.0,
             // What is not nothing stays so, however little it is.
             Some(number) => (number.abs() / largest).max(f64::MIN_POSITIVE).copysign(number),
             None => 0.0,
