@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -30,6 +30,18 @@ struct CancelInner {
     others: Vec<Cancel>,
     /// What wakes those who wait, while they live.
     wake: Mutex<Vec<Weak<dyn Fn() + Send + Sync>>>,
+    /// Who is told how far it has come.
+    progress: OnceLock<Box<dyn Fn(WorkProgress) + Send + Sync>>,
+}
+
+/// How far something has come that takes long, as [`Cancel::on_progress`] is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkProgress {
+    /// So many events it has gone through.
+    pub events: u64,
+    /// Of so many. What is left when all of them are is not counted.
+    pub of: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -60,6 +72,30 @@ impl Cancel {
     pub fn after(limit: Duration) -> Cancel {
         let limit = Limit { after: limit, deadline: Instant::now().checked_add(limit) };
         Cancel(Arc::new(CancelInner { limit: Some(limit), ..CancelInner::default() }))
+    }
+
+    /// Calls this now and then with how far it is what hangs on this handle, where it goes through the log: `VERIFY`, `BACKUP` and `COMPACT` do.
+    /// It is called where the work is done, which waits for it. Only the first that is given is called.
+    ///
+    /// ```
+    /// use bygone::{Cancel, Db};
+    /// let db = Db::in_memory()?;
+    /// db.query("EMIT Order.paid 42")?;
+    /// let cancel = Cancel::new();
+    /// cancel.on_progress(|so_far| println!("{} of {} events", so_far.events, so_far.of));
+    /// db.cancelled_by(&cancel).query("VERIFY")?;
+    /// # Ok::<(), bygone::Error>(())
+    /// ```
+    pub fn on_progress(&self, told: impl Fn(WorkProgress) + Send + Sync + 'static) {
+        let _ = self.0.progress.set(Box::new(told));
+    }
+
+    /// Tells how far it is what hangs on it.
+    pub(crate) fn tell(&self, events: u64, of: u64) {
+        self.0.others.iter().for_each(|other| other.tell(events, of));
+        if let Some(told) = self.0.progress.get() {
+            told(WorkProgress { events, of });
+        }
     }
 
     /// A handle of its own that others end, too.

@@ -208,6 +208,7 @@ pub mod project {
 
 /// Running a database: how it is opened, recovered, verified and measured; import and export.
 pub mod maintain {
+    pub use crate::cancel::WorkProgress;
     pub use crate::db::forget::ListedSubject;
     pub use crate::event::EventFormat;
     pub use crate::exec::schema_check::SchemaCheck;

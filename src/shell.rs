@@ -17,6 +17,7 @@ mod forget;
 mod generate;
 mod input;
 mod maintain;
+mod meter;
 mod metrics;
 mod open;
 mod output;

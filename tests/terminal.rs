@@ -338,3 +338,43 @@ fn the_line_is_edited_as_vi_does() {
     terminal.ends();
     assert!(run(folder.path(), &["a.bygone", "-c", "SHOW TYPES"]).contains("A.z"));
 }
+
+/// Waits for its end, and gives what it has shown of progress before the line was cleared, and the rest.
+fn progress(folder: &Path, arguments: &[&str]) -> (Vec<String>, String) {
+    let shown = Terminal::of(folder, arguments).ends();
+    let (told, rest): (Vec<&str>, Vec<&str>) =
+        shown.split("\r\u{1b}[K").partition(|part| part.contains('%') && !part.contains('\n'));
+    (told.into_iter().map(str::to_owned).collect(), rest.concat())
+}
+
+#[test]
+fn what_takes_long_tells_how_far_it_is() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    many(folder, 20_000);
+    // Nothing here asserts that it takes so long that there is progress: how it is told is held to where there is.
+    let begins = |(told, rest): (Vec<String>, String), done: &str, ends: &str| {
+        for line in &told {
+            assert!(line.starts_with(done) && line.chars().count() < 80, "{line:?}");
+        }
+        assert!(rest.contains(ends) && !rest.contains('\u{1b}') && !rest.contains('%'), "{rest:?}");
+        told.len()
+    };
+    begins(progress(folder, &["import", "b.bygone", "lines"]), "imported ", "imported 20,000 events");
+    begins(progress(folder, &["verify", "a.bygone"]), "verified ", "true");
+    begins(progress(folder, &["compact", "a.bygone"]), "compacted ", "bytesBefore");
+    begins(progress(folder, &["backup", "a.bygone", "c.bygone"]), "backed up ", "backed up 20,000 events");
+    let index = "DEFINE INDEX n ON 'A.*' AS data.n";
+    begins(progress(folder, &["a.bygone", "-c", index]), "built ", "defined");
+    // Where nobody looks there is none, and JSON was asked for as lines.
+    let quiet = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bygone"));
+        let output = command.args(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap();
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(output.status.success() && !told.contains(['\r', '\u{1b}', '%']), "{told:?}");
+    };
+    quiet(&["verify", "a.bygone"]);
+    quiet(&["import", "d.bygone", "lines"]);
+    let (told, _) = progress(folder, &["--format", "json", "verify", "a.bygone"]);
+    assert!(told.is_empty(), "{told:?}");
+}

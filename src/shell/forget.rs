@@ -19,7 +19,7 @@ pub fn forget_listed(
 ) -> Result<(), CommandFailure> {
     let place = arguments.list.display().to_string();
     let mut listed: Vec<ListedSubject> = Vec::new();
-    for (line, number) in open_input(&arguments.list, signals)?.lines().zip(1..) {
+    for (line, number) in open_input(&arguments.list, signals)?.into_stream().lines().zip(1..) {
         let line = line.map_err(|e| CommandFailure::reading(&place, e))?;
         if line.trim().is_empty() {
             continue;

@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::cli::{BackupArgs, CompactArgs, Format, OpenArgs, RescueArgs, RunArgs, VerifyArgs, given};
 use super::exit::Exit;
 use super::failure::{CommandFailure, Reporter};
+use super::meter::{Meter, StatementMeter};
 use super::open;
 use super::signal::Signals;
 use super::terminal::{count, grouped, harmless};
-use super::transfer::Meter;
 
 /// So many runs of missing positions are told to a person.
 const GAPS: usize = 20;
@@ -48,9 +48,12 @@ pub fn backup(
         options = options.key(key.clone());
     }
     let mut meter = Meter::new("backed up", speech);
-    let cancelled = db.cancelled_by(&signals.statement(None));
-    let made = cancelled.backup_with(&arguments.to, options, &mut |so_far| meter.show(so_far.events));
-    meter.clear();
+    let cancel = signals.statement(None);
+    let shown = StatementMeter::of("BACKUP", &cancel, speech);
+    let made = db.cancelled_by(&cancel).backup_with(&arguments.to, options, &mut |so_far| {
+        meter.count(so_far.events);
+    });
+    drop(shown);
     match made {
         Ok(backup) => {
             let at = format!("{} holds everything up to {}", arguments.to.display(), backup.position);
@@ -61,7 +64,7 @@ pub fn backup(
             speech.notice(&format!("{done}; {at}, chain {}", backup.chain));
             Ok(())
         }
-        Err(_) if signals.interrupted() => Err(meter.interrupted()),
+        Err(_) if signals.interrupted() => Err(meter.interrupted(None)),
         Err(error) => Err(error.into()),
     }
 }
@@ -116,7 +119,7 @@ pub fn rescue_file(
     meter.clear();
     let rescue = match made {
         Ok(rescue) => rescue,
-        Err(_) if signals.interrupted() => return Err(meter.interrupted()),
+        Err(_) if signals.interrupted() => return Err(meter.interrupted(None)),
         Err(error) => return Err(error.into()),
     };
     let to = arguments.to.display().to_string();

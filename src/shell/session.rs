@@ -13,6 +13,7 @@ use super::cli::{Format, OpenArgs, RunArgs};
 use super::commands::{self, CommandFlow};
 use super::exit::Exit;
 use super::failure::{CommandFailure, Reporter, say};
+use super::meter::{Meter, StatementMeter};
 use super::open::{self, IfMissing};
 use super::output::ResultOutput;
 use super::pager::PagerChoice;
@@ -395,6 +396,8 @@ impl Session {
         statement: &Statement,
         cancel: &Cancel,
     ) -> Result<bygone::Result<QueryResult>, CommandFailure> {
+        // What it shows has gone before there is an answer.
+        let _meter = StatementMeter::of(statement.text(), cancel, self.speech);
         loop {
             self.take_over()?;
             match self.db().cancelled_by(cancel).run_with_hints(statement, &self.bound) {
@@ -507,15 +510,40 @@ impl Session {
     /// build it; who interrupts this leaves the rest to the next opening.
     fn wait_for_indexes(&mut self, cancel: &Cancel, started: Instant) -> Result<(), CommandFailure> {
         self.flush()?;
-        while !self.db().wait_for_indexes(BUILDING).map_err(CommandFailure::from)? {
+        let mut meter = Meter::new("built", self.speech);
+        let mut waited = || loop {
+            if self.db().wait_for_indexes(BUILDING).map_err(CommandFailure::from)? {
+                return Ok(());
+            }
             if cancel.is_cancelled() {
                 return Err(CommandFailure::Interrupted);
             }
             if self.limit.is_some_and(|limit| limit <= started.elapsed()) {
-                break;
+                return Ok(());
             }
-        }
-        Ok(())
+            if meter.is_due()
+                && let Some(percent) = self.percent_built()
+            {
+                meter.show_share(percent as f64 / 100.0);
+            }
+        };
+        let waited = waited();
+        meter.clear();
+        waited
+    }
+
+    /// How far that is which is built and furthest behind; none where nobody knows.
+    fn percent_built(&self) -> Option<u64> {
+        let percents = ["INDEXES", "COLUMNS", "VIEWS"].into_iter().filter_map(|shown| {
+            let rows = self.db().query(&format!("SHOW {shown}")).ok()?.rows;
+            let building = rows.filter_map(|row| {
+                let row = row.ok()?;
+                let is_building = row.get::<String>("state").ok()? == "building";
+                is_building.then(|| row.get::<u64>("percent").ok()).flatten()
+            });
+            building.min()
+        });
+        percents.min()
     }
 
     /// Lets a subscription that has a name go on behind what was printed, once that is out of this program.

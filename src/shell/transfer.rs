@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bygone::maintain::{ExportOptions, ImportOptions, ImportReport};
 use bygone::share::SharedDb;
@@ -16,9 +16,10 @@ use super::cli::{ConflictPolicy, ExportArgs, ImportArgs, OpenArgs};
 use super::csv_import::CsvEvents;
 use super::escape::EscapingWriter;
 use super::failure::{CommandFailure, Reporter};
+use super::meter::Meter;
 use super::open::{self, IfMissing};
 use super::signal::Signals;
-use super::terminal::{count, grouped};
+use super::terminal::grouped;
 use super::unpacked::UnpackedInput;
 use super::watch::hint;
 
@@ -81,12 +82,51 @@ pub fn export_file(
 }
 
 /// Opens a file that is to be read; `-` is standard input. What gzip packed is read as it was before.
-pub fn open_input(path: &Path, signals: &Signals) -> Result<Box<dyn BufRead>, CommandFailure> {
+pub fn open_input(path: &Path, signals: &Signals) -> Result<EventInput, CommandFailure> {
+    let mut length = None;
     let bytes: Box<dyn Read> = match path == Path::new("-") {
         true => Box::new(Waiting::new(io::stdin(), signals.clone())),
-        false => Box::new(File::open(path).map_err(|e| CommandFailure::reading(&place(path), e))?),
+        false => {
+            let file = File::open(path).map_err(|e| CommandFailure::reading(&place(path), e))?;
+            // A pipe that has a name has no length.
+            length = file.metadata().ok().filter(|found| found.is_file()).map(|found| found.len());
+            Box::new(file)
+        }
     };
-    Ok(Box::new(UnpackedInput::new(BufReader::with_capacity(CHUNK, bytes))))
+    let read = Arc::new(AtomicU64::new(0));
+    let counting = Counting { inner: bytes, read: read.clone() };
+    let stream = Box::new(UnpackedInput::new(BufReader::with_capacity(CHUNK, counting)));
+    Ok(EventInput { stream, read, length })
+}
+
+/// An input, and how much was read of it.
+pub struct EventInput {
+    stream: Box<dyn BufRead>,
+    /// So many bytes, as they are stored.
+    read: Arc<AtomicU64>,
+    /// Of so many, if it is a file.
+    length: Option<u64>,
+}
+
+impl EventInput {
+    /// What it holds.
+    pub fn into_stream(self) -> Box<dyn BufRead> {
+        self.stream
+    }
+}
+
+/// A stream that counts what is read of it.
+struct Counting<T> {
+    inner: T,
+    read: Arc<AtomicU64>,
+}
+
+impl<T: Read> Read for Counting<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.read.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
 }
 
 fn place(path: &Path) -> String {
@@ -94,13 +134,14 @@ fn place(path: &Path) -> String {
 }
 
 /// Opens a file of events, or of rows that become events.
-pub fn open_events(arguments: &ImportArgs, signals: &Signals) -> Result<Box<dyn BufRead>, CommandFailure> {
+pub fn open_events(arguments: &ImportArgs, signals: &Signals) -> Result<EventInput, CommandFailure> {
     let input = open_input(&arguments.events, signals)?;
     if !arguments.table.csv {
         return Ok(input);
     }
-    match CsvEvents::new(input, &arguments.table, &place(&arguments.events)) {
-        Ok(events) => Ok(Box::new(events)),
+    let EventInput { stream, read, length } = input;
+    match CsvEvents::new(stream, &arguments.table, &place(&arguments.events)) {
+        Ok(events) => Ok(EventInput { stream: Box::new(events), read, length }),
         Err(_) if signals.interrupted() => Err(CommandFailure::Interrupted),
         Err(failure) => Err(failure),
     }
@@ -109,12 +150,16 @@ pub fn open_events(arguments: &ImportArgs, signals: &Signals) -> Result<Box<dyn 
 /// Imports events, and says how many.
 pub fn import(
     db: &SharedDb,
-    source: impl BufRead,
+    source: EventInput,
     arguments: &ImportArgs,
     speech: Reporter,
     signals: &Signals,
 ) -> Result<(), CommandFailure> {
+    let EventInput { stream, read, length } = source;
     let mut meter = Meter::new("imported", speech);
+    if let Some(length) = length {
+        meter = meter.of_bytes(read, length);
+    }
     let mut options = ImportOptions::new().restore(arguments.restore);
     if let Some(kind) = &arguments.kind {
         options = options.kind(kind);
@@ -128,7 +173,7 @@ pub fn import(
         });
     }
     let before = db.head()?.0;
-    let source = StopAt { inner: source, signals };
+    let source = StopAt { inner: stream, signals };
     let outcome =
         db.import(source, &options, &mut |so_far: &ImportReport| meter.show(so_far.added + so_far.known));
     meter.clear();
@@ -156,8 +201,8 @@ pub fn import(
         }
         Err(_) if signals.interrupted() => {
             // What was read before the signal went in, too.
-            meter.events = db.head().map_or(0, |head| head.0.saturating_sub(before));
-            Err(meter.interrupted())
+            let events = db.head().map_or(0, |head| head.0.saturating_sub(before));
+            Err(meter.interrupted(Some(events)))
         }
         Err(error) => {
             if !arguments.restore && matches!(&error, bygone::Error::Conflict(_)) {
@@ -181,6 +226,10 @@ pub fn export(
         hint(db, "EVENTS $pattern", Some(pattern), speech);
     }
     let mut meter = Meter::new("exported", speech);
+    // How many events fit a pattern is not known before.
+    if pattern.is_none() {
+        meter = meter.of_events(db.head()?.0);
+    }
     let mut broken = None;
     let left_out = Arc::new(AtomicU64::new(0));
     let told = left_out.clone();
@@ -208,7 +257,7 @@ pub fn export(
             ));
             Ok(())
         }
-        (Err(_), _) if signals.interrupted() => Err(meter.interrupted()),
+        (Err(_), _) if signals.interrupted() => Err(meter.interrupted(None)),
         (Err(_), Some(source)) => Err(CommandFailure::writing(place, source)),
         (Err(error), None) => Err(error.into()),
     }
@@ -331,56 +380,5 @@ impl Write for Keeping<'_> {
     fn flush(&mut self) -> io::Result<()> {
         let result = self.inner.flush();
         self.keep(result)
-    }
-}
-
-/// One line on standard error, rewritten a few times a second, where somebody looks.
-pub struct Meter {
-    done: &'static str,
-    speech: Reporter,
-    started: Instant,
-    shown: Option<Instant>,
-    events: u64,
-}
-
-impl Meter {
-    pub fn new(done: &'static str, speech: Reporter) -> Meter {
-        Meter { done, speech, started: Instant::now(), shown: None, events: 0 }
-    }
-
-    pub fn show(&mut self, events: u64) {
-        const EVERY: Duration = Duration::from_millis(100);
-        self.events = events;
-        if !self.speech.live || self.shown.unwrap_or(self.started).elapsed() < EVERY {
-            return;
-        }
-        self.shown = Some(Instant::now());
-        let _ = write!(io::stderr(), "\r\x1b[K{} {}", self.done, self.told(events));
-    }
-
-    pub fn clear(&mut self) {
-        if self.shown.take().is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-    }
-
-    fn told(&self, events: u64) -> String {
-        let seconds = self.started.elapsed().as_secs_f64();
-        let told = count(events, "event");
-        // The pace of a few, or of a moment, says nothing.
-        if events < 1000 || seconds < 0.2 {
-            told
-        } else {
-            format!("{told}, {} a second", grouped((events as f64 / seconds) as u64))
-        }
-    }
-
-    pub fn summary(&self, events: u64) -> String {
-        format!("{} {}", self.done, self.told(events))
-    }
-
-    pub fn interrupted(&self) -> CommandFailure {
-        self.speech.notice(&format!("{} {} before that", self.done, count(self.events, "event")));
-        CommandFailure::Interrupted
     }
 }

@@ -322,6 +322,7 @@ impl Growth<'_> {
                 if loader.events() > told.events {
                     told = Backup { position: loader.last(), events: loader.events(), ..told };
                     progress(&told);
+                    snapshot.cancel().tell(told.events, snapshot.head().since(before.position));
                 }
                 if ends {
                     return Ok(());

@@ -38,6 +38,8 @@ pub(super) struct TableCopier<'c, 'k> {
     /// What is stored in another form in the copy.
     rewriting: Option<&'c mut Rewriting<'k>>,
     done: CopyProgress,
+    /// How many events there are to copy.
+    all: u64,
 }
 
 impl<'c, 'k> TableCopier<'c, 'k> {
@@ -46,7 +48,7 @@ impl<'c, 'k> TableCopier<'c, 'k> {
         cancel: &'c Cancel,
         progress: &'c mut dyn FnMut(&CopyProgress),
     ) -> TableCopier<'c, 'k> {
-        TableCopier { kernel, cancel, progress, rewriting: None, done: CopyProgress::default() }
+        TableCopier { kernel, cancel, progress, rewriting: None, done: CopyProgress::default(), all: 0 }
     }
 
     /// The same, that rewrites events on the way.
@@ -90,6 +92,7 @@ impl<'c, 'k> TableCopier<'c, 'k> {
         cursors: impl FnOnce(&TablesRead) -> Result<Places>,
     ) -> Result<CopyProgress> {
         let read = self.kernel.tables.read()?;
+        self.all = read.checkpoint()?.0;
         let cursors = cursors(&read)?;
         read.copy_rows(to, rows, &mut self)?;
         if (self.done.position, self.done.chain.0) != (read.checkpoint()?, read.chain()?) {
@@ -126,6 +129,7 @@ impl CopyWatch for TableCopier<'_, '_> {
     fn written(&mut self) -> Result<()> {
         TableCopier::go_on(self.kernel, self.cancel)?;
         (self.progress)(&self.done);
+        self.cancel.tell(self.done.events, self.all);
         Ok(())
     }
 

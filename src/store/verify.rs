@@ -75,6 +75,9 @@ const REMEMBERED: usize = if cfg!(test) { 4 } else { 100_000 };
 const RUN: u64 = 4096;
 const RUN_ENTRIES: usize = 65_536;
 
+/// After so many events it is told how far the check is.
+const TOLD: u64 = 256;
+
 /// How many zones are read at a time.
 const ZONES: usize = 256;
 
@@ -195,12 +198,21 @@ pub(crate) fn verify_against(snapshot: &Snapshot, seen: ChainHash, at: Option<Po
             return Err(Error::corrupt("the log", format!("no event at {}", through.next())));
         }
         hash = link(hash, position, &bytes)?;
+        tell(snapshot, position);
         through = position;
         if at.is_none() && hash == seen.0 {
             return Ok(position);
         }
     }
     if hash == seen.0 { Ok(through) } else { Err(another_log(seen, through)) }
+}
+
+/// Tells whoever asked how far a check is, now and then.
+fn tell(snapshot: &Snapshot, through: Position) {
+    let head = snapshot.head();
+    if through.0.is_multiple_of(TOLD) || through == head {
+        snapshot.cancel().tell(through.0, head.0);
+    }
 }
 
 /// That a position is none of a log yet.
@@ -377,6 +389,7 @@ impl<'s> Verifier<'s> {
             };
             *next = position.next();
             self.event(position, &bytes)?;
+            tell(self.snapshot, position);
             if position.0.is_multiple_of(RUN) || self.run.entries >= RUN_ENTRIES {
                 self.end_of_run(position)?;
             }
