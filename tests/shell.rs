@@ -100,6 +100,8 @@ fn settled(text: &str, folder: &Path) -> String {
             (moment(rest), "<now>"),
             (process(rest), "process <n>"),
             (address(rest), "127.0.0.1:<port>/metrics"),
+            // Only what takes a while tells it.
+            (pace(rest), ""),
         ];
         let (length, mark) = found.into_iter().find(|(length, _)| *length > 0).unwrap_or((0, ""));
         if length > 0 {
@@ -154,6 +156,13 @@ fn address(text: &str) -> usize {
     let port = text[host..].bytes().take_while(u8::is_ascii_digit).count();
     let path = "/metrics";
     if host > 0 && text[host + port..].starts_with(path) { host + port + path.len() } else { 0 }
+}
+
+/// The length of how many there were a second.
+fn pace(text: &str) -> usize {
+    let Some(told) = text.strip_prefix(", ") else { return 0 };
+    let digits = told.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b',').count();
+    if digits > 0 && told[digits..].starts_with(" a second") { 2 + digits + " a second".len() } else { 0 }
 }
 
 fn matches(text: &str, shape: &str) -> usize {
